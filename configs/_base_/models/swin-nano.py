@@ -1,0 +1,12 @@
+# A Swin small enough for two CPU cores. Not a model: the quickstart bases
+# put `nano` into the backbone of the full-size ones.
+nano = dict(
+    arch=dict(
+        _delete_=True,
+        embed_dims=32,
+        depths=[2, 2, 2, 2],
+        num_heads=[1, 2, 4, 8]),
+    drop_path_rate=0.1,
+    # Written by quickstart/pretrain_swin-nano_source.py.
+    init_cfg=dict(
+        type='Pretrained', checkpoint='work_dirs/quickstart/base.pth'))

@@ -1,0 +1,2 @@
+# Frozen backbone: only neck and head train.
+tuner = dict(type='Fixed')

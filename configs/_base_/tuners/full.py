@@ -1,0 +1,2 @@
+# Full fine-tuning: every pretrained parameter trains.
+tuner = dict(type='Full')

@@ -1,0 +1,3 @@
+"""mona_mm: adapter-tuning of vision backbones across OpenMMLab."""
+
+__version__ = '0.1.0'

@@ -1,0 +1,212 @@
+"""The frozen base: loaded completely and loudly, or not used at all.
+
+A frozen backbone can never train away a tensor that did not load, so every
+pretrained tensor is accounted for.
+"""
+import warnings
+from typing import Dict, FrozenSet, Optional, Set
+
+from mmengine.logging import MessageHub, print_log
+from torch import Tensor
+
+from mona_mm.checkpoint import (CheckpointError, base_state, read_checkpoint,
+                                unwrap)
+from mona_mm.text import some
+
+
+class PretrainedBase:
+    """Mixin: a base that knows whether its pretrained weights are there."""
+
+    #: Endings of tensors that are computed, not learnt.
+    derived = ('relative_position_index', 'attn_mask')
+    allow_random_base = False
+    map_final_norm = False
+
+    def output_norms(self) -> Dict[int, str]:
+        """Names of the norms on the outputs, by output index."""
+        raise NotImplementedError
+
+    def init_weights(self) -> None:
+        """Initialise, or load the base that ``init_cfg`` names.
+
+        A base that has been loaded already is left as it is.
+        """
+        if self.base_loaded:
+            self._is_init = True
+            return
+        pretrained = _pretrained_cfg(self.init_cfg)
+        if pretrained is None:
+            super().init_weights()
+        else:
+            self.load_base(pretrained['checkpoint'], pretrained.get('prefix'))
+            self._is_init = True
+
+    def load_base(self, source: str, prefix: Optional[str] = None) -> None:
+        """Load the pretrained weights from a file.
+
+        Layouts: OpenMMLab's and Microsoft's, bare or under ``state_dict`` or
+        ``model``, with or without ``backbone.``. Left out are heads, the
+        classifier's final ``norm`` (unless ``map_final_norm``), and with it
+        the output norms, which keep weight 1 and bias 0 as released.
+
+        Args:
+            source (str): A path or URL.
+            prefix (str, optional): Where the backbone is in the file.
+
+        Raises:
+            CheckpointError: If a tensor is missing, unexpected or of another
+                shape; the message names them.
+        """
+        content = unwrap(read_checkpoint(source), source)
+        try:
+            found = base_state(content, prefix, self.tuner.released_names)
+        except CheckpointError as error:
+            raise CheckpointError(f'base {source}: {error}') from error
+        tensors, left = self._place_norms(found.tensors)
+        self._account(source, tensors)
+        try:
+            self.load_state_dict(self._with_derived(tensors), strict=False)
+        except CheckpointError as error:
+            raise CheckpointError(f'base {source}: {error}') from error
+        left += [k for k in found.left if not k.endswith(self.derived)]
+        loaded = len(self._required() & set(tensors))
+        print_log(
+            f'base {source} ({found.layout} layout): all {loaded} tensors '
+            f'loaded; left out: {_by_module(left) or "nothing"}',
+            logger='current')
+
+    def _guard_base(self) -> None:
+        """Start to watch what is loaded; called once all is attached."""
+        self.base_loaded = False
+        self._warned = False
+        self._has_frozen_base = any(
+            not p.requires_grad for p in self.base_parameters().values())
+        self._register_load_state_dict_pre_hook(self._before_load)
+
+    def _base_names(self) -> Set[str]:
+        return {
+            k
+            for k in self.state_dict()
+            if k not in self.delta_names and not k.endswith(self.derived)
+        }
+
+    def _output_norm_names(self) -> FrozenSet[str]:
+        norms = tuple(f'{n}.' for n in self.output_norms().values())
+        return frozenset(k for k in self.state_dict() if k.startswith(norms))
+
+    def _required(self) -> Set[str]:
+        """Tensors that every pretrained file must hold."""
+        return self._base_names() - self._output_norm_names()
+
+    def _place_norms(self, tensors: Dict[str, Tensor]):
+        """Decide about norms: (what to load, keys rightly left out).
+
+        A file with one output norm alone comes from a classifier: that norm
+        is its final one. Several belong to a dense model and are loaded.
+        """
+        last = max(self.output_norms(), default=None)
+        own = f'norm{len(self.depths) - 1}.'
+        norms = {k.split('.')[0] for k in tensors if k.startswith('norm')}
+        final = 'norm.' if 'norm' in norms else own
+        dense = len(norms - {'norm'}) > 1
+        placed, left = {}, []
+        for key, value in tensors.items():
+            if key.startswith('head.'):
+                left.append(key)
+            elif not dense and key.startswith(final):
+                if self.map_final_norm and last is not None:
+                    key = key.replace(final, f'norm{last}.', 1)
+                    placed[key] = value
+                else:
+                    left.append(key)
+            else:
+                placed[key] = value
+        return placed, left
+
+    def _account(self, source: str, tensors: Dict[str, Tensor]) -> None:
+        known = self._base_names() | self.delta_names
+        missing = sorted(self._required() - set(tensors))
+        unexpected = sorted(k for k in tensors if k not in known
+                            and not k.endswith(self.derived)
+                            and not k.startswith('norm'))
+        if missing or unexpected:
+            raise CheckpointError(
+                f'base {source} does not fit {type(self).__name__}: '
+                f'{len(missing)} tensors missing ({some(missing)}), '
+                f'{len(unexpected)} unexpected ({some(unexpected)}). Check '
+                'that `arch` is the one of the file, and that the file is a '
+                'Swin checkpoint in OpenMMLab or Microsoft layout')
+
+    def _with_derived(self, tensors: Dict[str, Tensor]) -> Dict[str, Tensor]:
+        """Fill in computed buffers, which mm's table resizing expects."""
+        own = {
+            k: v
+            for k, v in self.state_dict().items() if k.endswith(self.derived)
+        }
+        return {**own, **tensors}
+
+    def _before_load(self, state_dict, prefix, *args) -> None:
+        """Refuse a state dict that would leave the base half loaded."""
+        if not any(k.startswith(prefix) for k in state_dict):
+            raise CheckpointError(
+                f'nothing in the checkpoint belongs to {type(self).__name__}:'
+                f' no key starts with {prefix!r}. To start from a pretrained '
+                'backbone file, name it in the backbone\'s init_cfg='
+                "dict(type='Pretrained', checkpoint=...)")
+        self._check_shapes(state_dict, prefix)
+        missing = sorted(k for k in self._required()
+                         if prefix + k not in state_dict)
+        if missing and len(missing) < len(self._required()):
+            raise CheckpointError(
+                f'the checkpoint holds only a part of {type(self).__name__}: '
+                f'{len(missing)} tensors missing ({some(missing)})')
+        if not missing:
+            self.base_loaded = True
+
+    def _check_shapes(self, state_dict, prefix: str) -> None:
+        wrong = []
+        for name, own in self.state_dict().items():
+            given = state_dict.get(prefix + name)
+            if given is not None and given.shape != own.shape:
+                wrong.append(f'{name} {tuple(given.shape)} instead of '
+                             f'{tuple(own.shape)}')
+        if wrong:
+            raise CheckpointError(
+                f'{len(wrong)} tensors do not fit {type(self).__name__}: '
+                f'{some(wrong)}; check `arch` and the tuner\'s arguments')
+
+    def _require_base(self) -> None:
+        """Stop, or warn, before a frozen base without weights is used."""
+        if (self.base_loaded or self.allow_random_base
+                or not self._has_frozen_base):
+            return
+        message = (
+            f'{type(self).__name__}: the frozen base was never loaded and '
+            "would stay random for ever. Name its file in init_cfg=dict("
+            "type='Pretrained', checkpoint=...) or load a checkpoint; "
+            'allow_random_base=True if random is what you want')
+        if self.training or _inside_runner():
+            raise RuntimeError(message)
+        if not self._warned:
+            self._warned = True
+            warnings.warn(message, stacklevel=3)
+
+
+def _pretrained_cfg(init_cfg) -> Optional[dict]:
+    cfgs = init_cfg if isinstance(init_cfg, (list, tuple)) else [init_cfg]
+    found = [c for c in cfgs if c and c.get('type') == 'Pretrained']
+    return found[-1] if found else None
+
+
+def _inside_runner() -> bool:
+    """Whether an mmengine Runner has announced itself in this process."""
+    hub = MessageHub.get_current_instance()
+    return 'experiment_name' in hub.runtime_info
+
+
+def _by_module(keys) -> str:
+    counts: Dict[str, int] = {}
+    for key in keys:
+        module = key.split('.')[0]
+        counts[module] = counts.get(module, 0) + 1
+    return ', '.join(f'{m} ({n})' for m, n in sorted(counts.items()))

@@ -1,0 +1,145 @@
+"""What every tuned backbone shares: attach a tuner, freeze, account."""
+from typing import Dict, Iterator, NamedTuple, Optional, Tuple
+
+from mmengine.logging import print_log
+from torch import nn
+
+from mona_mm.text import some
+from mona_mm.tuners import Tuner, build_tuner
+from .pretrained import PretrainedBase
+
+
+class Share(NamedTuple):
+    """Parameter counts of a tuned backbone.
+
+    Attributes:
+        frozen (int): Pretrained and frozen.
+        released (int): Pretrained and trained.
+        inserted (int): Inserted by the tuner (all of them train).
+    """
+    frozen: int
+    released: int
+    inserted: int
+
+    @property
+    def trained(self) -> int:
+        """All that train."""
+        return self.released + self.inserted
+
+    @property
+    def ratio(self) -> float:
+        """Trained over all, inserted ones included (the paper's share)."""
+        return self.trained / (self.trained + self.frozen)
+
+
+class Slot(NamedTuple):
+    """Where one block of a backbone sits.
+
+    Attributes:
+        path (str): Name of the block within the backbone.
+        container (nn.ModuleList): The list that holds it.
+        index (int): Its index there.
+    """
+    path: str
+    container: nn.ModuleList
+    index: int
+
+
+class TunedBackbone(PretrainedBase):
+    """Mixin for a backbone class: the tuner's side of it.
+
+    A family names the :attr:`sites` that its blocks offer, lists its blocks
+    in :meth:`block_slots`, rebuilds one in :meth:`tune_block`, and calls
+    :meth:`attach` at the end of its ``__init__``. That is early enough for
+    distributed wrappers: they see the frozen parameters as frozen.
+    """
+
+    #: Sites that the family's blocks offer.
+    sites: Tuple[str, ...] = ()
+
+    def block_slots(self) -> Iterator[Slot]:
+        """The blocks in order, from input to output."""
+        raise NotImplementedError
+
+    def tune_block(self, block: nn.Module, tuner: Tuner) -> nn.Module:
+        """Rebuild a block from its own children under the same names."""
+        raise NotImplementedError
+
+    def attach(self, tuner) -> None:
+        """Insert the tuner's modules and freeze what it does not train.
+
+        Args:
+            tuner (dict | Tuner): A tuner or its config.
+
+        Raises:
+            ValueError: If the tuner asks for a site that is not offered.
+            RuntimeError: If the tuner renames or drops a pretrained tensor.
+        """
+        tuner = build_tuner(tuner)
+        self._check_sites(tuner)
+        pretrained = set(self.state_dict())
+        slots = list(self.block_slots())
+        for slot in slots:
+            block = slot.container[slot.index]
+            slot.container[slot.index] = self.tune_block(block, tuner)
+        present = set(self.state_dict())
+        if lost := sorted(pretrained - present):
+            raise RuntimeError(
+                f'{type(tuner).__name__} drops or renames pretrained tensors '
+                f'of {type(self).__name__}: {some(lost)}')
+        self.tuner = tuner
+        self.delta_names = frozenset(present - pretrained)
+        self._freeze(tuner, [slot.path + '.' for slot in slots])
+        self._guard_base()
+        print_log(self._report(), logger='current')
+
+    def delta_parameters(self) -> Dict[str, nn.Parameter]:
+        """The parameters that the tuner inserted, by name."""
+        return {
+            n: p
+            for n, p in self.named_parameters() if n in self.delta_names
+        }
+
+    def base_parameters(self) -> Dict[str, nn.Parameter]:
+        """The parameters of the plain backbone, by name."""
+        return {
+            n: p
+            for n, p in self.named_parameters() if n not in self.delta_names
+        }
+
+    def share(self) -> Share:
+        """Count frozen, pretrained-and-trained and inserted parameters."""
+        base = self.base_parameters().values()
+        return Share(
+            sum(p.numel() for p in base if not p.requires_grad),
+            sum(p.numel() for p in base if p.requires_grad),
+            sum(p.numel() for p in self.delta_parameters().values()))
+
+    def _check_sites(self, tuner: Tuner) -> None:
+        unknown = [s for s in tuner.sites if s not in self.sites]
+        if unknown:
+            raise ValueError(
+                f'{type(tuner).__name__} asks for the sites '
+                f'{list(tuner.sites)}, but the blocks of '
+                f'{type(self).__name__} offer {list(self.sites)}: '
+                f'{unknown} cannot be served')
+
+    def _freeze(self, tuner: Tuner, paths) -> None:
+        for name, param in self.named_parameters():
+            param.requires_grad_(
+                name in self.delta_names
+                or tuner.trains(name, param, _from_end(name, paths)))
+
+    def _report(self) -> str:
+        share = self.share()
+        return (f'{type(self).__name__} with {type(self.tuner).__name__}: '
+                f'{share.frozen:,} parameters frozen, {share.released:,} '
+                f'pretrained and trained, {share.inserted:,} inserted; '
+                f'{share.ratio:.2%} train')
+
+
+def _from_end(name: str, paths) -> Optional[int]:
+    for i, path in enumerate(reversed(paths)):
+        if name.startswith(path):
+            return i
+    return None

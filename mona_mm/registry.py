@@ -1,0 +1,27 @@
+"""Registries of mona_mm: children of mmengine's, and one for tuners.
+
+A config reaches every member by its scope prefix (``mona_mm.X``) under any
+default scope; the prefix alone imports what is needed.
+"""
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import \
+    OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
+from mmengine.registry import Registry
+
+MODELS = Registry(
+    'model',
+    parent=MMENGINE_MODELS,
+    scope='mona_mm',
+    locations=['mona_mm.backbones'])
+HOOKS = Registry(
+    'hook',
+    parent=MMENGINE_HOOKS,
+    scope='mona_mm',
+    locations=['mona_mm.engine'])
+OPTIM_WRAPPER_CONSTRUCTORS = Registry(
+    'optimizer wrapper constructor',
+    parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
+    scope='mona_mm',
+    locations=['mona_mm.engine'])
+TUNERS = Registry('tuner', scope='mona_mm', locations=['mona_mm.tuners'])

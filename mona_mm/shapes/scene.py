@@ -1,0 +1,343 @@
+"""Draw textured shapes over cluttered backgrounds."""
+
+import colorsys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+Rng = np.random.Generator
+
+TARGET_CLASSES = ('circle', 'square', 'triangle', 'star', 'cross', 'ring')
+SOURCE_CLASSES = ('pentagon', 'hexagon', 'heart', 'crescent', 'arrow',
+                  'letter_l', 'letter_t', 'half_disc', 'gear', 'drop',
+                  'bolt', 'chevron')
+PALETTE = ((220, 20, 60), (30, 144, 255), (255, 165, 0), (148, 0, 211),
+           (34, 139, 34), (0, 206, 209))
+TEXTURES = ('flat', 'stripes', 'dots', 'checker', 'gradient', 'noise')
+SINGLE_SIZE = 64
+
+MIN_VISIBLE = 0.6
+MAX_OVERLAP = 0.25
+_SUPERSAMPLE = 4
+_PLACE_TRIES = 12
+# A disc looks the same at every angle, so its box stays upright: a turned
+# box would ask a detector for an angle that the pixels do not show.
+_NO_HEADING = frozenset({'circle', 'ring'})
+
+
+@dataclass
+class SceneObject:
+    """One drawn object.
+
+    Args:
+        label: Index into ``TARGET_CLASSES``.
+        mask: (H, W) bool, the pixels that later objects leave visible.
+        corners: (4, 2) pixel coordinates (x, y) of the box around the whole
+            object in its own frame, clockwise from its top left corner.
+    """
+
+    label: int
+    mask: NDArray[np.bool_]
+    corners: Array
+
+
+@dataclass
+class Scene:
+    """One picture and its objects, earlier ones below later ones.
+
+    Args:
+        image: (H, W, 3) uint8 in RGB order.
+        objects: The objects in painting order.
+    """
+
+    image: NDArray[np.uint8]
+    objects: list[SceneObject]
+
+
+def _polar(radius: Sequence[float] | Array, start: float = -90.0) -> Array:
+    """Return the points at evenly spaced angles with the given radii."""
+    radii = np.asarray(radius, np.float32)
+    angle = np.deg2rad(start + 360 * np.arange(len(radii)) / len(radii))
+    return np.stack([radii * np.cos(angle), radii * np.sin(angle)], 1)
+
+
+def _arc(first: float, last: float, centre: float = 0.0,
+         radius: float = 1.0) -> Array:
+    """Return an arc (degrees) of a circle centred at (centre, 0)."""
+    angle = np.deg2rad(np.linspace(first, last, 48))
+    return np.stack([centre + radius * np.cos(angle),
+                     radius * np.sin(angle)], 1)
+
+
+def _heart() -> Array:
+    t = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+    y = (13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t)
+         - np.cos(4 * t))
+    return np.stack([16 * np.sin(t) ** 3, -y], 1)
+
+
+def _drop() -> Array:
+    t = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+    return np.stack([1.1 * np.sin(t) * np.sin(t / 2) ** 2, -np.cos(t)], 1)
+
+
+def _crescent() -> Array:
+    # The two arcs meet at the tips (cos 50, +-sin 50) of the unit circle.
+    tip_x, tip_y = np.cos(np.deg2rad(50)), np.sin(np.deg2rad(50))
+    centre = 0.5
+    radius = float(np.hypot(tip_x - centre, tip_y))
+    angle = float(np.degrees(np.arctan2(tip_y, tip_x - centre)))
+    inner = _arc(360 - angle, angle, centre, radius)
+    return np.concatenate([_arc(50, 310), inner])
+
+
+def _normalise(contours: list[Array]) -> list[Array]:
+    """Centre the outer contour's box on 0 and make its longer side 1."""
+    low, high = contours[0].min(0), contours[0].max(0)
+    scale = float((high - low).max())
+    return [((np.asarray(c) - (low + high) / 2) / scale).astype(np.float32)
+            for c in contours]
+
+
+def _points(*xy: tuple[float, float]) -> list[Array]:
+    return [np.asarray(xy, np.float32)]
+
+
+_OUTLINES: dict[str, list[Array]] = {
+    name: _normalise(contours) for name, contours in {
+        'circle': [_polar([1] * 64)],
+        'square': [_polar([1] * 4, -45)],
+        'triangle': [_polar([1] * 3)],
+        'star': [_polar([1, 0.42] * 5)],
+        'cross': _points((-1, -3), (1, -3), (1, -1), (3, -1), (3, 1), (1, 1),
+                         (1, 3), (-1, 3), (-1, 1), (-3, 1), (-3, -1),
+                         (-1, -1)),
+        'ring': [_polar([1] * 64), _polar([0.55] * 64)],
+        'pentagon': [_polar([1] * 5)],
+        'hexagon': [_polar([1] * 6)],
+        'heart': [_heart()],
+        'crescent': [_crescent()],
+        'arrow': _points((0, -4), (3, -0.5), (1, -0.5), (1, 4), (-1, 4),
+                         (-1, -0.5), (-3, -0.5)),
+        'letter_l': _points((-2, -3), (-0.4, -3), (-0.4, 1.4), (2, 1.4),
+                            (2, 3), (-2, 3)),
+        'letter_t': _points((-3, -3), (3, -3), (3, -1.3), (0.85, -1.3),
+                            (0.85, 3), (-0.85, 3), (-0.85, -1.3),
+                            (-3, -1.3)),
+        'half_disc': [_arc(180, 360)],
+        'gear': [_polar([1, 1, 0.7, 0.7] * 8)],
+        'drop': [_drop()],
+        'bolt': _points((0.6, -3), (-1.8, 0.5), (-0.2, 0.5), (-1, 3),
+                        (1.9, -0.9), (0.2, -0.9), (1.6, -3)),
+        'chevron': _points((-3, -2), (0, 0.3), (3, -2), (3, 0.7), (0, 3),
+                           (-3, 0.7)),
+    }.items()
+}
+
+
+def _colour(rng: Rng, saturation: tuple[float, float],
+            value: tuple[float, float]) -> Array:
+    """Return one random RGB colour in 0..255, its hue uniform."""
+    rgb = colorsys.hsv_to_rgb(rng.random(), rng.uniform(*saturation),
+                              rng.uniform(*value))
+    return np.asarray(rgb, np.float32) * 255
+
+
+def _contrasting(rng: Rng, below: Array) -> Array:
+    """Return a colour that stands out from the mean colour ``below``."""
+    drawn = [_colour(rng, (0.1, 1), (0.15, 1)) for _ in range(6)]
+    return max(drawn, key=lambda c: min(np.linalg.norm(c - below), 110))
+
+
+def _smooth_noise(rng: Rng, size: int, cells: int) -> Array:
+    """Return (size, size) noise in 0..1 that varies over ``cells`` cells."""
+    coarse = rng.random((cells, cells), np.float32)
+    fine = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+    return np.clip(fine, 0, 1)
+
+
+def _axes(size: int, centre: Array, angle: float) -> tuple[Array, Array]:
+    """Return (size, size) pixel offsets from ``centre`` turned by angle."""
+    y, x = np.mgrid[:size, :size].astype(np.float32) + 0.5
+    x, y = x - centre[0], y - centre[1]
+    cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    return x * cos + y * sin, y * cos - x * sin
+
+
+def _texture(rng: Rng, kind: str, size: int, centre: Array,
+             extent: float) -> Array:
+    """Return (size, size, 1) weights in 0..1 of an object's second colour."""
+    u, v = _axes(size, centre, rng.uniform(0, 2 * np.pi))
+    u, v = u + rng.uniform(0, extent), v + rng.uniform(0, extent)
+    period = max(5.0, extent * rng.uniform(0.14, 0.26))
+    wave_u, wave_v = (np.sin(2 * np.pi * w / period) for w in (u, v))
+    makers: dict[str, Callable[[], Array]] = {
+        'flat': lambda: np.zeros_like(u),
+        'stripes': lambda: 0.5 + 2 * wave_u,
+        'dots': lambda: 2.5 * (wave_u + wave_v) - 1.2,
+        'checker': lambda: 0.5 + 3 * wave_u * wave_v,
+        'gradient': lambda: 0.5 + (u - u.mean()) / extent,
+        'noise': lambda: _smooth_noise(rng, size, max(4, size // 5)),
+    }
+    return np.clip(makers[kind](), 0, 1)[..., None]
+
+
+def _add_blob(rng: Rng, image: Array) -> None:
+    """Blend one soft, irregular distractor into ``image`` in place."""
+    size = len(image)
+    angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    radius = np.ones(40)
+    for order in (2, 3, 5):
+        radius += rng.uniform(0, 0.3) * np.cos(
+            order * angle + rng.uniform(0, 2 * np.pi))
+    points = _polar(radius * size * rng.uniform(0.05, 0.16))
+    points += rng.uniform(0, size, 2)
+    alpha = np.zeros((size, size), np.float32)
+    cv2.fillPoly(alpha, [np.rint(points).astype(np.int32)], 1.0)
+    alpha = cv2.GaussianBlur(alpha, (0, 0), size * rng.uniform(0.008, 0.03))
+    alpha *= np.float32(rng.uniform(0.25, 0.7))
+    image += alpha[..., None] * (_colour(rng, (0, 0.8), (0.1, 1)) - image)
+
+
+def _add_lines(rng: Rng, image: Array) -> None:
+    """Blend a few thin lines into ``image`` in place."""
+    size = len(image)
+    drawn = image.copy()
+    for ends in rng.integers(0, size, (rng.integers(0, 6), 2, 2)):
+        colour = tuple(map(float, _colour(rng, (0, 0.7), (0.1, 1))))
+        first, last = (tuple(map(int, end)) for end in ends)
+        cv2.line(drawn, first, last, colour, int(rng.integers(1, 3)))
+    image += np.float32(rng.uniform(0.25, 0.6)) * (drawn - image)
+
+
+def _background(rng: Rng, size: int) -> Array:
+    """Return (size, size, 3) clutter in 0..255."""
+    first, second = (_colour(rng, (0, 0.6), (0.2, 0.95)) for _ in range(2))
+    centre = np.full(2, size / 2, np.float32)
+    ramp = _axes(size, centre, rng.uniform(0, 2 * np.pi))[0] / size + 0.5
+    mix = rng.uniform(0.3, 0.8)
+    waves = _smooth_noise(rng, size, int(rng.integers(3, 9)))
+    weight = np.clip(mix * ramp + (1 - mix) * waves, 0, 1)[..., None]
+    image = (first + weight * (second - first)).astype(np.float32)
+    for _ in range(rng.integers(1, 5)):
+        _add_blob(rng, image)
+    _add_lines(rng, image)
+    speckle = rng.standard_normal((size, size, 1), np.float32)
+    image += np.float32(rng.uniform(2, 11)) * speckle
+    return np.clip(image, 0, 255)
+
+
+def _coverage(contours: list[Array], size: int) -> Array:
+    """Return the (size, size) share of each pixel inside ``contours``."""
+    fine = np.zeros((size * _SUPERSAMPLE,) * 2, np.uint8)
+    shift = 4
+    # Pixel k spans k..k+1 and OpenCV puts its centre at k: hence the half.
+    scaled = [np.rint((c * _SUPERSAMPLE - 0.5) * 2 ** shift).astype(np.int32)
+              for c in contours]
+    cv2.fillPoly(fine, scaled, 255, shift=shift)
+    coarse = cv2.resize(fine, (size, size), interpolation=cv2.INTER_AREA)
+    return coarse.astype(np.float32) / 255
+
+
+@dataclass
+class _Draft:
+    """An object before painting: what it covers and where it is."""
+
+    alpha: Array
+    corners: Array
+    centre: Array
+    extent: float
+
+
+def _draft(rng: Rng, name: str, size: int,
+           extents: tuple[float, float]) -> _Draft:
+    """Pick the scale, rotation and place of one object inside the image."""
+    extent = float(rng.uniform(*extents))
+    angle = 0.0 if name in _NO_HEADING else float(rng.uniform(0, 2 * np.pi))
+    cos, sin = np.cos(angle), np.sin(angle)
+    turn = extent * np.asarray([[cos, sin], [-sin, cos]], np.float32)
+    w, h = np.abs(_OUTLINES[name][0]).max(0)
+    box = np.asarray([(-w, -h), (w, -h), (w, h), (-w, h)]) @ turn
+    reach = np.abs(box).max(0) + 1
+    centre = rng.uniform(reach, size - reach).astype(np.float32)
+    alpha = _coverage([c @ turn + centre for c in _OUTLINES[name]], size)
+    return _Draft(alpha, (box + centre).astype(np.float32), centre, extent)
+
+
+def _paint(rng: Rng, image: Array, draft: _Draft) -> None:
+    """Blend a textured object into ``image`` in place."""
+    below = image[draft.alpha >= 0.5].mean(0)
+    first, second = (_contrasting(rng, below) for _ in range(2))
+    kind = TEXTURES[rng.integers(len(TEXTURES))]
+    weight = _texture(rng, kind, len(image), draft.centre, draft.extent)
+    colour = first + weight * (second - first)
+    grain = 4 * rng.standard_normal(weight.shape, np.float32)
+    image += draft.alpha[..., None] * (colour + grain - image)
+
+
+def _fits(mask: NDArray[np.bool_], below: list[SceneObject],
+          areas: list[int]) -> bool:
+    """Tell whether a new object leaves the earlier ones visible enough."""
+    for item, area in zip(below, areas, strict=True):
+        if (item.mask & ~mask).sum() < MIN_VISIBLE * area:
+            return False
+    shared = sum((item.mask & mask).sum() for item in below)
+    return bool(shared <= MAX_OVERLAP * mask.sum())
+
+
+def _as_bytes(image: Array) -> NDArray[np.uint8]:
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+
+
+def render_scene(rng: Rng, size: int) -> Scene:
+    """Draw a picture of one to five target objects.
+
+    An object that would hide too much of earlier ones is tried elsewhere and
+    left out, unpainted, when no place is found.
+
+    Args:
+        rng: The only source of randomness.
+        size: Side of the square picture in pixels, 32 or more.
+    """
+    image = _background(rng, size)
+    extents = (min(18, size / 3), min(56, size / 2))
+    objects: list[SceneObject] = []
+    areas: list[int] = []
+    for _ in range(rng.integers(1, 6)):
+        label = int(rng.integers(len(TARGET_CLASSES)))
+        for _ in range(_PLACE_TRIES):
+            draft = _draft(rng, TARGET_CLASSES[label], size, extents)
+            mask = draft.alpha >= 0.5
+            if not _fits(mask, objects, areas):
+                continue
+            for item in objects:
+                item.mask = item.mask & ~mask
+            objects.append(SceneObject(label, mask, draft.corners))
+            areas.append(int(mask.sum()))
+            _paint(rng, image, draft)
+            break
+    return Scene(_as_bytes(image), objects)
+
+
+def render_single(rng: Rng, name: str,
+                  size: int = SINGLE_SIZE) -> NDArray[np.uint8]:
+    """Draw one object of a named class; (size, size, 3) uint8 in RGB.
+
+    Args:
+        rng: The only source of randomness.
+        name: A target or source class.
+        size: Side of the square picture in pixels.
+
+    Raises:
+        ValueError: If ``name`` is not a known class.
+    """
+    if name not in _OUTLINES:
+        raise ValueError(f'name={name!r}: expected one of {list(_OUTLINES)}')
+    image = _background(rng, size)
+    draft = _draft(rng, name, size, (size * 0.38, size * 0.66))
+    _paint(rng, image, draft)
+    return _as_bytes(image)

@@ -1,0 +1,146 @@
+"""Mona: multi-cognitive visual adapter (paper, section 3.3)."""
+from typing import Sequence, Tuple
+
+import torch
+from mmengine.model.weight_init import trunc_normal_
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mona_mm.registry import TUNERS
+from .base import Tuner, check_positive_int, check_rate
+
+
+class MonaConv(nn.Module):
+    """The filters of Mona (paper, section 3.3, equations 4 and 5).
+
+    ``z = z + mean_i(DW_i(z))``, then ``z = z + PW(z)``.
+
+    Args:
+        dims (int): Number of channels, the bottleneck's width.
+        kernel_sizes (Sequence[int]): Sizes of the depth-wise filters, odd.
+    """
+
+    def __init__(self, dims: int, kernel_sizes: Sequence[int]) -> None:
+        super().__init__()
+        for i, size in enumerate(kernel_sizes, 1):
+            conv = nn.Conv2d(dims, dims, size, padding=size // 2, groups=dims)
+            self.add_module(f'conv{i}', conv)
+        self.projector = nn.Conv2d(dims, dims, 1)
+
+    @property
+    def filters(self) -> Tuple[nn.Conv2d, ...]:
+        """The depth-wise convolutions, in the order of their names."""
+        return tuple(
+            m for n, m in self.named_children() if n != 'projector')
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Filter a map of shape (B, C, H, W); the shape is kept."""
+        filters = self.filters
+        x = x + sum(conv(x) for conv in filters) / len(filters)
+        return x + self.projector(x)
+
+
+class MonaLayer(nn.Module):
+    """One Mona adapter, line by line as released.
+
+    ``x + project2(dropout(gelu(conv(project1(norm(x)*gamma + x*gammax)))))``
+
+    Linear layers start at trunc_normal(0.02) with zero bias, as in the
+    release (the paper says Kaiming uniform), so the layer is not the
+    identity at the start.
+
+    Args:
+        dims (int): C, the width of the residual stream.
+        bottleneck_dims (int): n, the inner width.
+        kernel_sizes (Sequence[int]): Sizes of the depth-wise filters.
+        scaled_norm (bool): Whether ``norm``, ``gamma`` and ``gammax`` exist;
+            without them the projection sees x itself.
+        drop_rate (float): Dropout before the up-projection.
+    """
+
+    def __init__(self, dims: int, bottleneck_dims: int,
+                 kernel_sizes: Sequence[int], scaled_norm: bool,
+                 drop_rate: float) -> None:
+        super().__init__()
+        self.scaled_norm = scaled_norm
+        if scaled_norm:
+            self.norm = nn.LayerNorm(dims)
+            self.gamma = nn.Parameter(torch.full((dims, ), 1e-6))
+            self.gammax = nn.Parameter(torch.ones(dims))
+        self.project1 = nn.Linear(dims, bottleneck_dims)
+        self.adapter_conv = MonaConv(bottleneck_dims, kernel_sizes)
+        self.dropout = nn.Dropout(drop_rate)
+        self.project2 = nn.Linear(bottleneck_dims, dims)
+        for linear in (self.project1, self.project2):
+            trunc_normal_(linear.weight, std=.02)
+            nn.init.zeros_(linear.bias)
+
+    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+        """Adapt the residual stream.
+
+        Args:
+            x (Tensor): (B, N, C) with N = H * W.
+            hw_shape (tuple[int, int]): (H, W).
+
+        Returns:
+            Tensor: (B, N, C).
+        """
+        y = self.norm(x) * self.gamma + x * self.gammax \
+            if self.scaled_norm else x
+        y = self.project1(y)
+        y = y.transpose(1, 2).unflatten(2, hw_shape)
+        y = self.adapter_conv(y)
+        y = y.flatten(2).transpose(1, 2)
+        return x + self.project2(self.dropout(F.gelu(y)))
+
+
+@TUNERS.register_module()
+class Mona(Tuner):
+    """Mona: two adapters per block, on the residual stream.
+
+    One stands after each residual addition, outside drop-path; the
+    pretrained parameters are all frozen.
+
+    Args:
+        bottleneck_dims (int): n, the inner width. Defaults to 64.
+        kernel_sizes (Sequence[int]): Odd sizes of the depth-wise filters.
+            Defaults to (3, 5, 7).
+        scaled_norm (bool): Whether the input goes through the scaled
+            layer norm (paper, equation 3). Defaults to True.
+        drop_rate (float): Dropout rate. Defaults to 0.1.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+
+    sites = ('after_attn', 'after_ffn')
+    released_names = {
+        'my_module_1': 'after_attn',
+        'my_module_2': 'after_ffn',
+    }
+
+    def __init__(self,
+                 bottleneck_dims: int = 64,
+                 kernel_sizes: Sequence[int] = (3, 5, 7),
+                 scaled_norm: bool = True,
+                 drop_rate: float = 0.1) -> None:
+        check_positive_int('Mona', 'bottleneck_dims', bottleneck_dims)
+        check_rate('Mona', 'drop_rate', drop_rate)
+        _check_kernel_sizes(kernel_sizes)
+        self.bottleneck_dims = bottleneck_dims
+        self.kernel_sizes = tuple(kernel_sizes)
+        self.scaled_norm = scaled_norm
+        self.drop_rate = drop_rate
+
+    def build(self, site: str, dims: int) -> MonaLayer:
+        """Make one :class:`MonaLayer` of width ``dims``."""
+        return MonaLayer(dims, self.bottleneck_dims, self.kernel_sizes,
+                         self.scaled_norm, self.drop_rate)
+
+
+def _check_kernel_sizes(sizes: Sequence[int]) -> None:
+    fits = isinstance(sizes, (list, tuple)) and len(sizes) > 0 and all(
+        isinstance(s, int) and s > 0 and s % 2 for s in sizes)
+    if not fits:
+        raise ValueError('Mona: kernel_sizes must be a non-empty sequence of '
+                         f'odd positive integers, but got {sizes!r}')
