@@ -9,8 +9,8 @@ from typing import Dict, FrozenSet, Optional, Set
 from mmengine.logging import MessageHub, print_log
 from torch import Tensor
 
-from mona_mm.checkpoint import (CheckpointError, base_state, read_checkpoint,
-                                unwrap)
+from mona_mm.checkpoint import base_state, read_checkpoint, unwrap
+from mona_mm.errors import CheckpointError
 from mona_mm.text import some
 
 

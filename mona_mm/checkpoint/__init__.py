@@ -1,8 +1,7 @@
 """Checkpoint files: reading them safely, and the layouts of their keys."""
-from .io import CheckpointError, fetch, read_checkpoint
+from .io import fetch, read_checkpoint
 from .layouts import BaseState, base_state, unwrap
 
 __all__ = [
-    'BaseState', 'CheckpointError', 'base_state', 'fetch', 'read_checkpoint',
-    'unwrap'
+    'BaseState', 'base_state', 'fetch', 'read_checkpoint', 'unwrap'
 ]

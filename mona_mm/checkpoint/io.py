@@ -11,9 +11,7 @@ import torch
 from mmengine.dist import barrier, get_local_rank
 from mmengine.logging import HistoryBuffer
 
-
-class CheckpointError(RuntimeError):
-    """A checkpoint file that is missing, broken, or not what it should be."""
+from mona_mm.errors import CheckpointError
 
 
 def fetch(source: str) -> str:

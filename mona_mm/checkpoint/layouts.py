@@ -9,7 +9,7 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from torch import Tensor
 
-from .io import CheckpointError
+from mona_mm.errors import CheckpointError
 
 StateDict = Dict[str, Tensor]
 

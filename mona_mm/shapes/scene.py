@@ -20,13 +20,14 @@ PALETTE = ((220, 20, 60), (30, 144, 255), (255, 165, 0), (148, 0, 211),
 TEXTURES = ('flat', 'stripes', 'dots', 'checker', 'gradient', 'noise')
 SINGLE_SIZE = 64
 
-MIN_VISIBLE = 0.6
+MIN_VISIBLE = 0.7
 MAX_OVERLAP = 0.25
 _SUPERSAMPLE = 4
 _PLACE_TRIES = 12
-# A disc looks the same at every angle, so its box stays upright: a turned
-# box would ask a detector for an angle that the pixels do not show.
-_NO_HEADING = frozenset({'circle', 'ring'})
+# Turns after which a shape looks the same (0: any turn). Angles stay within
+# one such turn, or the oriented box would have an angle pixels do not show.
+_FOLDS = {'circle': 0, 'ring': 0, 'square': 4, 'cross': 4, 'triangle': 3,
+          'star': 5}
 
 
 @dataclass
@@ -257,7 +258,8 @@ def _draft(rng: Rng, name: str, size: int,
            extents: tuple[float, float]) -> _Draft:
     """Pick the scale, rotation and place of one object inside the image."""
     extent = float(rng.uniform(*extents))
-    angle = 0.0 if name in _NO_HEADING else float(rng.uniform(0, 2 * np.pi))
+    folds = _FOLDS.get(name, 1)
+    angle = float(rng.uniform(-np.pi, np.pi)) / folds if folds else 0.0
     cos, sin = np.cos(angle), np.sin(angle)
     turn = extent * np.asarray([[cos, sin], [-sin, cos]], np.float32)
     w, h = np.abs(_OUTLINES[name][0]).max(0)

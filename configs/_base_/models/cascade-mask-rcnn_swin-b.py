@@ -1,7 +1,4 @@
 # Cascade Mask R-CNN as the Swin paper built it, which Mona's COCO runs keep.
-checkpoint = (
-    'https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/swin/'
-    'swin_base_patch4_window7_224_22k_20220317-4f79f7c0.pth')
 model = dict(
     type='CascadeRCNN',
     data_preprocessor=dict(
@@ -18,7 +15,12 @@ model = dict(
         out_indices=(0, 1, 2, 3),
         drop_path_rate=0.3,
         with_cp=False,
-        init_cfg=dict(type='Pretrained', checkpoint=checkpoint)),
+        init_cfg=dict(
+            type='Pretrained',
+            # ImageNet-22k, 224 pixels, window 7.
+            checkpoint='https://download.openmmlab.com/mmsegmentation/v0.5/'
+            'pretrain/swin/'
+            'swin_base_patch4_window7_224_22k_20220317-4f79f7c0.pth')),
     neck=dict(
         type='FPN',
         in_channels=[128, 256, 512, 1024],

@@ -1,6 +1,3 @@
-checkpoint = (
-    'https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/swin/'
-    'swin_base_patch4_window7_224_22k_20220317-4f79f7c0.pth')
 angle_version = 'le90'
 model = dict(
     type='mmdet.FasterRCNN',
@@ -18,7 +15,12 @@ model = dict(
         out_indices=(0, 1, 2, 3),
         drop_path_rate=0.2,
         with_cp=False,
-        init_cfg=dict(type='Pretrained', checkpoint=checkpoint)),
+        init_cfg=dict(
+            type='Pretrained',
+            # ImageNet-22k, 224 pixels, window 7.
+            checkpoint='https://download.openmmlab.com/mmsegmentation/v0.5/'
+            'pretrain/swin/'
+            'swin_base_patch4_window7_224_22k_20220317-4f79f7c0.pth')),
     neck=dict(
         type='mmdet.FPN',
         in_channels=[128, 256, 512, 1024],

@@ -1,6 +1,3 @@
-checkpoint = (
-    'https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/swin/'
-    'swin_large_patch4_window7_224_22k_20220412-aeecf2aa.pth')
 model = dict(
     type='RetinaNet',
     data_preprocessor=dict(
@@ -18,7 +15,12 @@ model = dict(
         out_indices=(1, 2, 3),
         drop_path_rate=0.2,
         with_cp=False,
-        init_cfg=dict(type='Pretrained', checkpoint=checkpoint)),
+        init_cfg=dict(
+            type='Pretrained',
+            # ImageNet-22k, 224 pixels, window 7.
+            checkpoint='https://download.openmmlab.com/mmsegmentation/v0.5/'
+            'pretrain/swin/'
+            'swin_large_patch4_window7_224_22k_20220412-aeecf2aa.pth')),
     neck=dict(
         type='FPN',
         in_channels=[384, 768, 1536],

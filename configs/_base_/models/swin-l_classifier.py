@@ -1,6 +1,3 @@
-checkpoint = (
-    'https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/swin/'
-    'swin_large_patch4_window7_224_22k_20220412-aeecf2aa.pth')
 model = dict(
     type='ImageClassifier',
     data_preprocessor=dict(
@@ -18,7 +15,12 @@ model = dict(
         # As released: windows shift even in the 7x7 last stage, though the
         # pretraining did not do so. False follows the pretraining.
         pad_small_map=True,
-        init_cfg=dict(type='Pretrained', checkpoint=checkpoint)),
+        init_cfg=dict(
+            type='Pretrained',
+            # ImageNet-22k, 224 pixels, window 7.
+            checkpoint='https://download.openmmlab.com/mmsegmentation/v0.5/'
+            'pretrain/swin/'
+            'swin_large_patch4_window7_224_22k_20220412-aeecf2aa.pth')),
     neck=dict(type='GlobalAveragePooling'),
     head=dict(
         type='LinearClsHead',

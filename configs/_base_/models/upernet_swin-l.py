@@ -1,6 +1,3 @@
-checkpoint = (
-    'https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/swin/'
-    'swin_large_patch4_window7_224_22k_20220412-aeecf2aa.pth')
 model = dict(
     type='EncoderDecoder',
     data_preprocessor=dict(
@@ -19,7 +16,12 @@ model = dict(
         out_indices=(0, 1, 2, 3),
         drop_path_rate=0.3,
         with_cp=False,
-        init_cfg=dict(type='Pretrained', checkpoint=checkpoint)),
+        init_cfg=dict(
+            type='Pretrained',
+            # ImageNet-22k, 224 pixels, window 7.
+            checkpoint='https://download.openmmlab.com/mmsegmentation/v0.5/'
+            'pretrain/swin/'
+            'swin_large_patch4_window7_224_22k_20220412-aeecf2aa.pth')),
     # Full, fixed and Mona were released with SyncBN, the other baselines
     # with plain BN, which at two images per GPU is the weaker choice.
     decode_head=dict(

@@ -1,0 +1,17 @@
+# python tools/train.py configs/quickstart/retinanet_swin-nano_shapes.py
+_base_ = [
+    '../_base_/models/retinanet_swin-l.py', '../_base_/models/swin-nano.py',
+    '../_base_/datasets/shapes_voc.py', '../_base_/schedules/quickstart.py',
+    '../_base_/default_runtime_det.py'
+]
+model = dict(
+    backbone=_base_.nano,
+    neck=dict(in_channels=[64, 128, 256], out_channels=64),
+    bbox_head=dict(
+        num_classes=6,
+        in_channels=64,
+        stacked_convs=2,
+        feat_channels=64,
+        # The shapes are 18 to 56 pixels wide.
+        anchor_generator=dict(octave_base_scale=3)))
+default_hooks = dict(logger=dict(interval=10))

@@ -1,0 +1,4 @@
+"""How tuned models are trained, tested and launched."""
+from .optim import DeltaOptimWrapperConstructor
+
+__all__ = ['DeltaOptimWrapperConstructor']

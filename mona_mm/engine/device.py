@@ -1,0 +1,85 @@
+"""Running GPU recipes where there is no accelerator, alone or in parallel."""
+import os
+from typing import Any, List
+
+import torch.distributed as dist
+from mmengine.config import Config
+from mmengine.device import get_device
+
+_SYNC_BN = ('SyncBN', 'MMSyncBN')
+_SLURM = {
+    'RANK': 'SLURM_PROCID',
+    'WORLD_SIZE': 'SLURM_NTASKS',
+    'LOCAL_RANK': 'SLURM_LOCALID',
+}
+
+
+def adapt_to_cpu(cfg: Config) -> List[str]:
+    """Replace what needs an accelerator, if there is none.
+
+    Mixed precision becomes float32, SyncBN becomes BN, and distributed
+    wrapping leaves the parameters on the CPU.
+
+    Args:
+        cfg (Config): Changed in place.
+
+    Returns:
+        list[str]: One line for the log, or none if nothing was replaced.
+    """
+    if get_device() != 'cpu':
+        return []
+    replaced = []
+    wrapper = cfg.get('optim_wrapper') or {}
+    if wrapper.get('type') == 'AmpOptimWrapper':
+        wrapper['type'] = 'OptimWrapper'
+        for key in ('loss_scale', 'dtype'):
+            wrapper.pop(key, None)
+        replaced.append('mixed precision runs as float32')
+    if _replace_sync_bn(cfg.get('model')):
+        replaced.append('SyncBN runs as BN')
+    if cfg.get('launcher', 'none') != 'none':
+        cfg.model_wrapper_cfg = dict(
+            dict(
+                type='MMDistributedDataParallel',
+                broadcast_buffers=False,
+                find_unused_parameters=cfg.get('find_unused_parameters',
+                                               False)),
+            **(cfg.get('model_wrapper_cfg') or {}),
+            device_ids=None)
+    return [f'no accelerator: {" and ".join(replaced)}'] if replaced else []
+
+
+def init_cpu_group(launcher: str) -> None:
+    """Join the gloo process group where mmengine would ask for a GPU.
+
+    Args:
+        launcher (str): ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+    """
+    if launcher == 'none' or get_device() != 'cpu' or dist.is_initialized():
+        return
+    if launcher == 'slurm':
+        os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
+        os.environ.setdefault('MASTER_PORT', '29500')
+        for name, source in _SLURM.items():
+            os.environ[name] = os.environ[source]
+    dist.init_process_group('gloo')
+
+
+def leave_group() -> None:
+    """Leave the process group; without it a finished run aborts."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def _replace_sync_bn(node: Any) -> bool:
+    found = False
+    if isinstance(node, dict):
+        if node.get('type') in _SYNC_BN:
+            node['type'] = 'BN'
+            found = True
+        children = list(node.values())
+    elif isinstance(node, (list, tuple)):
+        children = node
+    else:
+        return False
+    return any([_replace_sync_bn(child) for child in children]) or found

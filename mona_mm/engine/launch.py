@@ -1,0 +1,143 @@
+"""From the command line's words to a config that a Runner can run."""
+import argparse
+import difflib
+import os
+import os.path as osp
+from glob import glob
+from typing import Any, Callable, Optional
+
+from mmengine.config import Config, DictAction
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from mona_mm.errors import ConfigError
+from .device import adapt_to_cpu, init_cpu_group
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that training and testing share."""
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--work-dir',
+        help='where logs and checkpoints go (default: '
+        'work_dirs/<name of the config>)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='change settings of the config, e.g. '
+        'model.backbone.tuner.bottleneck_dims=32')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='how the processes were started')
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=int, default=0,
+        help=argparse.SUPPRESS)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config that the arguments name, and apply them.
+
+    Raises:
+        ConfigError: If the file does not exist or cannot be parsed, or an
+            option would have no effect.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = read_config(args.config)
+    _check_options(args.cfg_options)
+    cfg.merge_from_dict(args.cfg_options)
+    cfg.launcher = args.launcher
+    name = osp.splitext(osp.basename(args.config))[0]
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or osp.join(
+        'work_dirs', name)
+    return cfg
+
+
+def read_config(path: str) -> Config:
+    """Parse a config file.
+
+    Raises:
+        ConfigError: If it does not exist (close names are suggested) or does
+            not parse.
+    """
+    if not osp.isfile(path):
+        raise ConfigError(f'config {path!r} does not exist{_suggest(path)}')
+    try:
+        return Config.fromfile(path)
+    except FileNotFoundError as error:
+        raise ConfigError(f'config {path!r}: a base is missing: '
+                          f'{error}') from error
+    except (SyntaxError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f'config {path!r} does not parse: '
+                          f'{type(error).__name__}: {error}') from error
+
+
+def set_amp(cfg: Config) -> None:
+    """Turn mixed precision on.
+
+    Raises:
+        ConfigError: If the optimizer wrapper is of a kind that cannot.
+    """
+    kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    if kind == 'AmpOptimWrapper':
+        return
+    if kind != 'OptimWrapper':
+        raise ConfigError('--amp needs optim_wrapper.type OptimWrapper or '
+                          f'AmpOptimWrapper, but the config has {kind!r}')
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def set_auto_scale_lr(cfg: Config) -> None:
+    """Scale the learning rate with the total batch size.
+
+    Raises:
+        ConfigError: If the config does not say for which batch size its
+            learning rate is meant.
+    """
+    if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
+        raise ConfigError('--auto-scale-lr needs auto_scale_lr=dict('
+                          'base_batch_size=...) in the config')
+    cfg.auto_scale_lr.enable = True
+
+
+def set_resume(cfg: Config, resume: Optional[str]) -> None:
+    """Resume from a checkpoint (``'auto'``: the newest in the work dir)."""
+    if resume is None:
+        return
+    cfg.resume = True
+    cfg.load_from = None if resume == 'auto' else resume
+
+
+def run(cfg: Config, job: Callable[[Runner], Any]) -> Any:
+    """Build the config's Runner, on whatever device is there, and use it.
+
+    Args:
+        cfg (Config): The config, with ``launcher`` and ``work_dir`` set.
+        job (Callable): What to do with the Runner.
+    """
+    notes = adapt_to_cpu(cfg)
+    init_cpu_group(cfg.launcher)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(
+        cfg)
+    for note in notes:
+        runner.logger.info(note)
+    return job(runner)
+
+
+def _check_options(options: dict) -> None:
+    for key in options:
+        if key == 'tuner' or key.startswith('tuner.'):
+            raise ConfigError(
+                f'--cfg-options {key}=... would change nothing: configs copy '
+                f'`tuner` into the backbone; use model.backbone.{key}=...')
+
+
+def _suggest(path: str) -> str:
+    known = glob('configs/**/*.py', recursive=True)
+    close = difflib.get_close_matches(path, known, n=3, cutoff=0.5)
+    return f'; did you mean {" or ".join(close)}?' if close else ''

@@ -1,0 +1,135 @@
+"""What can be checked before data are read and models are built."""
+import os.path as osp
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
+
+from mmengine.config import Config
+from mmengine.registry import DATASETS, init_default_scope
+
+from mona_mm.errors import ConfigError
+
+
+def preflight(cfg: Config, phases: Sequence[str]) -> None:
+    """Check files and class counts of a config, all at once.
+
+    Args:
+        cfg (Config): The config of the run.
+        phases (Sequence[str]): Of ``'train'``, ``'val'``, ``'test'``.
+
+    Raises:
+        ConfigError: With one line for everything that is wrong.
+    """
+    init_default_scope(cfg.get('default_scope') or 'mmengine')
+    problems = []
+    for phase in phases:
+        loader = cfg.get(f'{phase}_dataloader') or {}
+        where = f'{phase}_dataloader'
+        for dataset in _leaves(loader.get('dataset')):
+            missing = _missing_files(where, dataset)
+            problems += missing or _class_counts(where, dataset, cfg.model)
+    problems += _missing_base(cfg.model)
+    if problems:
+        lines = dict.fromkeys(problems)  # train and val often share a root
+        raise ConfigError('the config cannot run:\n- ' + '\n- '.join(lines))
+
+
+def _leaves(dataset: Optional[dict]) -> Iterator[dict]:
+    """The datasets inside wrappers (repeat, concat ...)."""
+    if not isinstance(dataset, dict):
+        return
+    inner = dataset.get('datasets') or [dataset.get('dataset')]
+    inner = [d for d in inner if isinstance(d, dict)]
+    if not inner:
+        yield dataset
+    for child in inner:
+        yield from _leaves(child)
+
+
+def _missing_files(where: str, dataset: dict) -> List[str]:
+    root = dataset.get('data_root') or ''
+    if '://' in root or _remote(dataset):
+        return []
+    name = f'{where}: {dataset.get("type")}'
+    if root and not osp.isdir(root):
+        return [
+            f'{name}: data_root {root!r} does not exist; data/README.md '
+            'says what goes there, or set '
+            f'--cfg-options {where}.dataset.data_root=...'
+        ]
+    return [
+        f'{name}: {key} {path!r} does not exist (with data_root: '
+        f'{osp.join(root, path)})' for key, path in _paths(dataset)
+        if not osp.exists(osp.join(root, path))
+    ]
+
+
+def _paths(dataset: dict) -> Iterator[Tuple[str, str]]:
+    prefix = dataset.get('data_prefix') or {}
+    prefixes = prefix if isinstance(prefix, dict) else {'': prefix}
+    given = {'ann_file': dataset.get('ann_file')}
+    given.update({
+        f'data_prefix.{k}'.rstrip('.'): v
+        for k, v in prefixes.items()
+    })
+    for key, path in given.items():
+        if isinstance(path, str) and path:
+            yield key, path
+
+
+def _remote(dataset: dict) -> bool:
+    backend = (dataset.get('backend_args') or {}).get('backend', 'local')
+    return backend not in ('local', 'disk')
+
+
+def _class_counts(where: str, dataset: dict, model: dict) -> List[str]:
+    classes = _classes(dataset)
+    if isinstance(classes, str):
+        return [
+            f'{where}: metainfo.classes is the string {classes!r}; expected '
+            'a tuple of names (a tuple of one needs a comma: '
+            f'({classes!r}, ))'
+        ]
+    if classes is None:
+        return []
+    shown = ', '.join(map(str, classes[:4])) + (
+        ', ...' if len(classes) > 4 else '')
+    return [
+        f'{path}={count}, but the {len(classes)} classes of {where} '
+        f'({dataset.get("type")}) are {shown}: set one like the other'
+        for path, count in _head_counts(model, 'model')
+        if count != len(classes)
+    ]
+
+
+def _classes(dataset: dict) -> Any:
+    classes = (dataset.get('metainfo') or {}).get('classes')
+    if classes is None:
+        kind = dataset.get('type')
+        cls = DATASETS.get(kind) if isinstance(kind, str) else kind
+        classes = getattr(cls, 'METAINFO', {}).get('classes')
+    return classes
+
+
+def _head_counts(node: Any, path: str) -> Iterator[Tuple[str, int]]:
+    """Every num_classes of a model's heads; a region proposal's is 1."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key == 'num_classes' and isinstance(value, int):
+                yield f'{path}.{key}', value
+            elif key not in ('backbone', 'neck', 'rpn_head'):
+                yield from _head_counts(value, f'{path}.{key}')
+    elif isinstance(node, (list, tuple)):
+        for i, value in enumerate(node):
+            yield from _head_counts(value, f'{path}[{i}]')
+
+
+def _missing_base(model: dict) -> List[str]:
+    init_cfg = (model.get('backbone') or {}).get('init_cfg') or {}
+    source = init_cfg.get('checkpoint') if isinstance(init_cfg, dict) else None
+    if not isinstance(source, str) or '://' in source:
+        return []
+    if osp.isfile(osp.expanduser(source)):
+        return []
+    return [
+        f'model.backbone.init_cfg.checkpoint {source!r} does not exist: give '
+        'the path or URL of the pretrained backbone'
+    ]

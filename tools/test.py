@@ -1,0 +1,51 @@
+#!/usr/bin/env python
+"""Evaluate a checkpoint with the metrics of its config."""
+import argparse
+
+from mona_mm.engine import device, evaluate, launch, preflight
+from mona_mm.errors import UserError
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    launch.add_common_arguments(parser)
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument(
+        '--out', help='write predictions to this .pkl file (segmentation: '
+        'or as label images to this folder)')
+    parser.add_argument(
+        '--show', action='store_true', help='show predictions in a window')
+    parser.add_argument(
+        '--show-dir', help='write pictures of predictions to this folder')
+    parser.add_argument(
+        '--tta', action='store_true', help='use test-time augmentation')
+    return parser.parse_args(argv)
+
+
+def main(argv=None) -> None:
+    """Test."""
+    args = parse_args(argv)
+    cfg = launch.load_config(args)
+    if args.out:
+        evaluate.set_out(cfg, args.out)
+    if args.show or args.show_dir:
+        evaluate.set_show(cfg, args.show, args.show_dir)
+    preflight.preflight(cfg, ('test', ))
+    if args.tta:
+        evaluate.set_tta(cfg)
+
+    def test(runner) -> None:
+        evaluate.load_for_test(runner, args.checkpoint)
+        runner.test()
+
+    launch.run(cfg, test)
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except UserError as error:
+        raise SystemExit(f'error: {error}') from None
+    finally:
+        device.leave_group()

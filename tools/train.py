@@ -1,0 +1,48 @@
+#!/usr/bin/env python
+"""Train a model from a config: any task of the four OpenMMLab libraries."""
+import argparse
+
+from mona_mm.engine import device, launch, preflight
+from mona_mm.errors import UserError
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    launch.add_common_arguments(parser)
+    parser.add_argument(
+        '--amp', action='store_true', help='train with mixed precision')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate with the total batch size')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='PATH',
+        help='go on from a checkpoint; without a path, from the newest one '
+        'in the work dir')
+    return parser.parse_args(argv)
+
+
+def main(argv=None) -> None:
+    """Train."""
+    args = parse_args(argv)
+    cfg = launch.load_config(args)
+    if args.amp:
+        launch.set_amp(cfg)
+    if args.auto_scale_lr:
+        launch.set_auto_scale_lr(cfg)
+    launch.set_resume(cfg, args.resume)
+    preflight.preflight(cfg, ('train', 'val'))
+    launch.run(cfg, lambda runner: runner.train())
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except UserError as error:
+        raise SystemExit(f'error: {error}') from None
+    finally:
+        device.leave_group()
