@@ -6,7 +6,7 @@ _base_ = [
 ]
 model = dict(
     backbone=_base_.nano,
-    neck=dict(in_channels=[32, 64, 128, 256], out_channels=64),
+    neck=dict(in_channels=[24, 48, 96, 192], out_channels=64),
     rpn_head=dict(
         in_channels=64,
         feat_channels=64,

@@ -6,7 +6,7 @@ _base_ = [
 ]
 model = dict(
     backbone=_base_.nano,
-    neck=dict(in_channels=[64, 128, 256], out_channels=64),
+    neck=dict(in_channels=[48, 96, 192], out_channels=64),
     bbox_head=dict(
         num_classes=6,
         in_channels=64,

@@ -9,12 +9,12 @@ model = dict(
     data_preprocessor=dict(size=(128, 128)),
     backbone=_base_.nano,
     decode_head=dict(
-        in_channels=[32, 64, 128, 256],
+        in_channels=[24, 48, 96, 192],
         channels=64,
         num_classes=7,
         norm_cfg=norm_cfg),
     auxiliary_head=dict(
-        in_channels=128, channels=32, num_classes=7, norm_cfg=norm_cfg))
+        in_channels=96, channels=32, num_classes=7, norm_cfg=norm_cfg))
 # Epochs, as the other quickstarts count; ADE20K's runtime counts iterations.
 default_hooks = dict(
     logger=dict(interval=10, log_metric_by_epoch=True),

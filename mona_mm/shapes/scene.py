@@ -19,6 +19,8 @@ PALETTE = ((220, 20, 60), (30, 144, 255), (255, 165, 0), (148, 0, 211),
            (34, 139, 34), (0, 206, 209))
 TEXTURES = ('flat', 'stripes', 'dots', 'checker', 'gradient', 'noise')
 SINGLE_SIZE = 64
+_CALM_TEXTURES = ('flat', 'gradient')
+_CALM_TURN = 0.35
 
 MIN_VISIBLE = 0.7
 MAX_OVERLAP = 0.25
@@ -254,12 +256,12 @@ class _Draft:
     extent: float
 
 
-def _draft(rng: Rng, name: str, size: int,
-           extents: tuple[float, float]) -> _Draft:
+def _draft(rng: Rng, name: str, size: int, extents: tuple[float, float],
+           turn_limit: float = np.pi) -> _Draft:
     """Pick the scale, rotation and place of one object inside the image."""
     extent = float(rng.uniform(*extents))
     folds = _FOLDS.get(name, 1)
-    angle = float(rng.uniform(-np.pi, np.pi)) / folds if folds else 0.0
+    angle = float(rng.uniform(-turn_limit, turn_limit)) / folds if folds else 0.0
     cos, sin = np.cos(angle), np.sin(angle)
     turn = extent * np.asarray([[cos, sin], [-sin, cos]], np.float32)
     w, h = np.abs(_OUTLINES[name][0]).max(0)
@@ -270,11 +272,12 @@ def _draft(rng: Rng, name: str, size: int,
     return _Draft(alpha, (box + centre).astype(np.float32), centre, extent)
 
 
-def _paint(rng: Rng, image: Array, draft: _Draft) -> None:
+def _paint(rng: Rng, image: Array, draft: _Draft,
+           textures: Sequence[str] = TEXTURES) -> None:
     """Blend a textured object into ``image`` in place."""
     below = image[draft.alpha >= 0.5].mean(0)
     first, second = (_contrasting(rng, below) for _ in range(2))
-    kind = TEXTURES[rng.integers(len(TEXTURES))]
+    kind = textures[rng.integers(len(textures))]
     weight = _texture(rng, kind, len(image), draft.centre, draft.extent)
     colour = first + weight * (second - first)
     grain = 4 * rng.standard_normal(weight.shape, np.float32)
@@ -325,9 +328,21 @@ def render_scene(rng: Rng, size: int) -> Scene:
     return Scene(_as_bytes(image), objects)
 
 
+def _calm_background(rng: Rng, size: int) -> Array:
+    """Return (size, size, 3) of one colour with a little noise in 0..255."""
+    image = np.full((size, size, 3), _colour(rng, (0, 0.6), (0.2, 0.95)),
+                    np.float32)
+    image += 3 * rng.standard_normal((size, size, 1), np.float32)
+    return np.clip(image, 0, 255)
+
+
 def render_single(rng: Rng, name: str,
                   size: int = SINGLE_SIZE) -> NDArray[np.uint8]:
     """Draw one object of a named class; (size, size, 3) uint8 in RGB.
+
+    Source classes are drawn calmly (plain backgrounds, plain fillings, little
+    rotation), so that a network that starts from nothing learns them within
+    minutes; adapting to the clutter of the target classes is left to tuning.
 
     Args:
         rng: The only source of randomness.
@@ -339,7 +354,9 @@ def render_single(rng: Rng, name: str,
     """
     if name not in _OUTLINES:
         raise ValueError(f'name={name!r}: expected one of {list(_OUTLINES)}')
-    image = _background(rng, size)
-    draft = _draft(rng, name, size, (size * 0.38, size * 0.66))
-    _paint(rng, image, draft)
+    calm = name in SOURCE_CLASSES
+    image = (_calm_background if calm else _background)(rng, size)
+    draft = _draft(rng, name, size, (size * 0.38, size * 0.66),
+                   _CALM_TURN if calm else np.pi)
+    _paint(rng, image, draft, _CALM_TEXTURES if calm else TEXTURES)
     return _as_bytes(image)

@@ -1,4 +1,5 @@
 # Generated pictures: python tools/make_shapes.py
+# Loaded in the training process: workers would take the cores away from it.
 # Labels as ADE20K's: 0 counts for nothing and is taken off.
 dataset_type = 'BaseSegDataset'
 data_root = 'data/shapes/ade'
@@ -22,8 +23,8 @@ test_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=8,
-    num_workers=2,
-    persistent_workers=True,
+    num_workers=0,
+    persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
@@ -35,8 +36,8 @@ train_dataloader = dict(
         pipeline=train_pipeline))
 val_dataloader = dict(
     batch_size=8,
-    num_workers=2,
-    persistent_workers=True,
+    num_workers=0,
+    persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,

@@ -1,4 +1,5 @@
 # Generated pictures: python tools/make_shapes.py
+# Loaded in the training process: workers would take the cores away from it.
 dataset_type = 'DOTADataset'
 data_root = 'data/shapes/dota/'
 metainfo = dict(
@@ -26,8 +27,8 @@ test_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=8,
-    num_workers=2,
-    persistent_workers=True,
+    num_workers=0,
+    persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
@@ -39,8 +40,8 @@ train_dataloader = dict(
         pipeline=train_pipeline))
 val_dataloader = dict(
     batch_size=8,
-    num_workers=2,
-    persistent_workers=True,
+    num_workers=0,
+    persistent_workers=False,
     drop_last=False,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(

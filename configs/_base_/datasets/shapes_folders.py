@@ -1,4 +1,5 @@
 # Generated pictures: python tools/make_shapes.py
+# Loaded in the training process: workers would take the cores away from it.
 # One folder per class; the folders' names in order are the classes.
 dataset_type = 'CustomDataset'
 data_root = 'data/shapes/folders'
@@ -16,8 +17,8 @@ test_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=8,
-    num_workers=2,
-    persistent_workers=True,
+    num_workers=0,
+    persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
@@ -26,8 +27,8 @@ train_dataloader = dict(
         pipeline=train_pipeline))
 val_dataloader = dict(
     batch_size=32,
-    num_workers=2,
-    persistent_workers=True,
+    num_workers=0,
+    persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,

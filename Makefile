@@ -1,0 +1,32 @@
+# make quickstart   install, train, test, show      make test   the tests
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+
+.PHONY: install quickstart test test-all lint clean-quickstart
+
+install: $(INSTALLED)
+
+$(INSTALLED): requirements.txt pyproject.toml tools/install.sh
+	@echo "Installing into $(VENV): about 20 minutes the first time, of"
+	@echo "which 11 to 15 go to compiling mmcv's ops on two cores."
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	bash tools/install.sh $(RUN)
+	touch $@
+
+quickstart: install
+	$(RUN) tools/quickstart.py
+
+test: install
+	$(RUN) -m pytest -m "not slow"
+
+test-all: install
+	$(RUN) -m pytest
+
+lint: install
+	$(RUN) -m pip install -q ruff==0.17.5
+	$(RUN) -m ruff check mona_mm tools tests
+
+clean-quickstart:
+	rm -rf work_dirs/quickstart data/shapes

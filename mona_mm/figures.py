@@ -1,0 +1,103 @@
+"""Pictures of results."""
+from pathlib import Path
+from typing import Dict, List, Sequence, Tuple
+
+import cv2
+import numpy as np
+from mmengine.config import Config
+
+from mona_mm.shapes import PALETTE
+
+_SCALE = 2
+
+
+def draw_curves(curves: Dict[str, List[Tuple[int, float]]],
+                path: Path) -> None:
+    """Draw the validation metric against epochs, one line per method.
+
+    Args:
+        curves (dict[str, list[tuple[int, float]]]): (epoch, metric) pairs.
+        path (Path): A .png file.
+    """
+    import matplotlib
+    matplotlib.use('Agg')
+    from matplotlib import pyplot as plt
+    figure, axes = plt.subplots(figsize=(5, 3.2), layout='constrained')
+    for name, points in curves.items():
+        axes.plot(*zip(*points), marker='o', label=name)
+    axes.set(xlabel='epoch', ylabel='mAP@.5', ylim=(0, None))
+    axes.grid(alpha=.3)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def draw_detections(predictions: Dict[str, Dict[str, dict]],
+                    cfg: Config,
+                    path: Path,
+                    count: int = 6,
+                    threshold: float = 0.3) -> None:
+    """Draw ground truth and every method's boxes, one column per picture.
+
+    Args:
+        predictions (dict): By method, by picture name: ``bboxes`` (K, 4) in
+            pixels, ``scores`` (K, ) and ``labels`` (K, ).
+        cfg (Config): Where the test dataset is described.
+        path (Path): A .png file.
+        count (int): How many pictures. Defaults to 6.
+        threshold (float): Lowest score drawn. Defaults to 0.3.
+    """
+    truths = _ground_truth(cfg)[:count]
+    classes = cfg.metainfo['classes']
+    rows = [_row('truth', [
+        _with_boxes(image, boxes, labels, classes)
+        for _, image, boxes, labels in truths])]
+    for method, found in predictions.items():
+        tiles = []
+        for name, image, *_ in truths:
+            kept = np.asarray(found[name]['scores']) >= threshold
+            tiles.append(_with_boxes(
+                image, np.asarray(found[name]['bboxes'])[kept],
+                np.asarray(found[name]['labels'])[kept], classes))
+        rows.append(_row(method, tiles))
+    cv2.imwrite(str(path), np.concatenate(rows))
+
+
+def _ground_truth(cfg: Config) -> list:
+    from mmdet.registry import DATASETS
+    from mmdet.utils import register_all_modules
+    register_all_modules(init_default_scope=False)
+    dataset = DATASETS.build(dict(cfg.test_dataloader.dataset, pipeline=[]))
+    truths = []
+    for info in (dataset.get_data_info(i) for i in range(len(dataset))):
+        objects = info['instances']
+        truths.append((Path(info['img_path']).stem,
+                       cv2.imread(info['img_path']),
+                       np.array([o['bbox'] for o in objects]),
+                       np.array([o['bbox_label'] for o in objects])))
+    return truths
+
+
+def _with_boxes(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray,
+                classes: Sequence[str]) -> np.ndarray:
+    image = cv2.resize(image, None, fx=_SCALE, fy=_SCALE)
+    for box, label in zip(boxes, labels):
+        x1, y1, x2, y2 = (int(v * _SCALE) for v in box)
+        colour = PALETTE[label][::-1]
+        cv2.rectangle(image, (x1, y1), (x2, y2), colour, 2)
+        cv2.putText(image, classes[label], (x1 + 3, y1 + 13),
+                    cv2.FONT_HERSHEY_SIMPLEX, .42, colour, 1, cv2.LINE_AA)
+    return image
+
+
+def _row(title: str, tiles: List[np.ndarray]) -> np.ndarray:
+    height = tiles[0].shape[0]
+    label = np.full((height, 90, 3), 255, np.uint8)
+    cv2.putText(label, title, (6, height // 2), cv2.FONT_HERSHEY_SIMPLEX, .5,
+                (0, 0, 0), 1, cv2.LINE_AA)
+    gap = np.full((height, 4, 3), 255, np.uint8)
+    parts = [label]
+    for tile in tiles:
+        parts += [gap, tile]
+    row = np.concatenate(parts, axis=1)
+    return np.pad(row, ((4, 0), (0, 0), (0, 0)), constant_values=255)

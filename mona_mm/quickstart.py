@@ -1,0 +1,213 @@
+"""The whole road in minutes on a CPU: data, base, tuning, test, pictures.
+
+Every step runs the tools that a user would type, is skipped once done, and
+goes on where it was interrupted.
+"""
+import json
+import os
+import pickle
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence
+
+from mmengine.config import Config
+
+from mona_mm.figures import draw_curves, draw_detections
+from mona_mm.shapes import make_shapes
+from mona_mm.text import write_atomically
+
+OUT = Path('work_dirs/quickstart')
+CONFIGS = Path('configs/quickstart')
+PRETRAIN = 'pretrain_swin-nano_source'
+
+
+def config_of(method: str) -> str:
+    """The quickstart's detection config of a method, as a path."""
+    suffix = '' if method == 'full' else f'-{method}'
+    return str(CONFIGS / f'retinanet_swin-nano{suffix}_shapes.py')
+
+
+def run(methods: Sequence[str]) -> List[dict]:
+    """Do everything that is not done yet and report it.
+
+    Args:
+        methods (Sequence[str]): Which methods to tune with, in lower case.
+
+    Returns:
+        list[dict]: One row of results per method.
+    """
+    total = 2 + len(methods)
+    _say(1, total, 'pictures: five data formats and a source task '
+         '(half a minute)')
+    make_shapes('data/shapes', progress=sys.stderr.isatty())
+    _say(2, total, 'base: a small Swin learns the source task (4 minutes)')
+    _pretrain()
+    rows = []
+    for i, method in enumerate(methods, 3):
+        _say(i, total, f'{method}: RetinaNet on the frozen base, trained and '
+             'tested (2 minutes)')
+        rows.append(_tune(method))
+    _report(rows)
+    return rows
+
+
+def _say(step: int, total: int, text: str) -> None:
+    print(f'\n=== [{step}/{total}] {text}', flush=True)
+
+
+def _tool(name: str, *args: str) -> None:
+    env = dict(os.environ, PYTHONWARNINGS='ignore')
+    command = [sys.executable, f'tools/{name}.py', *args]
+    subprocess.run(command, check=True, env=env)
+
+
+def _pretrain() -> None:
+    import torch
+
+    from mona_mm.checkpoint import base_state, read_checkpoint, unwrap
+    base = OUT / 'base.pth'
+    if base.is_file():
+        print(f'{base} is there')
+        return
+    folder = OUT / PRETRAIN
+    _tool('train', str(CONFIGS / f'{PRETRAIN}.py'), '--work-dir', str(folder),
+          '--resume')
+    state = base_state(unwrap(read_checkpoint(_last_checkpoint(folder))))
+    with write_atomically(base) as path:
+        torch.save(dict(state_dict=state.tensors), path)
+
+
+def _tune(method: str) -> dict:
+    folder = OUT / method
+    done = folder / 'result.json'
+    if done.is_file():
+        print(f'{done} is there')
+        return json.loads(done.read_text())
+    config, start = config_of(method), time.time()
+    _tool('train', config, '--work-dir', str(folder), '--resume')
+    minutes = (time.time() - start) / 60
+    test = folder / 'test'
+    _tool('test', config, _last_checkpoint(folder), '--work-dir', str(test),
+          '--out', str(folder / 'predictions.pkl'))
+    row = dict(
+        method=method,
+        metric=_newest(test, '*/*.json')['pascal_voc/mAP'],
+        seconds=_seconds_per_step(folder),
+        minutes=minutes,
+        **_trained(config))
+    with write_atomically(done) as path:
+        Path(path).write_text(json.dumps(row, indent=1))
+    return row
+
+
+def _last_checkpoint(folder: Path) -> str:
+    return (folder / 'last_checkpoint').read_text().strip()
+
+
+def _newest(folder: Path, pattern: str) -> dict:
+    return json.loads(max(folder.glob(pattern)).read_text())
+
+
+def _scalars(folder: Path) -> List[dict]:
+    """All logged values of a work dir, resumed runs included."""
+    return [
+        json.loads(line) for path in sorted(
+            folder.glob('*/vis_data/scalars.json'))
+        for line in path.read_text().splitlines()
+    ]
+
+
+def _seconds_per_step(folder: Path) -> float:
+    times = sorted(r['time'] for r in _scalars(folder) if 'loss' in r)
+    return times[len(times) // 2]
+
+
+def _trained(config: str) -> Dict[str, float]:
+    import torch
+
+    from mona_mm.registry import MODELS
+    cfg = Config.fromfile(config)
+    with torch.device('meta'):
+        share = MODELS.build(cfg.model.backbone).share()
+    return dict(trained=share.trained, share=share.ratio)
+
+
+def _report(rows: List[dict]) -> None:
+    table = _markdown(rows)
+    with write_atomically(OUT / 'results.md') as path:
+        Path(path).write_text(table)
+    _show(rows)
+    methods = [row['method'] for row in rows]
+    draw_curves({
+        m: _curve(OUT / m) for m in methods}, OUT / 'curves.png')
+    draw_detections(
+        {m: _predictions(OUT / m / 'predictions.pkl') for m in methods},
+        Config.fromfile(config_of(methods[0])), OUT / 'predictions.png')
+    print(f'\ntable        {OUT}/results.md\n'
+          f'predictions  {OUT}/predictions.png\n'
+          f'curves       {OUT}/curves.png')
+
+
+def _columns(row: dict) -> List[str]:
+    return [
+        row['method'], f'{100 * row["metric"]:.1f}', f'{row["trained"]:,}',
+        f'{row["share"]:.2%}', f'{row["seconds"]:.3f}'
+    ]
+
+
+_HEAD = ('method', 'mAP@.5', 'trained in the backbone', 'share',
+         's/iteration')
+
+
+def _markdown(rows: List[dict]) -> str:
+    lines = [_HEAD, ['---'] * len(_HEAD), *map(_columns, rows)]
+    return ''.join(f'| {" | ".join(line)} |\n' for line in lines)
+
+
+def _show(rows: List[dict]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    table = Table(title='Shapes, RetinaNet, one frozen Swin')
+    for name in _HEAD:
+        table.add_column(name, justify='left' if name == 'method' else
+                         'right')
+    for row in rows:
+        table.add_row(*_columns(row))
+    Console().print(table)
+
+
+def _curve(folder: Path) -> List[tuple]:
+    found = [(r['step'], 100 * r['pascal_voc/mAP']) for r in _scalars(folder)
+             if 'pascal_voc/mAP' in r]
+    return sorted(set(found))
+
+
+def _predictions(path: Path) -> Dict[str, dict]:
+    """Predictions of one method, by the picture's file name."""
+    with open(path, 'rb') as file:  # written by ourselves, a step ago
+        results = pickle.load(file)
+    return {Path(r['img_path']).stem: r['pred_instances'] for r in results}
+
+
+def choose(methods: Optional[Sequence[str]]) -> List[str]:
+    """Check method names; ``['all']`` is every one with a config.
+
+    Raises:
+        ConfigError: If a method has no quickstart config.
+    """
+    from mona_mm.errors import ConfigError
+    pattern = r'retinanet_swin-nano-?(.*)_shapes'
+    known = [
+        re.fullmatch(pattern, path.stem).group(1) or 'full'
+        for path in sorted(CONFIGS.glob('retinanet_*.py'))
+    ]
+    if methods == ['all']:
+        return known
+    unknown = [m for m in methods if m not in known]
+    if unknown:
+        raise ConfigError(f'no quickstart for {", ".join(unknown)}; expected '
+                          f'of {", ".join(known)}, or all')
+    return list(methods)

@@ -1,0 +1,172 @@
+"""What holds for every tuner on the Swin backbone."""
+import copy
+import pickle
+
+import pytest
+import torch
+from helpers import TUNERS, image, loss_of, nano, plain_nano
+
+from mona_mm.backbones import SwinTransformerMona, TunedSwinTransformer
+from mona_mm.tuners import Tuner
+
+
+def meta(arch, **tuner):
+    with torch.device('meta'):
+        return TunedSwinTransformer(arch=arch, tuner=tuner)
+
+
+@pytest.mark.parametrize('arch, frozen, inserted', [
+    ('tiny', 27_520_698, 1_408_128),
+    ('base', 86_745_016, 3_667_456),
+    ('large', 194_998_164, 5_267_712),
+])
+def test_mona_counts_are_the_released_ones(arch, frozen, inserted):
+    assert meta(arch, type='Mona').share() == (frozen, 0, inserted)
+
+
+@pytest.mark.parametrize('arch, n, inserted', [
+    ('tiny', 32, 701_568), ('tiny', 128, 2_968_704),
+    ('base', 32, 1_844_736), ('base', 128, 7_607_808),
+    ('large', 32, 2_674_944), ('large', 128, 10_748_160),
+])
+def test_mona_counts_follow_the_bottleneck(arch, n, inserted):
+    share = meta(arch, type='Mona', bottleneck_dims=n).share()
+    assert share.inserted == inserted
+
+
+def test_shares_are_those_of_the_paper():
+    # Paper, table 5 (Swin-T, Swin-B) and table 4 (Swin-L, 32 and 128).
+    shares = [
+        meta('tiny', type='Mona').share(),
+        meta('base', type='Mona').share(),
+        meta('large', type='Mona', bottleneck_dims=32).share(),
+        meta('large', type='Mona', bottleneck_dims=128).share()
+    ]
+    assert [f'{100 * s.ratio:.2f}' for s in shares] == [
+        '4.87', '4.06', '1.35', '5.22']
+
+
+def test_fixed_is_bit_identical_to_the_plain_swin():
+    plain, fixed = plain_nano(drop_path_rate=.3), nano(
+        'Fixed', drop_path_rate=.3)
+    fixed.load_state_dict(plain.state_dict(), strict=True)
+    for mode in (False, True):
+        plain.train(mode), fixed.train(mode)
+        results = []
+        for net in (plain, fixed):
+            torch.manual_seed(3)  # drop-path draws
+            results.append(net(image(2, 3, 72, 100)))
+        assert all(torch.equal(a, b) for a, b in zip(*results))
+
+
+@pytest.mark.parametrize('name', TUNERS)
+class TestEveryTuner:
+    """Enumerated from the registry."""
+
+    def test_missing_keys_of_a_plain_checkpoint_are_the_delta_keys(
+            self, name):
+        net = nano(name)
+        answer = net.load_state_dict(plain_nano().state_dict(), strict=False)
+        assert set(answer.missing_keys) == set(net.delta_names)
+        assert answer.unexpected_keys == []
+
+    def test_output_shapes_are_those_of_the_plain_swin(self, name):
+        x = image(1, 3, 60, 84)
+        assert [o.shape for o in nano(name).eval()(x)
+                ] == [o.shape for o in plain_nano().eval()(x)]
+
+    def test_gradients_reach_what_trains_and_nothing_else(self, name):
+        net = nano(name).train()
+        outputs = net(image())
+        if not any(p.requires_grad for p in net.parameters()):
+            assert not any(o.requires_grad for o in outputs)
+            return
+        loss_of(outputs).backward()
+        for key, param in net.named_parameters():
+            assert (param.grad is not None) == param.requires_grad, key
+        for key, param in net.delta_parameters().items():
+            assert param.requires_grad, key
+
+    def test_delta_parameters_survive_init_weights(self, name):
+        net = nano(name)
+        before = {k: p.clone() for k, p in net.delta_parameters().items()}
+        net.init_weights()
+        after = net.delta_parameters()
+        assert all(torch.equal(before[k], after[k]) for k in before)
+
+    def test_state_dict_round_trip_reproduces_the_outputs(self, name):
+        first, second = nano(name).eval(), nano(name).eval()
+        second.load_state_dict(first.state_dict(), strict=True)
+        for a, b in zip(first(image()), second(image())):
+            assert torch.equal(a, b)
+
+    def test_checkpointing_gives_the_same_gradients(self, name):
+        plain = nano(name, drop_path_rate=.2).train()
+        saving = nano(name, drop_path_rate=.2, with_cp=True).train()
+        saving.load_state_dict(plain.state_dict())
+        if not any(p.requires_grad for p in plain.parameters()):
+            return
+        for net in (plain, saving):
+            torch.manual_seed(5)
+            loss_of(net(image())).backward()
+        for (key, a), b in zip(plain.named_parameters(),
+                               saving.parameters()):
+            if a.requires_grad:
+                torch.testing.assert_close(b.grad, a.grad, msg=key)
+
+    def test_copy_and_pickle_keep_the_outputs(self, name):
+        net = nano(name).eval()
+        expected = net(image())
+        for twin in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+            assert all(
+                torch.equal(a, b) for a, b in zip(twin(image()), expected))
+
+    def test_traces_without_a_graph_break(self, name):
+        net = nano(name).eval()
+        torch._dynamo.reset()
+        compiled = torch.compile(net, fullgraph=True, backend='aot_eager')
+        x = image(1, 3, 64, 64)
+        for a, b in zip(compiled(x), net(x)):
+            torch.testing.assert_close(a, b)
+
+    def test_builds_on_the_meta_device(self, name):
+        with torch.device('meta'):
+            net = nano(name)
+        assert all(p.is_meta for p in net.parameters())
+
+
+def test_mona_backbone_defaults_to_mona_and_takes_another_tuner():
+    arch = dict(embed_dims=16, depths=[1, 1], num_heads=[1, 2])
+    net = SwinTransformerMona(arch=arch, out_indices=(0, 1))
+    assert type(net.tuner).__name__ == 'Mona'
+    net = SwinTransformerMona(
+        arch=arch, out_indices=(1, ), tuner=dict(type='Fixed'))
+    assert type(net.tuner).__name__ == 'Fixed'
+
+
+def test_train_returns_the_backbone_itself():
+    net = nano()
+    assert net.train() is net and net.eval() is net
+
+
+def test_frozen_stages_is_refused_because_the_tuner_decides():
+    with pytest.raises(ValueError, match='frozen_stages'):
+        nano(frozen_stages=1)
+
+
+def test_full_keeps_named_parts_frozen():
+    net = nano(dict(type='Full', frozen=('patch_embed', )))
+    frozen = {k for k, p in net.named_parameters() if not p.requires_grad}
+    assert frozen == {
+        k for k, _ in net.named_parameters() if k.startswith('patch_embed.')}
+
+
+def test_site_that_blocks_do_not_offer_is_refused_with_both_lists():
+
+    class Elsewhere(Tuner):
+        sites = ('before_norm', 'after_ffn')
+
+    with pytest.raises(ValueError) as error:
+        nano(Elsewhere())
+    assert "['before_norm', 'after_ffn']" in str(error.value)
+    assert "'after_attn'" in str(error.value)

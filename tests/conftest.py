@@ -1,0 +1,43 @@
+"""Fixtures of all tests."""
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get('MONA_MM_SHARED', ROOT.parent / 'shared'))
+
+
+@pytest.fixture(autouse=True, scope='session')
+def _few_threads():
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope='session')
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope='session')
+def reference() -> Path:
+    """Golden weights and outputs of the released methods."""
+    folder = SHARED / 'reference'
+    if not folder.is_dir():
+        pytest.skip(f'needs the reference files, looked for in {folder}')
+    return folder
+
+
+@pytest.fixture(scope='session')
+def real_data() -> Path:
+    """Small real datasets."""
+    folder = SHARED / 'data'
+    if not folder.is_dir():
+        pytest.skip(f'needs the real datasets, looked for in {folder}')
+    return folder

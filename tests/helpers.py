@@ -1,0 +1,44 @@
+"""Small models and files that several tests need."""
+import torch
+from mmpretrain.models import SwinTransformer
+
+from mona_mm.backbones import TunedSwinTransformer
+from mona_mm.tuners import known_tuners
+
+NANO = dict(embed_dims=16, depths=[2, 2, 2, 2], num_heads=[1, 2, 4, 8])
+#: Every registered method, so that a new one is tested without a new test.
+TUNERS = known_tuners()
+
+
+def nano(tuner='Mona', **kwargs) -> TunedSwinTransformer:
+    """A tiny tuned Swin whose random base is accepted."""
+    kwargs.setdefault('allow_random_base', True)
+    if isinstance(tuner, str):
+        tuner = dict(type=tuner)
+    return TunedSwinTransformer(arch=NANO, tuner=tuner, **kwargs)
+
+
+def plain_nano(**kwargs) -> SwinTransformer:
+    """mmpretrain's own Swin of the same size, for dense tasks."""
+    kwargs.setdefault('out_indices', (0, 1, 2, 3))
+    return SwinTransformer(arch=NANO, pad_small_map=True, **kwargs)
+
+
+def image(*shape, seed=1) -> torch.Tensor:
+    """A reproducible random image batch."""
+    shape = shape or (2, 3, 64, 64)
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def loss_of(outputs) -> torch.Tensor:
+    """A scalar that reaches every output with uneven weights."""
+    return sum((o * image(*o.shape, seed=i)).sum()
+               for i, o in enumerate(outputs))
+
+
+def save_plain_base(path, seed=0, **kwargs):
+    """Write a plain backbone's state dict, and return it."""
+    torch.manual_seed(seed)
+    state = plain_nano(**kwargs).state_dict()
+    torch.save(dict(state_dict=state), path)
+    return state
