@@ -14,8 +14,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('root', nargs='?', default='data/shapes',
                         help='folder to create')
     for name, default, text in (
-            ('train', 160, 'detection-like training images'),
-            ('val', 48, 'detection-like validation images'),
+            ('train', 320, 'detection-like training images'),
+            ('val', 64, 'detection-like validation images'),
             ('size', 128, 'side of those images in pixels'),
             ('per-class', 100, 'training images of each target class'),
             ('source-per-class', 400, 'training images of each source class'),

@@ -15,3 +15,4 @@ model = dict(
         # The shapes are 18 to 56 pixels wide.
         anchor_generator=dict(octave_base_scale=3)))
 default_hooks = dict(logger=dict(interval=10))
+train_cfg = dict(max_epochs=20, val_interval=5)

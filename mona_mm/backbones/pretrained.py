@@ -8,10 +8,13 @@ from typing import Dict, FrozenSet, Optional, Set
 
 from mmengine.logging import MessageHub, print_log
 from torch import Tensor
+from torch.nn import functional as F
 
 from mona_mm.checkpoint import base_state, read_checkpoint, unwrap
 from mona_mm.errors import CheckpointError
 from mona_mm.text import some
+
+_TABLE = 'relative_position_bias_table'
 
 
 class PretrainedBase:
@@ -65,7 +68,7 @@ class PretrainedBase:
         tensors, left = self._place_norms(found.tensors)
         self._account(source, tensors)
         try:
-            self.load_state_dict(self._with_derived(tensors), strict=False)
+            self.load_state_dict(self._resized(tensors), strict=False)
         except CheckpointError as error:
             raise CheckpointError(f'base {source}: {error}') from error
         left += [k for k in found.left if not k.endswith(self.derived)]
@@ -137,13 +140,14 @@ class PretrainedBase:
                 'that `arch` is the one of the file, and that the file is a '
                 'Swin checkpoint in OpenMMLab or Microsoft layout')
 
-    def _with_derived(self, tensors: Dict[str, Tensor]) -> Dict[str, Tensor]:
-        """Fill in computed buffers, which mm's table resizing expects."""
-        own = {
-            k: v
-            for k, v in self.state_dict().items() if k.endswith(self.derived)
+    def _resized(self, tensors: Dict[str, Tensor]) -> Dict[str, Tensor]:
+        """Fit bias tables of another window size; drop computed buffers."""
+        own = self.state_dict()
+        return {
+            k: _resize_table(v, own[k]) if k.endswith(_TABLE) else v
+            for k, v in tensors.items()
+            if k in own and not k.endswith(self.derived)
         }
-        return {**own, **tensors}
 
     def _before_load(self, state_dict, prefix, *args) -> None:
         """Refuse a state dict that would leave the base half loaded."""
@@ -190,6 +194,17 @@ class PretrainedBase:
         if not self._warned:
             self._warned = True
             warnings.warn(message, stacklevel=3)
+
+
+def _resize_table(table: Tensor, own: Tensor) -> Tensor:
+    """Interpolate a (side * side, heads) table to another window's side."""
+    if table.shape == own.shape or table.shape[1] != own.shape[1]:
+        return table
+    sides = [round(t.shape[0]**0.5) for t in (table, own)]
+    image = table.float().T.reshape(1, -1, sides[0], sides[0])
+    image = F.interpolate(
+        image, size=(sides[1], ) * 2, mode='bicubic', align_corners=False)
+    return image.flatten(2)[0].T.to(table.dtype)
 
 
 def _pretrained_cfg(init_cfg) -> Optional[dict]:

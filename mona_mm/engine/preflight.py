@@ -3,7 +3,7 @@ import os.path as osp
 from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 from mmengine.config import Config
-from mmengine.registry import DATASETS, init_default_scope
+from mmengine.registry import DATASETS
 
 from mona_mm.errors import ConfigError
 
@@ -18,14 +18,15 @@ def preflight(cfg: Config, phases: Sequence[str]) -> None:
     Raises:
         ConfigError: With one line for everything that is wrong.
     """
-    init_default_scope(cfg.get('default_scope') or 'mmengine')
+    scope = cfg.get('default_scope') or 'mmengine'
     problems = []
     for phase in phases:
         loader = cfg.get(f'{phase}_dataloader') or {}
         where = f'{phase}_dataloader'
         for dataset in _leaves(loader.get('dataset')):
             missing = _missing_files(where, dataset)
-            problems += missing or _class_counts(where, dataset, cfg.model)
+            problems += missing or _class_counts(where, dataset, cfg.model,
+                                                 scope)
     problems += _missing_base(cfg.model)
     if problems:
         lines = dict.fromkeys(problems)  # train and val often share a root
@@ -80,8 +81,9 @@ def _remote(dataset: dict) -> bool:
     return backend not in ('local', 'disk')
 
 
-def _class_counts(where: str, dataset: dict, model: dict) -> List[str]:
-    classes = _classes(dataset)
+def _class_counts(where: str, dataset: dict, model: dict,
+                  scope: str) -> List[str]:
+    classes = _classes(dataset, scope)
     if isinstance(classes, str):
         return [
             f'{where}: metainfo.classes is the string {classes!r}; expected '
@@ -100,11 +102,13 @@ def _class_counts(where: str, dataset: dict, model: dict) -> List[str]:
     ]
 
 
-def _classes(dataset: dict) -> Any:
+def _classes(dataset: dict, scope: str) -> Any:
     classes = (dataset.get('metainfo') or {}).get('classes')
     if classes is None:
-        kind = dataset.get('type')
-        cls = DATASETS.get(kind) if isinstance(kind, str) else kind
+        cls = dataset.get('type')
+        if isinstance(cls, str):
+            with DATASETS.switch_scope_and_registry(scope) as registry:
+                cls = registry.get(cls)
         classes = getattr(cls, 'METAINFO', {}).get('classes')
     return classes
 

@@ -37,8 +37,8 @@ _STREAMS = {(group, split): number for number, (group, split) in enumerate(
 Tick = Callable[[], None]
 
 
-def make_shapes(root: str | os.PathLike[str], *, train: int = 160,
-                val: int = 48, size: int = 128, per_class: int = 100,
+def make_shapes(root: str | os.PathLike[str], *, train: int = 320,
+                val: int = 64, size: int = 128, per_class: int = 100,
                 source_per_class: int = 400, val_per_class: int = 30,
                 seed: int = 0, overwrite: bool = False,
                 progress: bool = False) -> dict[str, Any]:

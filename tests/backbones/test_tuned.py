@@ -71,9 +71,9 @@ class TestEveryTuner:
         assert answer.unexpected_keys == []
 
     def test_output_shapes_are_those_of_the_plain_swin(self, name):
-        x = image(1, 3, 60, 84)
-        assert [o.shape for o in nano(name).eval()(x)
-                ] == [o.shape for o in plain_nano().eval()(x)]
+        x, net = image(1, 3, 60, 84), nano(name)
+        assert [o.shape for o in net(x)] == [
+            o.shape for o in plain_nano()(x)]
 
     def test_gradients_reach_what_trains_and_nothing_else(self, name):
         net = nano(name).train()

@@ -1,0 +1,104 @@
+"""Files are read safely, and refused by name."""
+import os
+import zipfile
+
+import pytest
+import torch
+from mmengine.logging import MessageHub
+
+from mona_mm.checkpoint import read_checkpoint, unwrap
+from mona_mm.errors import CheckpointError
+
+
+class Hostile:
+    """Unpickling this would make a folder."""
+
+    def __init__(self, target):
+        self.target = str(target)
+
+    def __reduce__(self):
+        return os.mkdir, (self.target, )
+
+
+def test_weights_come_back_bit_for_bit(tmp_path):
+    state = dict(w=torch.randn(3, 4))
+    torch.save(dict(state_dict=state), tmp_path / 'a.pth')
+    content = read_checkpoint(str(tmp_path / 'a.pth'))
+    assert torch.equal(content['state_dict']['w'], state['w'])
+
+
+def test_log_buffers_of_mmengine_are_read(tmp_path):
+    hub = MessageHub.get_instance(f'buffers-{tmp_path.name}')
+    hub.update_scalar('train/loss', 2.)
+    hub.update_scalar('train/loss', 4.)
+    torch.save(
+        dict(state_dict={}, message_hub=hub.state_dict()), tmp_path / 'a.pth')
+    content = read_checkpoint(str(tmp_path / 'a.pth'))
+    buffer = content['message_hub']['log_scalars']['train/loss']
+    assert buffer.mean() == 3.
+
+
+def test_missing_file_is_named():
+    with pytest.raises(CheckpointError, match='nowhere.pth.*does not exist'):
+        read_checkpoint('nowhere.pth')
+
+
+@pytest.mark.parametrize('keep', [0, 1, 100, -1])
+def test_truncated_file_is_refused(tmp_path, keep):
+    path = tmp_path / 'cut.pth'
+    torch.save(dict(w=torch.randn(100)), path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(CheckpointError, match='cut.pth'):
+        read_checkpoint(str(path))
+
+
+def test_flipped_bit_in_the_weights_is_found(tmp_path):
+    path = tmp_path / 'flipped.pth'
+    torch.save(dict(w=torch.zeros(1000)), path)
+    with zipfile.ZipFile(path) as archive:
+        member = next(i for i in archive.infolist()
+                      if i.filename.endswith('data/0'))
+    content = bytearray(path.read_bytes())
+    content[member.header_offset + member.file_size // 2] ^= 16
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match='flipped.pth.*damaged'):
+        read_checkpoint(str(path))
+
+
+@pytest.mark.parametrize('text', [b'', b'no checkpoint', b'\x80\x04K\x01.'])
+def test_file_that_is_no_checkpoint_is_refused(tmp_path, text):
+    path = tmp_path / 'text.pth'
+    path.write_bytes(text)
+    with pytest.raises(CheckpointError, match='text.pth'):
+        read_checkpoint(str(path))
+
+
+def test_list_instead_of_a_dict_is_refused(tmp_path):
+    torch.save([torch.zeros(1)], tmp_path / 'list.pth')
+    with pytest.raises(CheckpointError, match='holds a list'):
+        read_checkpoint(str(tmp_path / 'list.pth'))
+
+
+def test_file_that_would_run_code_is_refused_unrun(tmp_path):
+    target = tmp_path / 'made'
+    torch.save(dict(w=Hostile(target)), tmp_path / 'hostile.pth')
+    with pytest.raises(CheckpointError, match='hostile.pth.*mkdir'):
+        read_checkpoint(str(tmp_path / 'hostile.pth'))
+    assert not target.exists()
+
+
+def test_getattr_of_anything_else_is_refused(tmp_path):
+
+    class Reach:
+
+        def __reduce__(self):
+            return getattr, (torch.Tensor, 'backward')
+
+    torch.save(dict(w=Reach()), tmp_path / 'reach.pth')
+    with pytest.raises(CheckpointError, match='reach.pth'):
+        read_checkpoint(str(tmp_path / 'reach.pth'))
+
+
+def test_file_without_weights_lists_what_it_holds():
+    with pytest.raises(CheckpointError, match="a.pth: no weights.*'epoch'"):
+        unwrap(dict(epoch=3), 'a.pth')

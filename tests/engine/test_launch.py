@@ -1,0 +1,79 @@
+"""From the command line to a config."""
+import argparse
+
+import pytest
+from mmengine.config import Config
+
+from mona_mm.engine import launch
+from mona_mm.engine.device import adapt_to_cpu
+from mona_mm.errors import ConfigError
+
+
+def parse(*words):
+    parser = argparse.ArgumentParser()
+    launch.add_common_arguments(parser)
+    return parser.parse_args(words)
+
+
+def test_missing_config_is_named_and_close_names_are_offered(
+        root, monkeypatch):
+    monkeypatch.chdir(root)
+    wrong = 'configs/retinanet/retinanet_swin-l-monna_1x_voc.py'
+    with pytest.raises(ConfigError, match='does not exist; did you mean '
+                       'configs/retinanet/retinanet_swin-l-mona_1x_voc.py'):
+        launch.load_config(parse(wrong))
+
+
+def test_config_that_does_not_parse_is_named(tmp_path):
+    (tmp_path / 'bad.py').write_text('model = dict(\n')
+    with pytest.raises(ConfigError, match='bad.py.*does not parse'):
+        launch.load_config(parse(str(tmp_path / 'bad.py')))
+
+
+def test_option_on_the_unused_tuner_variable_is_refused(tmp_path):
+    (tmp_path / 'a.py').write_text("tuner = dict(type='Mona')\n")
+    with pytest.raises(ConfigError, match=r'model\.backbone\.tuner\.rank'):
+        launch.load_config(
+            parse(str(tmp_path / 'a.py'), '--cfg-options', 'tuner.rank=32'))
+
+
+def test_work_dir_defaults_to_the_name_of_the_config(tmp_path):
+    (tmp_path / 'my_config.py').write_text('a = 1\n')
+    cfg = launch.load_config(parse(str(tmp_path / 'my_config.py')))
+    assert cfg.work_dir == 'work_dirs/my_config'
+
+
+def test_amp_replaces_the_plain_wrapper_and_no_other():
+    cfg = Config(dict(optim_wrapper=dict(type='OptimWrapper')))
+    launch.set_amp(cfg)
+    assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
+    cfg = Config(dict(optim_wrapper=dict(type='ApexOptimWrapper')))
+    with pytest.raises(ConfigError, match='ApexOptimWrapper'):
+        launch.set_amp(cfg)
+
+
+def test_auto_scale_lr_without_a_base_batch_size_is_refused():
+    with pytest.raises(ConfigError, match='base_batch_size'):
+        launch.set_auto_scale_lr(Config(dict()))
+
+
+def test_gpu_recipe_is_adapted_to_the_cpu_in_one_line(monkeypatch):
+    monkeypatch.setattr('mona_mm.engine.device.get_device', lambda: 'cpu')
+    norm = dict(type='SyncBN', requires_grad=True)
+    cfg = Config(dict(
+        launcher='pytorch',
+        optim_wrapper=dict(type='AmpOptimWrapper', loss_scale='dynamic'),
+        model=dict(heads=[dict(norm_cfg=norm)], neck=dict(norm_cfg=norm))))
+    (line, ) = adapt_to_cpu(cfg)
+    assert 'float32' in line and 'BN' in line
+    assert cfg.optim_wrapper == dict(type='OptimWrapper')
+    assert cfg.model.heads[0].norm_cfg.type == 'BN'
+    assert cfg.model.neck.norm_cfg.type == 'BN'
+    assert cfg.model_wrapper_cfg.device_ids is None
+
+
+def test_gpu_recipe_is_left_alone_where_there_is_an_accelerator(monkeypatch):
+    monkeypatch.setattr('mona_mm.engine.device.get_device', lambda: 'cuda')
+    cfg = Config(dict(optim_wrapper=dict(type='AmpOptimWrapper')))
+    assert adapt_to_cpu(cfg) == []
+    assert cfg.optim_wrapper.type == 'AmpOptimWrapper'

@@ -1,0 +1,88 @@
+"""What is wrong is said before any work is done."""
+import pytest
+from mmengine.config import Config
+
+from mona_mm.engine.preflight import preflight
+from mona_mm.errors import ConfigError
+
+
+@pytest.fixture
+def cfg(tmp_path):
+    (tmp_path / 'ann.json').write_text('{}')
+    (tmp_path / 'images').mkdir()
+    dataset = dict(
+        type='CocoDataset',
+        data_root=str(tmp_path),
+        ann_file='ann.json',
+        data_prefix=dict(img='images'),
+        metainfo=dict(classes=('a', 'b')))
+    return Config(dict(
+        default_scope='mmdet',
+        model=dict(
+            backbone=dict(type='mona_mm.SwinTransformerMona'),
+            roi_head=dict(bbox_head=[dict(num_classes=2)] * 3,
+                          mask_head=dict(num_classes=2)),
+            rpn_head=dict(num_classes=1)),
+        train_dataloader=dict(
+            dataset=dict(type='RepeatDataset', times=3, dataset=dataset))))
+
+
+def leaf(cfg):
+    return cfg.train_dataloader.dataset.dataset
+
+
+def refusal(cfg):
+    with pytest.raises(ConfigError) as error:
+        preflight(cfg, ('train', 'val'))
+    return str(error.value)
+
+
+def test_good_config_passes(cfg):
+    preflight(cfg, ('train', 'val'))
+
+
+def test_missing_data_root_is_named_with_what_to_do(cfg):
+    leaf(cfg).data_root = 'data/nowhere'
+    message = refusal(cfg)
+    assert "data_root 'data/nowhere' does not exist" in message
+    assert 'data/README.md' in message
+
+
+@pytest.mark.parametrize('key, value', [
+    ('ann_file', 'lost.json'), ('data_prefix', dict(img='lost'))])
+def test_missing_annotation_or_image_folder_is_named(cfg, key, value):
+    leaf(cfg)[key] = value
+    assert key in refusal(cfg) and 'lost' in refusal(cfg)
+
+
+def test_every_head_with_another_class_count_is_named(cfg):
+    cfg.model.roi_head.bbox_head[1].num_classes = 80
+    cfg.model.roi_head.mask_head.num_classes = 80
+    message = refusal(cfg)
+    assert 'model.roi_head.bbox_head[1].num_classes=80' in message
+    assert 'model.roi_head.mask_head.num_classes=80' in message
+    assert 'bbox_head[0]' not in message and 'rpn_head' not in message
+    assert 'the 2 classes of train_dataloader (CocoDataset) are a, b' in (
+        message)
+
+
+def test_classes_of_the_dataset_class_count_when_none_are_given(cfg):
+    del leaf(cfg).metainfo
+    assert 'the 80 classes' in refusal(cfg)
+
+
+def test_string_instead_of_a_tuple_of_classes_is_explained(cfg):
+    leaf(cfg).metainfo.classes = 'cat'
+    assert "('cat', )" in refusal(cfg)
+
+
+def test_missing_base_is_named(cfg):
+    cfg.model.backbone.init_cfg = dict(
+        type='Pretrained', checkpoint='lost/base.pth')
+    assert "init_cfg.checkpoint 'lost/base.pth'" in refusal(cfg)
+
+
+def test_base_behind_a_url_is_left_to_the_download(cfg):
+    cfg.model.backbone.init_cfg = dict(
+        type='Pretrained', checkpoint='https://example.org/base.pth')
+    preflight(cfg, ('train', ))
