@@ -10,8 +10,8 @@ SHARED = Path(os.environ.get('MONA_MM_SHARED', ROOT.parent / 'shared'))
 
 
 @pytest.fixture(autouse=True, scope='session')
-def _few_threads():
-    torch.set_num_threads(2)
+def _one_thread():
+    torch.set_num_threads(1)  # the models are tiny
 
 
 @pytest.fixture(autouse=True)

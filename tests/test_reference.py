@@ -6,7 +6,13 @@ from helpers import nano
 
 from mona_mm.checkpoint import base_state
 
-METHODS = {'full': 'Full', 'mona': 'Mona'}
+METHODS = {
+    'full': 'Full',
+    'mona': 'Mona',
+    'adapter': 'Adapter',
+    'adaptformer': 'AdaptFormer',
+    'lora': 'LoRA',
+}
 
 
 @pytest.fixture(scope='module', params=METHODS)

@@ -15,13 +15,38 @@ def meta(arch, **tuner):
         return TunedSwinTransformer(arch=arch, tuner=tuner)
 
 
-@pytest.mark.parametrize('arch, frozen, inserted', [
-    ('tiny', 27_520_698, 1_408_128),
-    ('base', 86_745_016, 3_667_456),
-    ('large', 194_998_164, 5_267_712),
-])
-def test_mona_counts_are_the_released_ones(arch, frozen, inserted):
-    assert meta(arch, type='Mona').share() == (frozen, 0, inserted)
+#: Trained parameters in the backbone: Swin-T, Swin-B, Swin-L, run from the
+#: released definitions.
+RELEASED = {
+    'Full': (27_520_698, 86_745_016, 194_998_164),
+    'Fixed': (0, 0, 0),
+    'BitFit': (76_218, 201_656, 302_484),
+    'NormTuning': (26_112, 59_392, 89_088),
+    'Partial': (7_091_928, 12_601_632, 28_339_632),
+    'Adapter': (1_140_864, 3_107_328, 4_659_456),
+    'LoRA': (1_130_496, 3_080_192, 4_620_288),
+    'AdaptFormer': (570_432, 1_553_664, 2_329_728),
+    'Mona': (1_408_128, 3_667_456, 5_267_712),
+    # Two branches of rank 8, inner width m/2: 49.5 m + 256 per layer, two
+    # layers per block; the sum of m over blocks is 4416, 12032, 18048.
+    'LoRand': (99 * 4416 + 512 * 12, 1_203_456, 99 * 18048 + 512 * 24),
+}
+PLAIN = (27_520_698, 86_745_016, 194_998_164)
+
+
+@pytest.mark.parametrize('name', TUNERS)
+@pytest.mark.parametrize('i, arch', enumerate(['tiny', 'base', 'large']))
+def test_trained_parameters_are_the_released_ones(name, i, arch):
+    share = meta(arch, type=name).share()
+    assert share.trained == RELEASED[name][i]
+    assert share.frozen + share.released == PLAIN[i]
+
+
+def test_lorand_reaches_the_papers_count_at_swin_l():
+    # Paper, table 2: 0.66 %, which fits an inner width of 64.
+    share = meta('large', type='LoRand', bottleneck_dims=64).share()
+    assert share.inserted == 1_304_832
+    assert f'{100 * share.ratio:.2f}' == '0.66'
 
 
 @pytest.mark.parametrize('arch, n, inserted', [
@@ -34,16 +59,18 @@ def test_mona_counts_follow_the_bottleneck(arch, n, inserted):
     assert share.inserted == inserted
 
 
-def test_shares_are_those_of_the_paper():
-    # Paper, table 5 (Swin-T, Swin-B) and table 4 (Swin-L, 32 and 128).
-    shares = [
-        meta('tiny', type='Mona').share(),
-        meta('base', type='Mona').share(),
-        meta('large', type='Mona', bottleneck_dims=32).share(),
-        meta('large', type='Mona', bottleneck_dims=128).share()
-    ]
-    assert [f'{100 * s.ratio:.2f}' for s in shares] == [
-        '4.87', '4.06', '1.35', '5.22']
+@pytest.mark.parametrize('arch, tuner, printed', [
+    ('tiny', dict(type='Mona'), '4.87'),  # table 5
+    ('base', dict(type='Mona'), '4.06'),  # table 5
+    ('large', dict(type='Mona', bottleneck_dims=32), '1.35'),  # table 4
+    ('large', dict(type='Mona', bottleneck_dims=128), '5.22'),  # table 4
+    ('base', dict(type='LoRA'), '3.43'),  # table 1
+    ('large', dict(type='LoRA'), '2.31'),  # tables 2, 3
+    ('large', dict(type='Adapter'), '2.33'),
+    ('large', dict(type='AdaptFormer'), '1.18'),
+])
+def test_share_is_the_papers_to_the_digit(arch, tuner, printed):
+    assert f'{100 * meta(arch, **tuner).share().ratio:.2f}' == printed
 
 
 def test_fixed_is_bit_identical_to_the_plain_swin():

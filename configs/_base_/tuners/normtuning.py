@@ -1,0 +1,1 @@
+tuner = dict(type='NormTuning')

@@ -1,0 +1,1 @@
+tuner = dict(type='Partial', num_blocks=1)

@@ -1,0 +1,88 @@
+"""LoRA (arXiv 2106.09685), as the paper's release has it."""
+import math
+from typing import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mona_mm.registry import TUNERS
+from .base import Tuner, check_positive_int
+
+_TARGETS = ('q', 'k', 'v')
+
+
+class LoRALinear(nn.Linear):
+    """A qkv layer (C -> 3C) with low-rank updates of some of its thirds.
+
+    ``W_t + (alpha / rank) B_t A_t`` for every target t; ``weight`` and
+    ``bias`` keep their names and are never written to. A starts at Kaiming
+    uniform (sqrt 5), B at zero, so the start is the plain layer.
+
+    Args:
+        linear (nn.Linear): The pretrained layer; its tensors are taken over.
+        rank (int): Rank of each update.
+        alpha (float): The updates are scaled by ``alpha / rank``.
+        targets (Sequence[str]): Of ``'q'``, ``'k'``, ``'v'``.
+    """
+
+    def __init__(self, linear: nn.Linear, rank: int, alpha: float,
+                 targets: Sequence[str]) -> None:
+        super().__init__(
+            linear.in_features,
+            linear.out_features,
+            bias=linear.bias is not None,
+            device='meta')
+        self.weight, self.bias = linear.weight, linear.bias
+        self.rank, self.scale = rank, alpha / rank
+        self.targets = tuple(t for t in _TARGETS if t in targets)
+        device = linear.weight.device
+        count, dims = len(self.targets), linear.out_features // 3
+        self.lora_A = nn.Parameter(
+            torch.empty(count * rank, linear.in_features, device=device))
+        self.lora_B = nn.Parameter(
+            torch.zeros(count * dims, rank, device=device))
+        nn.init.kaiming_uniform_(self.lora_A, a=math.sqrt(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, N, C) to (B, N, 3C)."""
+        thirds = list(super().forward(x).chunk(3, dim=-1))
+        low = F.linear(x, self.lora_A).split(self.rank, dim=-1)
+        ups = self.lora_B.chunk(len(self.targets))
+        for target, a, b in zip(self.targets, low, ups):
+            i = _TARGETS.index(target)
+            thirds[i] = thirds[i] + self.scale * F.linear(a, b)
+        return torch.cat(thirds, dim=-1)
+
+
+@TUNERS.register_module()
+class LoRA(Tuner):
+    """Low-rank updates of the query and value projections.
+
+    Args:
+        rank (int): Rank of each update. Defaults to 64.
+        alpha (float): The updates are scaled by ``alpha / rank``. Defaults
+            to 1.
+        targets (Sequence[str]): Of ``'q'``, ``'k'``, ``'v'``. Defaults to
+            ('q', 'v').
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+
+    sites = ('qkv', )
+
+    def __init__(self,
+                 rank: int = 64,
+                 alpha: float = 1,
+                 targets: Sequence[str] = ('q', 'v')) -> None:
+        check_positive_int('LoRA', 'rank', rank)
+        if not targets or set(targets) - set(_TARGETS):
+            raise ValueError('LoRA: targets must name some of q, k, v, but '
+                             f'got {targets!r}')
+        self.rank, self.alpha = rank, alpha
+        self.targets = tuple(targets)
+
+    def adapt_qkv(self, linear: nn.Linear) -> LoRALinear:
+        """Wrap the qkv layer, keeping its ``weight`` and ``bias``."""
+        return LoRALinear(linear, self.rank, self.alpha, self.targets)

@@ -1,0 +1,252 @@
+"""Real runs of every task family, from config to metric."""
+import argparse
+import math
+import os
+import runpy
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+from helpers import TUNERS
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from mona_mm.backbones import TunedSwinTransformer
+from mona_mm.engine import evaluate, launch, preflight
+from mona_mm.shapes import make_shapes
+
+FAMILIES = ('retinanet', 'cascade-mask-rcnn', 'upernet', 'oriented-rcnn', '')
+#: Two steps and one evaluation.
+SHORT = {
+    'train_cfg.max_epochs': 1,
+    'train_cfg.val_interval': 1,
+    'train_dataloader.batch_size': 2,
+    'default_hooks.logger.interval': 1,
+}
+
+
+def config_of(root, family, suffix='-mona') -> str:
+    name = '_'.join(filter(None, [family, f'swin-nano{suffix}_shapes.py']))
+    return str(root / 'configs/quickstart' / name)
+
+
+@pytest.fixture(scope='module')
+def workspace(root, tmp_path_factory):
+    """A folder with tiny data and a random base where configs expect them."""
+    folder = tmp_path_factory.mktemp('workspace')
+    make_shapes(folder / 'data/shapes', train=4, val=2, per_class=1,
+                val_per_class=1, source_per_class=1)
+    cfg = Config.fromfile(config_of(root, 'retinanet')).model.backbone
+    base = TunedSwinTransformer(
+        arch=cfg.arch, window_size=cfg.window_size, out_indices=())
+    path = folder / 'work_dirs/quickstart/base.pth'
+    path.parent.mkdir(parents=True)
+    torch.save(base.state_dict(), path)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _inside(workspace, monkeypatch):
+    monkeypatch.chdir(workspace)
+
+
+def arguments(config, work_dir, **options):
+    return argparse.Namespace(
+        config=config, work_dir=str(work_dir), launcher='none', local_rank=0,
+        cfg_options=options)
+
+
+def cfg_for(config, work_dir, **options):
+    cfg = launch.load_config(arguments(config, work_dir, **options))
+    cfg.experiment_name = f'{os.path.basename(work_dir)}-{id(cfg)}'
+    return cfg
+
+
+def train(config, work_dir, **options):
+    """Train; return (backbone before, backbone after, metrics, losses)."""
+    cfg = cfg_for(config, work_dir, **{**SHORT, **options})
+    preflight.preflight(cfg, ('train', 'val'))
+    seen = {}
+
+    def job(runner):
+        backbone = runner.model.backbone
+        seen['before'] = {
+            k: p.clone() for k, p in backbone.delta_parameters().items()}
+        runner.train()
+        hub = runner.message_hub.log_scalars
+        seen['backbone'] = backbone
+        seen['losses'] = [
+            float(v) for v in hub['train/loss'].data[0]]
+        seen['metrics'] = {
+            k.removeprefix('val/'): float(v.current())
+            for k, v in hub.items() if k.startswith('val/')
+            and not k.endswith('time')}
+
+    launch.run(cfg, job)
+    return argparse.Namespace(**seen)
+
+
+def test_metrics(config, work_dir, checkpoint):
+    cfg = cfg_for(config, work_dir)
+    found = {}
+
+    def job(runner):
+        evaluate.load_for_test(runner, str(checkpoint))
+        found.update(runner.test())
+
+    launch.run(cfg, job)
+    return found
+
+
+test_metrics.__test__ = False
+
+
+def check_moves(run):
+    base = torch.load('work_dirs/quickstart/base.pth')
+    state = run.backbone.state_dict()
+    released = {
+        k for k, p in run.backbone.base_parameters().items()
+        if p.requires_grad}
+    for key, value in base.items():
+        if key not in released:
+            assert torch.equal(state[key], value), f'{key} was frozen'
+    for key, value in run.before.items():
+        assert not torch.equal(state[key], value), f'{key} did not move'
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_family_trains_mona_and_its_checkpoint_reproduces_the_metric(
+        root, family, tmp_path):
+    config = config_of(root, family)
+    run = train(config, tmp_path / 'train')
+    assert run.losses and all(map(math.isfinite, run.losses))
+    assert run.before
+    check_moves(run)
+    again = test_metrics(config, tmp_path / 'test',
+                         tmp_path / 'train/epoch_1.pth')
+    for key, value in run.metrics.items():
+        assert again[key] == pytest.approx(value, abs=1e-12, nan_ok=True), key
+
+
+def test_checkpoint_of_another_tuner_is_refused_for_testing(root, tmp_path):
+    train(config_of(root, 'upernet', '-fixed'), tmp_path / 'fixed')
+    with pytest.raises(Exception, match='after_attn') as error:
+        test_metrics(config_of(root, 'upernet'), tmp_path / 'test',
+                     tmp_path / 'fixed/epoch_1.pth')
+    assert 'is not a checkpoint of this config' in str(error.value)
+
+
+def test_training_on_a_base_that_was_never_loaded_stops(root, tmp_path):
+    with pytest.raises(RuntimeError, match='never loaded'):
+        train(config_of(root, 'upernet'), tmp_path / 'a',
+              **{'model.backbone.init_cfg': None})
+
+
+def test_base_of_another_architecture_stops_before_training(root, tmp_path):
+    wide = TunedSwinTransformer(
+        arch=dict(embed_dims=32, depths=[2] * 4, num_heads=[1, 2, 4, 8]))
+    torch.save(wide.state_dict(), tmp_path / 'wide.pth')
+    with pytest.raises(RuntimeError, match=r'wide\.pth.*instead of'):
+        train(config_of(root, 'upernet'), tmp_path / 'a', **{
+            'model.backbone.init_cfg.checkpoint': str(tmp_path / 'wide.pth')})
+
+
+@pytest.mark.parametrize('tool, words, told', [
+    ('train', ['configs/nowhere.py'], "'configs/nowhere.py' does not exist"),
+    ('train', ['{config}', '--cfg-options',
+               'train_dataloader.dataset.data_root=nowhere/'],
+     "data_root 'nowhere/' does not exist"),
+    ('train', ['{config}', '--cfg-options', 'model.decode_head.num_classes=9'],
+     'model.decode_head.num_classes=9, but the 7 classes'),
+    ('train', ['{config}', '--cfg-options',
+               'model.backbone.tuner.type=Monna'], "unknown type 'Monna'"),
+    ('train', ['{config}', '--cfg-options',
+               'model.backbone.tuner.bottleneck_dims=0'],
+     'bottleneck_dims must be an integer of at least 1, but got 0'),
+    ('test', ['{config}', 'lost.pth'], "'lost.pth' does not exist"),
+    ('test', ['{config}', '{config}'], 'cannot be read|no plain checkpoint'),
+])
+def test_tool_says_what_is_wrong_and_fails(root, tmp_path, tool, words, told):
+    words = [w.format(config=config_of(root, 'upernet')) for w in words]
+    with pytest.raises(Exception, match=told):
+        main_of(root, tool)([*words, '--work-dir', str(tmp_path)])
+
+
+def main_of(root, tool):
+    """The main function of a script in tools/."""
+    return runpy.run_path(str(root / f'tools/{tool}.py'))['main']
+
+
+def test_tool_ends_with_one_line_and_a_status_for_the_users_errors(root):
+    done = subprocess.run(
+        [sys.executable, root / 'tools/train.py', 'configs/nowhere.py'],
+        capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith(
+        "error: config 'configs/nowhere.py' does not exist")
+    assert 'Traceback' not in done.stderr
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(('127.0.0.1', 0))
+        return listener.getsockname()[1]
+
+
+def run_distributed(root, script, *words):
+    env = dict(
+        os.environ, PYTHON=sys.executable, PORT=str(free_port()),
+        OMP_NUM_THREADS='1', PYTHONPATH=str(root / 'tests'))
+    return subprocess.run(
+        ['bash', root / f'tools/{script}', *words], env=env, text=True,
+        capture_output=True, timeout=300)
+
+
+def test_two_processes_train_delta_alone_and_agree(root, tmp_path):
+    config = tmp_path / 'probed.py'
+    config.write_text(
+        f"_base_ = ['{config_of(root, 'upernet')}']\n"
+        "custom_imports = dict(imports=['probe'])\n"
+        "custom_hooks = [dict(type='ProbeHook')]\n"
+        "model = dict(decode_head=dict(norm_cfg=dict(type='SyncBN')))\n")
+    options = [f'{k}={v}' for k, v in SHORT.items()]
+    done = run_distributed(
+        root, 'dist_train.sh', str(config), '2', '--amp', '--work-dir',
+        str(tmp_path), '--cfg-options', *options,
+        'train_dataloader.batch_size=1')
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count('no accelerator: mixed precision runs as float32'
+                             ' and SyncBN runs as BN') == 1
+    first, second = (torch.load(tmp_path / f'rank{r}.pth') for r in (0, 1))
+    assert first['after'].keys() == second['after'].keys()
+    for key, value in first['after'].items():
+        if 'running_' not in key:  # BN statistics are each process's own
+            assert torch.equal(value, second['after'][key]), key
+        moved = not torch.equal(value, first['before'][key])
+        if key in first['trained'] or key in first['frozen']:
+            assert moved == (key in first['trained']), key
+    assert first['find_unused_parameters'] is False
+    tested = run_distributed(
+        root, 'dist_test.sh', str(config), str(tmp_path / 'epoch_1.pth'), '2',
+        '--work-dir', str(tmp_path / 'test'))
+    assert tested.returncode == 0, tested.stderr[-3000:]
+    assert miou(tested.stdout) == miou(done.stdout)
+
+
+def miou(text: str) -> str:
+    return text.split(' mIoU: ')[-1].split()[0]
+
+
+def test_every_tuner_has_quickstart_leaves_or_a_fragment(root):
+    fragments = {
+        Config.fromfile(p).tuner.type
+        for p in (root / 'configs/_base_/tuners').glob('*.py')}
+    assert fragments == set(TUNERS)
+
+
+@pytest.fixture(autouse=True)
+def _forget_scope():
+    yield
+    DefaultScope._instance_dict.clear()
