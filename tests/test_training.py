@@ -36,7 +36,7 @@ def config_of(root, family, suffix='-mona') -> str:
 def workspace(root, tmp_path_factory):
     """A folder with tiny data and a random base where configs expect them."""
     folder = tmp_path_factory.mktemp('workspace')
-    make_shapes(folder / 'data/shapes', train=4, val=2, per_class=1,
+    make_shapes(folder / 'data/shapes', train=8, val=2, per_class=1,
                 val_per_class=1, source_per_class=1)
     cfg = Config.fromfile(config_of(root, 'retinanet')).model.backbone
     base = TunedSwinTransformer(
@@ -214,8 +214,7 @@ def test_two_processes_train_delta_alone_and_agree(root, tmp_path):
     options = [f'{k}={v}' for k, v in SHORT.items()]
     done = run_distributed(
         root, 'dist_train.sh', str(config), '2', '--amp', '--work-dir',
-        str(tmp_path), '--cfg-options', *options,
-        'train_dataloader.batch_size=1')
+        str(tmp_path), '--cfg-options', *options)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count('no accelerator: mixed precision runs as float32'
                              ' and SyncBN runs as BN') == 1

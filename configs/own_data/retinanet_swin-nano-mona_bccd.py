@@ -27,4 +27,4 @@ val_dataloader = dict(
     dataset=dict(
         **own, ann_file='ImageSets/Main/test.txt', pipeline=test_pipeline))
 test_dataloader = val_dataloader
-train_cfg = dict(max_epochs=8)
+train_cfg = dict(max_epochs=8, val_interval=4)

@@ -38,14 +38,13 @@ def adapt_to_cpu(cfg: Config) -> List[str]:
     if _replace_sync_bn(cfg.get('model')):
         replaced.append('SyncBN runs as BN')
     if cfg.get('launcher', 'none') != 'none':
-        cfg.model_wrapper_cfg = dict(
-            dict(
-                type='MMDistributedDataParallel',
-                broadcast_buffers=False,
-                find_unused_parameters=cfg.get('find_unused_parameters',
-                                               False)),
+        cfg.model_wrapper_cfg = {
+            'type': 'MMDistributedDataParallel',
+            'broadcast_buffers': False,
+            'find_unused_parameters': cfg.get('find_unused_parameters', False),
             **(cfg.get('model_wrapper_cfg') or {}),
-            device_ids=None)
+            'device_ids': None,
+        }
     return [f'no accelerator: {" and ".join(replaced)}'] if replaced else []
 
 

@@ -1,0 +1,3 @@
+# python tools/train.py configs/retinanet/retinanet_swin-l-adapter_1x_voc.py
+_base_ = ['./retinanet_swin-l_1x_voc.py', '../_base_/tuners/adapter.py']
+model = dict(backbone=dict(tuner=dict(_delete_=True, **_base_.tuner)))

@@ -1,0 +1,4 @@
+# python tools/train.py \
+#     configs/retinanet/retinanet_swin-l-adaptformer_1x_voc.py
+_base_ = ['./retinanet_swin-l_1x_voc.py', '../_base_/tuners/adaptformer.py']
+model = dict(backbone=dict(tuner=dict(_delete_=True, **_base_.tuner)))
