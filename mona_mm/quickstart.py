@@ -15,6 +15,7 @@ from typing import Dict, List, Optional, Sequence
 
 from mmengine.config import Config
 
+from mona_mm.counting import count_backbone
 from mona_mm.figures import draw_curves, draw_detections
 from mona_mm.shapes import make_shapes
 from mona_mm.text import write_atomically
@@ -60,6 +61,8 @@ def _say(step: int, total: int, text: str) -> None:
 
 def _tool(name: str, *args: str) -> None:
     env = dict(os.environ, PYTHONWARNINGS='ignore')
+    # Spinning threads starve each other as soon as the cores are shared.
+    env.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
     command = [sys.executable, f'tools/{name}.py', *args]
     subprocess.run(command, check=True, env=env)
 
@@ -126,13 +129,8 @@ def _seconds_per_step(folder: Path) -> float:
 
 
 def _trained(config: str) -> Dict[str, float]:
-    import torch
-
-    from mona_mm.registry import MODELS
-    cfg = Config.fromfile(config)
-    with torch.device('meta'):
-        share = MODELS.build(cfg.model.backbone).share()
-    return dict(trained=share.trained, share=share.ratio)
+    counts = count_backbone(Config.fromfile(config))
+    return {key: counts[key] for key in ('trained', 'share')}
 
 
 def _report(rows: List[dict]) -> None:

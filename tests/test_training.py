@@ -55,7 +55,7 @@ def _inside(workspace, monkeypatch):
 def arguments(config, work_dir, **options):
     return argparse.Namespace(
         config=config, work_dir=str(work_dir), launcher='none', local_rank=0,
-        cfg_options=options)
+        tuner=None, cfg_options=options)
 
 
 def cfg_for(config, work_dir, **options):

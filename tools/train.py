@@ -23,6 +23,14 @@ def parse_args(argv=None) -> argparse.Namespace:
         metavar='PATH',
         help='go on from a checkpoint; without a path, from the newest one '
         'in the work dir')
+    parser.add_argument(
+        '--check',
+        nargs='?',
+        const=10,
+        type=int,
+        metavar='STEPS',
+        help='after some steps (10), stop unless all that should train has '
+        'moved and nothing frozen has')
     return parser.parse_args(argv)
 
 
@@ -34,6 +42,9 @@ def main(argv=None) -> None:
         launch.set_amp(cfg)
     if args.auto_scale_lr:
         launch.set_auto_scale_lr(cfg)
+    if args.check is not None:
+        launch.add_hook(
+            cfg, type='mona_mm.TrainabilityCheckHook', after=args.check)
     launch.set_resume(cfg, args.resume)
     preflight.preflight(cfg, ('train', 'val'))
     launch.run(cfg, lambda runner: runner.train())

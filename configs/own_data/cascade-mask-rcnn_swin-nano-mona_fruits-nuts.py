@@ -32,5 +32,7 @@ val_dataloader = dict(
     batch_size=2, dataset=dict(**own, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
+train_cfg = dict(max_epochs=12, val_interval=6)
+
 val_evaluator = dict(ann_file='data/fruits_nuts/trainval.json')
 test_evaluator = val_evaluator

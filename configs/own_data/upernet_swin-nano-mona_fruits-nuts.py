@@ -26,3 +26,4 @@ train_dataloader = dict(
 val_dataloader = dict(
     batch_size=2, dataset=dict(**own, pipeline=test_pipeline))
 test_dataloader = val_dataloader
+train_cfg = dict(max_epochs=30, val_interval=10)

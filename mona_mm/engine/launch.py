@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 
 from mona_mm.errors import ConfigError
 from .device import adapt_to_cpu, init_cpu_group
+from .tuner_option import set_tuner
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +30,10 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='KEY=VALUE',
         help='change settings of the config, e.g. '
         'model.backbone.tuner.bottleneck_dims=32')
+    parser.add_argument(
+        '--tuner',
+        help='tuning method in place of the config\'s: a name in '
+        'configs/_base_/tuners or a file')
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
@@ -49,9 +54,13 @@ def load_config(args: argparse.Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = read_config(args.config)
     _check_options(args.cfg_options)
+    if args.tuner:
+        set_tuner(cfg, args.tuner)
     cfg.merge_from_dict(args.cfg_options)
     cfg.launcher = args.launcher
     name = osp.splitext(osp.basename(args.config))[0]
+    if args.tuner:
+        name += f'_{osp.splitext(osp.basename(args.tuner))[0]}'
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or osp.join(
         'work_dirs', name)
     return cfg
@@ -111,6 +120,11 @@ def set_resume(cfg: Config, resume: Optional[str]) -> None:
         return
     cfg.resume = True
     cfg.load_from = None if resume == 'auto' else resume
+
+
+def add_hook(cfg: Config, **hook) -> None:
+    """Append a hook's config to ``custom_hooks``."""
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
 
 
 def run(cfg: Config, job: Callable[[Runner], Any]) -> Any:

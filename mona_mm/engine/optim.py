@@ -2,7 +2,7 @@
 import logging
 from typing import Dict, List
 
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger, print_log
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
@@ -137,8 +137,9 @@ class _quiet:
     """
 
     def __enter__(self) -> None:
-        self.before = logging.root.manager.disable
-        logging.disable(logging.WARNING)
+        self.logger = MMLogger.get_current_instance()
+        self.level = self.logger.level
+        self.logger.setLevel(logging.ERROR)
 
     def __exit__(self, *exc) -> None:
-        logging.disable(self.before)
+        self.logger.setLevel(self.level)

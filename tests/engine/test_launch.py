@@ -2,6 +2,7 @@
 import argparse
 
 import pytest
+from helpers import TUNERS
 from mmengine.config import Config
 
 from mona_mm.engine import launch
@@ -77,3 +78,36 @@ def test_gpu_recipe_is_left_alone_where_there_is_an_accelerator(monkeypatch):
     cfg = Config(dict(optim_wrapper=dict(type='AmpOptimWrapper')))
     assert adapt_to_cpu(cfg) == []
     assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
+
+
+@pytest.mark.parametrize('name', TUNERS)
+def test_tuner_option_puts_any_method_on_a_config(root, name):
+    config = root / 'configs/retinanet/retinanet_swin-l-mona_1x_voc.py'
+    cfg = launch.load_config(parse(str(config), '--tuner', name.lower()))
+    assert cfg.model.backbone.tuner.type == name
+    # Recorded where a dumped config is read from, under a name of its own.
+    dumped = Config.fromstring(cfg.dump(), '.py')
+    assert dumped.model.backbone.tuner == cfg.model.backbone.tuner
+    assert cfg.work_dir.endswith(f'mona_1x_voc_{name.lower()}')
+
+
+def test_tuner_option_takes_a_file_and_options_on_top(root, tmp_path):
+    (tmp_path / 'mine.py').write_text("tuner = dict(type='LoRA', rank=4)\n")
+    config = root / 'configs/retinanet/retinanet_swin-l_1x_voc.py'
+    cfg = launch.load_config(
+        parse(str(config), '--tuner', str(tmp_path / 'mine.py'),
+              '--cfg-options', 'model.backbone.tuner.rank=8'))
+    assert cfg.model.backbone.tuner == dict(type='LoRA', rank=8)
+
+
+def test_unknown_tuner_option_lists_the_known_ones(root):
+    config = root / 'configs/retinanet/retinanet_swin-l_1x_voc.py'
+    with pytest.raises(ConfigError, match='monna.*adapter.*mona'):
+        launch.load_config(parse(str(config), '--tuner', 'monna'))
+
+
+def test_tuner_option_on_a_plain_backbone_is_refused(tmp_path):
+    (tmp_path / 'a.py').write_text(
+        "model = dict(backbone=dict(type='ResNet'))\n")
+    with pytest.raises(ConfigError, match="'ResNet' takes no tuner"):
+        launch.load_config(parse(str(tmp_path / 'a.py'), '--tuner', 'lora'))

@@ -1,9 +1,8 @@
 """Parameter groups: whose parameters, with which settings."""
-import logging
-
 import pytest
 import torch
 from helpers import nano
+from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
@@ -96,10 +95,14 @@ def test_bias_and_norm_multipliers_hold_as_in_mmengine():
     assert found['head.0.weight'][1] == .05
 
 
-def test_frozen_parameters_cause_no_warning(caplog):
-    with caplog.at_level(logging.WARNING):
-        build(Model('Fixed'), norm_decay_mult=0.)
-    assert 'requires_grad' not in caplog.text
+def test_log_has_one_line_per_group_and_none_per_parameter(caplog):
+    logger = MMLogger.get_instance(f'groups-{id(caplog)}')
+    logger.addHandler(caplog.handler)
+    groups = build(Model(), norm_decay_mult=0., delta_lr_mult=2.)
+    lines = [r.getMessage() for r in caplog.records]
+    assert len([li for li in lines if 'parameter group' in li]) == len(groups)
+    assert not [li for li in lines
+                if 'requires_grad' in li or 'paramwise_options' in li]
 
 
 def test_model_in_which_nothing_trains_is_refused():

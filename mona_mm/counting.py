@@ -1,0 +1,76 @@
+"""The paper's column of trained parameters, for any config."""
+from collections import Counter
+from typing import Dict, Union
+
+import torch
+from mmengine.config import Config
+
+from mona_mm.backbones import TunedBackbone
+from mona_mm.registry import MODELS
+
+Count = Union[int, float, str, Dict[str, int]]
+
+
+def count_backbone(cfg: Config) -> Dict[str, Count]:
+    """Count a config's backbone on the meta device: seconds, no memory.
+
+    Args:
+        cfg (Config): A config with a tuned backbone.
+
+    Returns:
+        dict: ``tuner``, ``total``, ``trained``, ``frozen``, ``released``
+        (pretrained and trained), ``inserted``, ``share`` (trained / total,
+        inserted ones included, as the paper counts), and the trained ones
+        ``by_stage`` and ``by_site``.
+
+    Raises:
+        ConfigError: If the config's backbone takes no tuner.
+    """
+    backbone = _build(cfg)
+    share = backbone.share()
+    trained = {
+        n: p.numel()
+        for n, p in backbone.named_parameters() if p.requires_grad
+    }
+    return dict(
+        tuner=type(backbone.tuner).__name__,
+        total=share.trained + share.frozen,
+        trained=share.trained,
+        frozen=share.frozen,
+        released=share.released,
+        inserted=share.inserted,
+        share=share.ratio,
+        by_stage=_sum_by(trained, _stage),
+        by_site=_sum_by(trained, lambda n: _site(n, backbone)))
+
+
+def _build(cfg: Config) -> TunedBackbone:
+    from mona_mm.errors import ConfigError
+    described = (cfg.get('model') or {}).get('backbone') or {}
+    if 'tuner' not in described and 'mona_mm.' not in str(
+            described.get('type')):
+        raise ConfigError(f'the backbone {described.get("type")!r} of '
+                          f'{cfg.filename} takes no tuner')
+    with torch.device('meta'):
+        return MODELS.build(described)
+
+
+def _stage(name: str) -> str:
+    parts = name.split('.')
+    if parts[0] == 'stages':
+        return f'stage {parts[1]}'
+    return 'output norms' if parts[0].startswith('norm') else parts[0]
+
+
+def _site(name: str, backbone: TunedBackbone) -> str:
+    if name not in backbone.delta_names:
+        return 'pretrained'
+    known = [s for s in backbone.sites if f'.{s}.' in name]
+    return known[0] if known else 'elsewhere'
+
+
+def _sum_by(counts: Dict[str, int], group) -> Dict[str, int]:
+    sums: Counter = Counter()
+    for name, number in counts.items():
+        sums[group(name)] += number
+    return dict(sums)
