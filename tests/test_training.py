@@ -2,6 +2,7 @@
 import argparse
 import math
 import os
+import pickle
 import runpy
 import socket
 import subprocess
@@ -187,6 +188,52 @@ def test_tool_ends_with_one_line_and_a_status_for_the_users_errors(root):
     assert done.stderr.strip().splitlines()[-1].startswith(
         "error: config 'configs/nowhere.py' does not exist")
     assert 'Traceback' not in done.stderr
+
+
+def test_test_writes_predictions_and_pictures_with_augmentation(
+        root, tmp_path):
+    config = tmp_path / 'with_tta.py'
+    config.write_text(
+        f"_base_ = ['{config_of(root, 'retinanet')}']\n"
+        "tta_pipeline = [dict(type='LoadImageFromFile'), dict(\n"
+        "    type='TestTimeAug', transforms=[\n"
+        "        [dict(type='Resize', scale=(128, 128), keep_ratio=True)],\n"
+        "        [dict(type='RandomFlip', prob=p) for p in (1., 0.)],\n"
+        "        [dict(type='LoadAnnotations', with_bbox=True)],\n"
+        "        [dict(type='PackDetInputs', meta_keys=(\n"
+        "            'img_id', 'img_path', 'ori_shape', 'img_shape',\n"
+        "            'scale_factor', 'flip', 'flip_direction'))]])]\n")
+    train(str(config), tmp_path / 'train')
+    main_of(root, 'test')([
+        str(config), str(tmp_path / 'train/epoch_1.pth'), '--work-dir',
+        str(tmp_path / 'test'), '--tta', '--out', str(tmp_path / 'out.pkl'),
+        '--show-dir', str(tmp_path / 'pictures')])
+    with open(tmp_path / 'out.pkl', 'rb') as file:
+        found = pickle.load(file)
+    assert len(found) == 2
+    assert {'bboxes', 'scores', 'labels'} <= set(found[0]['pred_instances'])
+    assert len(list((tmp_path / 'pictures').rglob('*.jpg'))) == 2
+
+
+def test_augmentation_without_a_pipeline_is_refused(root):
+    with pytest.raises(Exception, match='no tta_pipeline'):
+        main_of(root, 'test')(
+            [config_of(root, 'retinanet'), 'any.pth', '--tta'])
+
+
+@pytest.mark.parametrize('library', ['mmdet', 'mmseg', 'mmpretrain',
+                                     'mmrotate'])
+def test_scope_prefix_alone_finds_the_backbone_in_every_library(library):
+    code = (
+        'import sys\n'
+        'from mmengine.registry import MODELS, init_default_scope\n'
+        f'init_default_scope({library!r})\n'
+        "assert 'mona_mm' not in sys.modules\n"
+        "net = MODELS.build(dict(type='mona_mm.SwinTransformerMona',\n"
+        '    arch=dict(embed_dims=8, depths=[1], num_heads=[1]),\n'
+        '    out_indices=(0, )))\n'
+        "assert type(net.tuner).__name__ == 'Mona'\n")
+    subprocess.run([sys.executable, '-c', code], check=True)
 
 
 def free_port() -> int:
