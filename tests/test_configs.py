@@ -3,6 +3,7 @@ import inspect
 
 import pytest
 import torch
+import yaml
 from conftest import ROOT
 from helpers import TUNERS
 from mmengine.config import Config
@@ -115,3 +116,17 @@ def test_fair_variant_has_the_baselines_rate_and_drop_path(
     assert fair.optim_wrapper == full.optim_wrapper
     assert fair.model.backbone.drop_path_rate == (
         full.model.backbone.drop_path_rate)
+
+
+def test_model_index_lists_every_full_size_leaf_and_no_other():
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+    listed = [
+        model['Config'] for path in index['Import']
+        for model in yaml.safe_load((ROOT / path).read_text())['Models']]
+    assert sorted(listed) == sorted(
+        f'configs/{c}' for c in LEAVES if not c.startswith('quickstart'))
+
+
+@pytest.mark.parametrize('name', LEAVES)
+def test_command_in_the_first_lines_names_the_config_itself(name):
+    assert f'configs/{name}' in (FOLDER / name).read_text()[:200]

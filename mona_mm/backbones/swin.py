@@ -3,14 +3,17 @@ from typing import Iterator, Optional, Sequence, Tuple, Union
 
 import torch
 from mmengine.model import BaseModule
-from mmpretrain.models.backbones.swin_transformer import (SwinBlock,
-                                                          SwinTransformer)
+from mmpretrain.models.backbones.swin_transformer import (
+    SwinBlock,
+    SwinTransformer,
+)
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 
 from mona_mm.registry import MODELS
 from mona_mm.tuners import Tuner
+
 from .tuned import Slot, TunedBackbone
 
 

@@ -6,6 +6,7 @@ from torch import nn
 
 from mona_mm.text import some
 from mona_mm.tuners import Tuner, build_tuner
+
 from .pretrained import PretrainedBase
 
 

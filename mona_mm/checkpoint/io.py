@@ -109,8 +109,9 @@ def _plain_globals() -> list:
     core = getattr(np, '_core', None) or np.core
     kinds = (np.uint32, np.float32, np.float64, np.int32, np.int64)
     return [
-        HistoryBuffer, (_statistic, 'builtins.getattr'), np.ndarray, np.dtype, core.multiarray._reconstruct,
-        core.multiarray.scalar, *(type(np.dtype(kind)) for kind in kinds)
+        HistoryBuffer, (_statistic, 'builtins.getattr'), np.ndarray,
+        np.dtype, core.multiarray._reconstruct, core.multiarray.scalar,
+        *(type(np.dtype(kind)) for kind in kinds)
     ]
 
 

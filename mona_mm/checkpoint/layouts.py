@@ -3,9 +3,12 @@
 mm         ``stages.i.blocks.j.attn.w_msa.qkv.weight``
 Microsoft  ``layers.i.blocks.j.attn.qkv.weight``; the paper's release too,
            with its inserted modules inside the blocks
+timm       as Microsoft, but since timm 0.9 patch merging opens a stage
+           (``layers.{i + 1}.downsample``) instead of closing one
 """
 import re
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
+from typing import (Any, Dict, Iterable, Mapping, NamedTuple, Optional,
+                    Tuple)
 
 from torch import Tensor
 
@@ -20,6 +23,14 @@ _MICROSOFT = (
     (r'(\.blocks\.\d+)\.mlp\.fc1\.', r'\1.ffn.layers.0.0.'),
     (r'(\.blocks\.\d+)\.mlp\.fc2\.', r'\1.ffn.layers.1.'),
 )
+_TO_MICROSOFT = (
+    (r'^patch_embed\.projection\.', 'patch_embed.proj.'),
+    (r'^stages\.', 'layers.'),
+    (r'(\.blocks\.\d+)\.attn\.w_msa\.', r'\1.attn.'),
+    (r'(\.blocks\.\d+)\.ffn\.layers\.0\.0\.', r'\1.mlp.fc1.'),
+    (r'(\.blocks\.\d+)\.ffn\.layers\.1\.', r'\1.mlp.fc2.'),
+)
+_MERGING = re.compile(r'\.downsample\.(reduction|norm)\.')
 
 
 class BaseState(NamedTuple):
@@ -27,7 +38,8 @@ class BaseState(NamedTuple):
 
     Attributes:
         tensors (dict[str, Tensor]): Without the ``backbone.`` prefix.
-        layout (str): ``'mm'`` or ``'microsoft'``, the layout of the file.
+        layout (str): ``'mm'``, ``'microsoft'`` or ``'timm'``, the layout of
+            the file.
         left (tuple[str, ...]): Keys outside the backbone (heads), left out.
     """
     tensors: StateDict
@@ -91,34 +103,97 @@ def base_state(state: StateDict,
             f'no key starts with {prefix!r}; the keys start with '
             f'{sorted({k.split(".")[0] for k in state})}')
     left = tuple(k for k in state if not k.startswith(prefix))
-    microsoft = any(k.startswith('layers.') for k in inside)
-    if microsoft:
-        inside = _from_microsoft(inside)
-    inside = {_rename_path(k, renames): v for k, v in inside.items()}
-    return BaseState(inside, 'microsoft' if microsoft else 'mm', left)
+    layout = layout_of(inside)
+    inside = {
+        rename_path(k, renames): v
+        for k, v in to_mm(inside, layout).items()
+    }
+    return BaseState(inside, layout, left)
 
 
-def _from_microsoft(state: StateDict) -> StateDict:
+def layout_of(keys: Iterable[str]) -> str:
+    """Tell ``'microsoft'`` and ``'timm'`` from ``'mm'``.
+
+    Args:
+        keys (Iterable[str]): Of a backbone, without prefix. Older timm files
+            count as Microsoft's, whose names they have.
+    """
+    stages = [k.split('.', 2) for k in keys if k.startswith('layers.')]
+    if not stages:
+        return 'mm'
+    last = max((s[1] for s in stages), key=int)
+    # Microsoft's last stage has nothing to merge for.
+    shifted = last != '0' and any(
+        s[1] == last and s[2].startswith('downsample.') for s in stages)
+    return 'timm' if shifted else 'microsoft'
+
+
+def to_mm(state: StateDict, layout: str) -> StateDict:
+    """Rename a backbone's tensors to mm's names, in mm's merging order.
+
+    Args:
+        state (dict[str, Tensor]): Of a backbone, without prefix.
+        layout (str): What :func:`layout_of` says of it.
+
+    Raises:
+        CheckpointError: If two tensors would get the same name.
+    """
+    if layout == 'mm':
+        return state
     converted = {}
     for key, value in state.items():
-        for pattern, replacement in _MICROSOFT:
-            key = re.sub(pattern, replacement, key)
-        if '.downsample.reduction.' in key or '.downsample.norm.' in key:
-            value = _merge_order_to_mm(value)
-        converted[key] = value
+        name = _substitute(key, _MICROSOFT)
+        if layout == 'timm':
+            name = re.sub(r'^stages\.(\d+)(?=\.downsample\.)', _stage_before,
+                          name)
+        if name in converted:
+            raise CheckpointError(f'{key!r} and another tensor both stand '
+                                  f'for {name!r}')
+        merging = _MERGING.search(name)
+        converted[name] = merge_order_to_mm(value) if merging else value
     return converted
 
 
-def _merge_order_to_mm(value: Tensor) -> Tensor:
+def from_mm(state: StateDict) -> StateDict:
+    """Rename a backbone's tensors to Microsoft's names and merging order.
+
+    Args:
+        state (dict[str, Tensor]): Under mm names, without prefix.
+    """
+    return {
+        _substitute(k, _TO_MICROSOFT):
+        merge_order_from_mm(v) if _MERGING.search(k) else v
+        for k, v in state.items()
+    }
+
+
+def merge_order_to_mm(value: Tensor) -> Tensor:
     """Reorder the 4C inputs of patch merging (last axis).
 
-    Microsoft concatenates the neighbours (0, 0), (1, 0), (0, 1), (1, 1), each
-    with all its channels; mm unfolds, so that each channel holds its four
-    neighbours in row-major order.
+    Microsoft and timm concatenate the neighbours (0, 0), (1, 0), (0, 1),
+    (1, 1), each with all its channels; mm unfolds, so that each channel holds
+    its four neighbours in row-major order.
     """
     neighbours = value.unflatten(-1, (4, -1))[..., [0, 2, 1, 3], :]
     return neighbours.transpose(-1, -2).flatten(-2)
 
 
-def _rename_path(key: str, renames: Mapping[str, str]) -> str:
+def merge_order_from_mm(value: Tensor) -> Tensor:
+    """Undo :func:`merge_order_to_mm`."""
+    neighbours = value.unflatten(-1, (-1, 4)).transpose(-1, -2)
+    return neighbours[..., [0, 2, 1, 3], :].flatten(-2)
+
+
+def rename_path(key: str, renames: Mapping[str, str]) -> str:
+    """Rename components of a dotted name."""
     return '.'.join(renames.get(part, part) for part in key.split('.'))
+
+
+def _substitute(key: str, rules: Iterable[Tuple[str, str]]) -> str:
+    for pattern, replacement in rules:
+        key = re.sub(pattern, replacement, key)
+    return key
+
+
+def _stage_before(match: 're.Match[str]') -> str:
+    return f'stages.{int(match.group(1)) - 1}'

@@ -11,6 +11,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mona_mm.errors import ConfigError
+
 from .device import adapt_to_cpu, init_cpu_group
 from .tuner_option import set_tuner
 

@@ -261,7 +261,8 @@ def _draft(rng: Rng, name: str, size: int, extents: tuple[float, float],
     """Pick the scale, rotation and place of one object inside the image."""
     extent = float(rng.uniform(*extents))
     folds = _FOLDS.get(name, 1)
-    angle = float(rng.uniform(-turn_limit, turn_limit)) / folds if folds else 0.0
+    angle = float(rng.uniform(-turn_limit, turn_limit))
+    angle = angle / folds if folds else 0.0
     cos, sin = np.cos(angle), np.sin(angle)
     turn = extent * np.asarray([[cos, sin], [-sin, cos]], np.float32)
     w, h = np.abs(_OUTLINES[name][0]).max(0)

@@ -1,4 +1,4 @@
-"""Adapter (Houlsby et al., arXiv 1902.00751), as the paper's release has it."""
+"""Adapter (arXiv 1902.00751), as the paper's release has it."""
 from typing import Tuple
 
 from mmengine.model.weight_init import trunc_normal_
@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mona_mm.registry import TUNERS
+
 from .base import Tuner, check_positive_int, check_rate
 
 

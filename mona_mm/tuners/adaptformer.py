@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from mona_mm.registry import TUNERS
+
 from .adapter import Bottleneck
 from .base import Tuner, check_positive_int, check_rate
 

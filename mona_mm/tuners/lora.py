@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mona_mm.registry import TUNERS
+
 from .base import Tuner, check_positive_int
 
 _TARGETS = ('q', 'k', 'v')

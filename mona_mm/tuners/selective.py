@@ -4,6 +4,7 @@ from typing import Optional, Sequence
 from torch import nn
 
 from mona_mm.registry import TUNERS
+
 from .base import Tuner, check_positive_int
 
 

@@ -1,0 +1,379 @@
+"""Whole checkpoints from one key layout to another.
+
+microsoft, timm   see :mod:`.layouts`
+mona              the paper's release: Microsoft's names, and in the blocks
+                  ``my_module_1``, ``my_module_2`` or ``attn.qkv.lora_A``
+star              STAR-MMRotate: OpenMMLab's names, and in the blocks
+                  ``mona1``, ``adapter2``, ``lorand1`` or ``adapter``
+mm                ours: OpenMMLab's names, and the tuner's sites in the blocks
+"""
+import os.path as osp
+import re
+from collections import Counter, defaultdict
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+import torch
+from torch import Tensor, nn
+
+from mona_mm.errors import CheckpointError
+from mona_mm.text import some, write_atomically
+from mona_mm.tuners import Tuner, build_tuner, known_tuners
+from .io import read_checkpoint
+from .layouts import (StateDict, from_mm, layout_of, rename_path, to_mm,
+                      unwrap)
+
+#: Layouts that a file may be in, and what ``--from`` accepts for each: the
+#: methods that insert nothing leave no trace in the names.
+SOURCES = {
+    'microsoft': ('microsoft', ),
+    'timm': ('timm', 'microsoft'),
+    'mona': ('mona', 'microsoft'),
+    'star': ('star', 'mm'),
+}
+TARGETS = ('mm', 'mona')
+
+_DERIVED = ('relative_position_index', 'attn_mask')
+_QKV = 'attn.w_msa.qkv.'
+_BLOCK = re.compile(r'(stages\.\d+\.blocks\.\d+)\.(.+)')
+_PLAIN = re.compile(
+    r'patch_embed\.(projection|norm)\.(weight|bias)'
+    r'|norm\d+\.(weight|bias)'
+    r'|stages\.\d+\.downsample\.(norm\.(weight|bias)|reduction\.weight)'
+    r'|stages\.\d+\.blocks\.\d+\.('
+    r'norm[12]\.(weight|bias)'
+    r'|attn\.w_msa\.((qkv|proj)\.(weight|bias)|relative_position_bias_table)'
+    r'|ffn\.layers\.(0\.0|1)\.(weight|bias))')
+_STAR = re.compile(r'(stages\.\d+\.blocks\.\d+)\.'
+                   r'(?:my_module|mona|adapter|lorand)_?([12]?)\.')
+_FACTOR = re.compile(r'(.+)\.param_dict\.([AgB])(\d+)')
+_FACTORS = {'A': 'left', 'g': 'kernel', 'B': 'right'}
+#: LoRand is not in the release; STAR-MMRotate calls its parts like Adapter's.
+_LORAND = {
+    'my_module_1': 'attn_out',
+    'my_module_2': 'ffn_out',
+    'project1': 'down_proj',
+    'project2': 'up_proj',
+}
+
+
+class Conversion(NamedTuple):
+    """A converted state dict, and what became of its tensors.
+
+    Attributes:
+        tensors (dict[str, Tensor]): The whole model's, or the backbone's.
+        layout (str): The layout that was found.
+        tuner (str): Name of the tuner that was recognised, or ``'none'``.
+        converted (int): How many tensors of the backbone were taken over.
+        passed (int): How many outside the backbone were left as they are.
+        dropped (tuple[str, ...]): Keys that are left out.
+    """
+    tensors: StateDict
+    layout: str
+    tuner: str
+    converted: int
+    passed: int
+    dropped: Tuple[str, ...]
+
+    def __str__(self) -> str:
+        dropped = some(_counted(self.dropped), 20)
+        return (f'{self.layout} layout, tuner {self.tuner}: '
+                f'{self.converted} tensors converted, {self.passed} outside '
+                f'the backbone passed through, {len(self.dropped)} dropped '
+                f'({dropped})')
+
+
+class _Found(NamedTuple):
+    """A backbone under our names."""
+    tensors: StateDict
+    layout: str
+    tuner: Optional[Tuner]
+
+
+def convert_file(source: str,
+                 out: str,
+                 layout: str = 'auto',
+                 target: str = 'mm') -> Conversion:
+    """Convert a checkpoint file; nothing is written if that fails.
+
+    Args:
+        source (str): A path or URL.
+        out (str): The file to write: ``dict(state_dict=...)``, with the
+            ``meta`` of the source if it has one.
+        layout (str): See :func:`convert`.
+        target (str): See :func:`convert`.
+
+    Raises:
+        CheckpointError: If the source cannot be read or converted, or the
+            file not be written.
+    """
+    if osp.exists(source) and osp.realpath(source) == osp.realpath(out):
+        raise CheckpointError(f'{out!r} is the input itself; give another '
+                              'name for the output')
+    content = read_checkpoint(source)
+    try:
+        result = convert(unwrap(content, source), layout, target)
+    except CheckpointError as error:
+        raise CheckpointError(f'{source}: {error}') from error
+    written = dict(state_dict=result.tensors)
+    if isinstance(content.get('meta'), dict):
+        written['meta'] = content['meta']
+    try:
+        with write_atomically(out) as partial:
+            torch.save(written, partial)
+    except (OSError, RuntimeError) as error:  # torch.save raises either
+        raise CheckpointError(f'cannot write {out!r}: {error}') from error
+    return result
+
+
+def convert(state: StateDict,
+            layout: str = 'auto',
+            target: str = 'mm') -> Conversion:
+    """Convert a state dict.
+
+    Of a whole model (with ``backbone.`` in its keys) everything outside the
+    backbone passes through unchanged. Of a backbone alone the classifier's
+    ``head`` is dropped, and its final ``norm`` becomes the last stage's, as
+    in OpenMMLab's own conversions. Computed buffers are always dropped; the
+    release's ``relative_position_index`` is computed anew.
+
+    Args:
+        state (dict[str, Tensor]): Of a whole model or a backbone.
+        layout (str): A key of :data:`SOURCES`, or ``'auto'``.
+        target (str): One of :data:`TARGETS`.
+
+    Raises:
+        CheckpointError: If the layout is another one, or tensors cannot be
+            placed or are missing; the message names them.
+    """
+    prefix = 'backbone.' if any(
+        k.startswith('backbone.') for k in state) else ''
+    outside = {k: v for k, v in state.items() if not k.startswith(prefix)}
+    inside = {
+        k[len(prefix):]: v
+        for k, v in state.items() if k.startswith(prefix)
+    }
+    inside, dropped = _drop(inside, whole=bool(outside))
+    found = _find(inside, layout, whole=bool(outside))
+    tensors = found.tensors
+    if target == 'mona':
+        tensors = _to_mona(found)
+    tensors = {prefix + k: v for k, v in tensors.items()}
+    return Conversion({**tensors, **outside}, found.layout,
+                      _name(found.tuner), len(inside), len(outside),
+                      tuple(prefix + k for k in dropped))
+
+
+def _drop(state: StateDict, whole: bool) -> Tuple[StateDict, List[str]]:
+    """Split off what no backbone holds, and what it computes itself."""
+    dropped = [
+        k for k in state
+        if k.endswith(_DERIVED) or (not whole and k.startswith('head.'))
+    ]
+    return {k: v for k, v in state.items() if k not in set(dropped)}, dropped
+
+
+def _find(state: StateDict, asked: str, whole: bool) -> _Found:
+    """Bring a backbone under our names, and check that all of it is there."""
+    layout = _check_layout(state, asked)
+    state = to_mm(state, layout_of(state))
+    if not whole:
+        state = _number_final_norm(state)
+    state = _gather_factors(_rename_star(state))
+    tuner, renamed = _recognise(state)
+    known = _inserted(tuner) if tuner else set()
+    unplaced = [
+        k for k, name in renamed.items()
+        if not _PLAIN.fullmatch(name) and _inner(name) not in known
+    ]
+    if unplaced:
+        raise CheckpointError(
+            f'{len(unplaced)} tensors have no place in a Swin Transformer '
+            f'(tuner recognised: {_name(tuner)}): {some(unplaced, 40)}')
+    if missing := _missing(renamed.values()):
+        raise CheckpointError(f'{len(missing)} tensors are missing (other '
+                              f'blocks have them): {some(missing, 40)}')
+    tensors = {renamed[k]: v for k, v in state.items()}
+    return _Found(tensors, layout, tuner)
+
+
+def _check_layout(state: StateDict, asked: str) -> str:
+    found = layout_of(state)
+    if found == 'mm':
+        if not any(k.startswith('stages.') for k in state):
+            raise CheckpointError(
+                'no Swin Transformer in it: no key starts with layers. or '
+                f'stages.; they start with {_roots(state)}')
+        found = 'star' if any(map(_STAR.match, state)) else 'mm'
+    elif any(re.search(r'\.my_module_\d|\.lora_[AB]$', k) for k in state):
+        found = 'mona'
+    if asked == 'auto':
+        return found
+    if found not in SOURCES[asked]:
+        raise CheckpointError(f'the file is in the layout {found!r}, not '
+                              f'{asked!r}, by its keys')
+    return asked
+
+
+def _number_final_norm(state: StateDict) -> StateDict:
+    stages = [int(k.split('.')[1]) for k in state if k.startswith('stages.')]
+    own = f'norm{max(stages)}.'
+    if any(k.startswith(own) for k in state):
+        return state
+    return {re.sub(r'^norm\.', own, k): v for k, v in state.items()}
+
+
+def _rename_star(state: StateDict) -> StateDict:
+    """Call STAR-MMRotate's modules like the release's."""
+    return {
+        _STAR.sub(lambda m: f'{m[1]}.my_module_{m[2] or 1}.', k): v
+        for k, v in state.items()
+    }
+
+
+def _gather_factors(state: StateDict) -> StateDict:
+    """Stack the factors of LoRand's branches, as ours holds them.
+
+    ``project1.param_dict.A0``, ``A1``, ... become ``down_proj.left``.
+    """
+    branches: Dict[str, Dict[int, Tensor]] = defaultdict(dict)
+    rest = {}
+    for key, value in state.items():
+        if match := _FACTOR.fullmatch(key):
+            name = rename_path(f'{match[1]}.{_FACTORS[match[2]]}', _LORAND)
+            branches[name][int(match[3])] = value
+        else:
+            rest[key] = value
+    if not branches:
+        return state
+    count = max(len(b) for b in branches.values())
+    for name, found in branches.items():
+        if sorted(found) != list(range(count)):
+            raise CheckpointError(
+                f'{name}: expected the branches 0 to {count - 1}, but the '
+                f'file has {sorted(found)}')
+        rest[name] = torch.stack([found[i] for i in range(count)])
+    return {rename_path(k, _LORAND): v for k, v in rest.items()}
+
+
+def _recognise(state: StateDict) -> Tuple[Optional[Tuner], Dict[str, str]]:
+    """Find the tuner that places most, and {key: our name} with it."""
+    foreign = [k for k in state if not _PLAIN.fullmatch(k)]
+    best, most = None, 0
+    for tuner in map(_default, known_tuners()):
+        names = [_inner(rename_path(k, tuner.released_names))
+                 for k in foreign]
+        placed = [n for n in names if n in _inserted(tuner)]
+        if len(placed) > most and _fills(tuner, placed):
+            best, most = tuner, len(placed)
+    renames = best.released_names if best else {}
+    plain = set(state) - set(foreign)
+    return best, {
+        k: k if k in plain else rename_path(k, renames)
+        for k in state
+    }
+
+
+def _name(tuner: Optional[Tuner]) -> str:
+    return type(tuner).__name__ if tuner else 'none'
+
+
+def _default(name: str) -> Tuner:
+    return build_tuner(dict(type=name))
+
+
+def _inserted(tuner: Tuner) -> set:
+    """Names within a block of what a tuner inserts."""
+    return {_normalised(n) for s in tuner.sites for n in _at(tuner, s)}
+
+
+def _at(tuner: Tuner, site: str) -> Iterator[str]:
+    with torch.device('meta'):
+        if site == 'qkv':
+            names = tuner.adapt_qkv(nn.Linear(8, 24)).state_dict()
+            return (_QKV + n for n in names if n not in ('weight', 'bias'))
+        return (f'{site}.{n}' for n in tuner.build(site, 8).state_dict())
+
+
+def _fills(tuner: Tuner, names: List[str]) -> bool:
+    paths = tuple(_QKV if s == 'qkv' else f'{s}.' for s in tuner.sites)
+    return all(any(n.startswith(p) for n in names) for p in paths)
+
+
+def _inner(key: str) -> Optional[str]:
+    match = _BLOCK.fullmatch(key)
+    return _normalised(match[2]) if match else None
+
+
+def _normalised(name: str) -> str:
+    """Forget which of Mona's filters it is: a config chooses their number."""
+    return re.sub(r'(\.adapter_conv\.conv)\d+', r'\1', name)
+
+
+def _missing(names) -> List[str]:
+    """What some blocks, or some patch mergings, have and others lack."""
+    parts: Dict[str, set] = defaultdict(set)
+    for name in names:
+        if m := re.match(r'(stages\.\d+\.(?:blocks\.\d+|downsample))\.(.+)',
+                         name):
+            parts[m[1]].add(m[2])
+    stages = sorted({int(p.split('.')[1]) for p in parts})
+    if any(p.endswith('downsample') for p in parts):
+        parts.update({p: parts[p] for p in
+                      (f'stages.{i}.downsample' for i in stages[:-1])})
+    missing = []
+    for kind in ('blocks', 'downsample'):
+        same = {p: own for p, own in parts.items() if f'.{kind}' in p}
+        every = set().union(*same.values())
+        missing += [f'{p}.{n}' for p, own in same.items()
+                    for n in sorted(every - own)]
+    return missing
+
+
+def _to_mona(found: _Found) -> StateDict:
+    """Give a backbone the release's names."""
+    tuner = found.tuner
+    if found.layout == 'star':
+        raise CheckpointError('a STAR-MMRotate file cannot be written in the '
+                              "release's layout; convert it --to mm")
+    renames = {v: k for k, v in tuner.released_names.items()} if tuner else {}
+    if tuner and set(tuner.sites) - {'qkv'} - set(renames):
+        raise CheckpointError(
+            f'{type(tuner).__name__} is not in the release, so its layout '
+            'has no names for it')
+    tensors = from_mm({
+        k if _PLAIN.fullmatch(k) else rename_path(k, renames): v
+        for k, v in found.tensors.items()
+    })
+    ending = 'relative_position_bias_table'
+    tensors.update({
+        k.replace(ending, 'relative_position_index'): _position_index(v)
+        for k, v in tensors.items() if k.endswith(ending)
+    })
+    return tensors
+
+
+def _position_index(table: Tensor) -> Tensor:
+    """Compute which row of a bias table each pair of positions uses.
+
+    Args:
+        table (Tensor): ((2 w - 1)^2, heads) of a window of side w.
+
+    Returns:
+        Tensor: (w * w, w * w), as the release registers it.
+    """
+    span = round(len(table)**0.5)
+    side = (span + 1) // 2
+    at = torch.cartesian_prod(torch.arange(side), torch.arange(side))
+    apart = at[:, None] - at[None] + side - 1
+    return apart[..., 0] * span + apart[..., 1]
+
+
+def _counted(keys: Tuple[str, ...]) -> List[str]:
+    """Names for a message; computed buffers are counted by kind."""
+    kinds = Counter(k.split('.')[-1] for k in keys if k.endswith(_DERIVED))
+    rest = [k for k in keys if not k.endswith(_DERIVED)]
+    return [f'{kind} x {n}' for kind, n in kinds.items()] + rest
+
+
+def _roots(state: StateDict) -> List[str]:
+    return sorted({k.split('.')[0] for k in state})[:8]
