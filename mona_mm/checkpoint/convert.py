@@ -18,9 +18,17 @@ from torch import Tensor, nn
 from mona_mm.errors import CheckpointError
 from mona_mm.text import some, write_atomically
 from mona_mm.tuners import Tuner, build_tuner, known_tuners
+
 from .io import read_checkpoint
-from .layouts import (StateDict, from_mm, layout_of, rename_path, to_mm,
-                      unwrap)
+from .layouts import (
+    StateDict,
+    from_mm,
+    layout_of,
+    rename_keys,
+    rename_path,
+    to_mm,
+    unwrap,
+)
 
 #: Layouts that a file may be in, and what ``--from`` accepts for each: the
 #: methods that insert nothing leave no trace in the names.
@@ -169,7 +177,8 @@ def _drop(state: StateDict, whole: bool) -> Tuple[StateDict, List[str]]:
         k for k in state
         if k.endswith(_DERIVED) or (not whole and k.startswith('head.'))
     ]
-    return {k: v for k, v in state.items() if k not in set(dropped)}, dropped
+    gone = set(dropped)
+    return {k: v for k, v in state.items() if k not in gone}, dropped
 
 
 def _find(state: StateDict, asked: str, whole: bool) -> _Found:
@@ -219,15 +228,14 @@ def _number_final_norm(state: StateDict) -> StateDict:
     own = f'norm{max(stages)}.'
     if any(k.startswith(own) for k in state):
         return state
-    return {re.sub(r'^norm\.', own, k): v for k, v in state.items()}
+    return rename_keys(state, lambda k: re.sub(r'^norm\.', own, k))
 
 
 def _rename_star(state: StateDict) -> StateDict:
     """Call STAR-MMRotate's modules like the release's."""
-    return {
-        _STAR.sub(lambda m: f'{m[1]}.my_module_{m[2] or 1}.', k): v
-        for k, v in state.items()
-    }
+    return rename_keys(
+        state, lambda k: _STAR.sub(
+            lambda m: f'{m[1]}.my_module_{m[2] or 1}.', k))
 
 
 def _gather_factors(state: StateDict) -> StateDict:
@@ -260,17 +268,17 @@ def _recognise(state: StateDict) -> Tuple[Optional[Tuner], Dict[str, str]]:
     foreign = [k for k in state if not _PLAIN.fullmatch(k)]
     best, most = None, 0
     for tuner in map(_default, known_tuners()):
-        names = [_inner(rename_path(k, tuner.released_names))
-                 for k in foreign]
-        placed = [n for n in names if n in _inserted(tuner)]
+        known = _inserted(tuner)
+        names = (_inner(rename_path(k, tuner.released_names))
+                 for k in foreign)
+        placed = [n for n in names if n in known]
         if len(placed) > most and _fills(tuner, placed):
             best, most = tuner, len(placed)
-    renames = best.released_names if best else {}
-    plain = set(state) - set(foreign)
-    return best, {
-        k: k if k in plain else rename_path(k, renames)
-        for k in state
-    }
+    names = {k: k for k in state}
+    if best:
+        names.update((k, rename_path(k, best.released_names))
+                     for k in foreign)
+    return best, names
 
 
 def _name(tuner: Optional[Tuner]) -> str:

@@ -7,8 +7,16 @@ timm       as Microsoft, but since timm 0.9 patch merging opens a stage
            (``layers.{i + 1}.downsample``) instead of closing one
 """
 import re
-from typing import (Any, Dict, Iterable, Mapping, NamedTuple, Optional,
-                    Tuple)
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Tuple,
+)
 
 from torch import Tensor
 
@@ -30,6 +38,7 @@ _TO_MICROSOFT = (
     (r'(\.blocks\.\d+)\.ffn\.layers\.0\.0\.', r'\1.mlp.fc1.'),
     (r'(\.blocks\.\d+)\.ffn\.layers\.1\.', r'\1.mlp.fc2.'),
 )
+_DOWNSAMPLED_STAGE = re.compile(r'^stages\.(\d+)(?=\.downsample\.)')
 _MERGING = re.compile(r'\.downsample\.(reduction|norm)\.')
 
 
@@ -47,7 +56,8 @@ class BaseState(NamedTuple):
     left: Tuple[str, ...]
 
 
-def unwrap(content: Mapping[str, Any], source: str = 'checkpoint') -> StateDict:
+def unwrap(content: Mapping[str, Any],
+           source: str = 'checkpoint') -> StateDict:
     """Find the state dict in what a checkpoint file holds.
 
     Args:
@@ -87,7 +97,8 @@ def base_state(state: StateDict,
             instance how the release calls a tuner's modules.
 
     Raises:
-        CheckpointError: If nothing has the given prefix.
+        CheckpointError: If nothing has the given prefix, or two tensors
+            would get the same name.
     """
     if prefix is None:
         found = any(k.startswith('backbone.') for k in state)
@@ -104,11 +115,9 @@ def base_state(state: StateDict,
             f'{sorted({k.split(".")[0] for k in state})}')
     left = tuple(k for k in state if not k.startswith(prefix))
     layout = layout_of(inside)
-    inside = {
-        rename_path(k, renames): v
-        for k, v in to_mm(inside, layout).items()
-    }
-    return BaseState(inside, layout, left)
+    tensors = rename_keys(
+        to_mm(inside, layout), lambda key: rename_path(key, renames))
+    return BaseState(tensors, layout, left)
 
 
 def layout_of(keys: Iterable[str]) -> str:
@@ -140,18 +149,17 @@ def to_mm(state: StateDict, layout: str) -> StateDict:
     """
     if layout == 'mm':
         return state
-    converted = {}
-    for key, value in state.items():
-        name = _substitute(key, _MICROSOFT)
+
+    def mm_name(key: str) -> str:
+        key = _substitute(key, _MICROSOFT)
         if layout == 'timm':
-            name = re.sub(r'^stages\.(\d+)(?=\.downsample\.)', _stage_before,
-                          name)
-        if name in converted:
-            raise CheckpointError(f'{key!r} and another tensor both stand '
-                                  f'for {name!r}')
-        merging = _MERGING.search(name)
-        converted[name] = merge_order_to_mm(value) if merging else value
-    return converted
+            key = _DOWNSAMPLED_STAGE.sub(_stage_before, key)
+        return key
+
+    return {
+        k: merge_order_to_mm(v) if _MERGING.search(k) else v
+        for k, v in rename_keys(state, mm_name).items()
+    }
 
 
 def from_mm(state: StateDict) -> StateDict:
@@ -182,6 +190,27 @@ def merge_order_from_mm(value: Tensor) -> Tensor:
     """Undo :func:`merge_order_to_mm`."""
     neighbours = value.unflatten(-1, (-1, 4)).transpose(-1, -2)
     return neighbours[..., [0, 2, 1, 3], :].flatten(-2)
+
+
+def rename_keys(state: StateDict,
+                new_name: Callable[[str], str]) -> StateDict:
+    """Rename every tensor.
+
+    Args:
+        state (dict[str, Tensor]): Is not changed.
+        new_name (Callable): From key to key.
+
+    Raises:
+        CheckpointError: If two tensors would get the same name.
+    """
+    renamed, old = {}, {}
+    for key, value in state.items():
+        name = new_name(key)
+        if name in renamed:
+            raise CheckpointError(f'{old[name]!r} and {key!r} both stand for '
+                                  f'{name!r}')
+        renamed[name], old[name] = value, key
+    return renamed
 
 
 def rename_path(key: str, renames: Mapping[str, str]) -> str:

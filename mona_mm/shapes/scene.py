@@ -8,13 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .outlines import FOLDS, OUTLINES, SOURCE_CLASSES, TARGET_CLASSES, polar
+
 Array = NDArray[np.float32]
 Rng = np.random.Generator
 
-TARGET_CLASSES = ('circle', 'square', 'triangle', 'star', 'cross', 'ring')
-SOURCE_CLASSES = ('pentagon', 'hexagon', 'heart', 'crescent', 'arrow',
-                  'letter_l', 'letter_t', 'half_disc', 'gear', 'drop',
-                  'bolt', 'chevron')
 PALETTE = ((220, 20, 60), (30, 144, 255), (255, 165, 0), (148, 0, 211),
            (34, 139, 34), (0, 206, 209))
 TEXTURES = ('flat', 'stripes', 'dots', 'checker', 'gradient', 'noise')
@@ -26,10 +24,6 @@ MIN_VISIBLE = 0.7
 MAX_OVERLAP = 0.25
 _SUPERSAMPLE = 4
 _PLACE_TRIES = 12
-# Turns after which a shape looks the same (0: any turn). Angles stay within
-# one such turn, or the oriented box would have an angle pixels do not show.
-_FOLDS = {'circle': 0, 'ring': 0, 'square': 4, 'cross': 4, 'triangle': 3,
-          'star': 5}
 
 
 @dataclass
@@ -59,87 +53,6 @@ class Scene:
 
     image: NDArray[np.uint8]
     objects: list[SceneObject]
-
-
-def _polar(radius: Sequence[float] | Array, start: float = -90.0) -> Array:
-    """Return the points at evenly spaced angles with the given radii."""
-    radii = np.asarray(radius, np.float32)
-    angle = np.deg2rad(start + 360 * np.arange(len(radii)) / len(radii))
-    return np.stack([radii * np.cos(angle), radii * np.sin(angle)], 1)
-
-
-def _arc(first: float, last: float, centre: float = 0.0,
-         radius: float = 1.0) -> Array:
-    """Return an arc (degrees) of a circle centred at (centre, 0)."""
-    angle = np.deg2rad(np.linspace(first, last, 48))
-    return np.stack([centre + radius * np.cos(angle),
-                     radius * np.sin(angle)], 1)
-
-
-def _heart() -> Array:
-    t = np.linspace(0, 2 * np.pi, 64, endpoint=False)
-    y = (13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t)
-         - np.cos(4 * t))
-    return np.stack([16 * np.sin(t) ** 3, -y], 1)
-
-
-def _drop() -> Array:
-    t = np.linspace(0, 2 * np.pi, 64, endpoint=False)
-    return np.stack([1.1 * np.sin(t) * np.sin(t / 2) ** 2, -np.cos(t)], 1)
-
-
-def _crescent() -> Array:
-    # The two arcs meet at the tips (cos 50, +-sin 50) of the unit circle.
-    tip_x, tip_y = np.cos(np.deg2rad(50)), np.sin(np.deg2rad(50))
-    centre = 0.5
-    radius = float(np.hypot(tip_x - centre, tip_y))
-    angle = float(np.degrees(np.arctan2(tip_y, tip_x - centre)))
-    inner = _arc(360 - angle, angle, centre, radius)
-    return np.concatenate([_arc(50, 310), inner])
-
-
-def _normalise(contours: list[Array]) -> list[Array]:
-    """Centre the outer contour's box on 0 and make its longer side 1."""
-    low, high = contours[0].min(0), contours[0].max(0)
-    scale = float((high - low).max())
-    return [((np.asarray(c) - (low + high) / 2) / scale).astype(np.float32)
-            for c in contours]
-
-
-def _points(*xy: tuple[float, float]) -> list[Array]:
-    return [np.asarray(xy, np.float32)]
-
-
-_OUTLINES: dict[str, list[Array]] = {
-    name: _normalise(contours) for name, contours in {
-        'circle': [_polar([1] * 64)],
-        'square': [_polar([1] * 4, -45)],
-        'triangle': [_polar([1] * 3)],
-        'star': [_polar([1, 0.42] * 5)],
-        'cross': _points((-1, -3), (1, -3), (1, -1), (3, -1), (3, 1), (1, 1),
-                         (1, 3), (-1, 3), (-1, 1), (-3, 1), (-3, -1),
-                         (-1, -1)),
-        'ring': [_polar([1] * 64), _polar([0.55] * 64)],
-        'pentagon': [_polar([1] * 5)],
-        'hexagon': [_polar([1] * 6)],
-        'heart': [_heart()],
-        'crescent': [_crescent()],
-        'arrow': _points((0, -4), (3, -0.5), (1, -0.5), (1, 4), (-1, 4),
-                         (-1, -0.5), (-3, -0.5)),
-        'letter_l': _points((-2, -3), (-0.4, -3), (-0.4, 1.4), (2, 1.4),
-                            (2, 3), (-2, 3)),
-        'letter_t': _points((-3, -3), (3, -3), (3, -1.3), (0.85, -1.3),
-                            (0.85, 3), (-0.85, 3), (-0.85, -1.3),
-                            (-3, -1.3)),
-        'half_disc': [_arc(180, 360)],
-        'gear': [_polar([1, 1, 0.7, 0.7] * 8)],
-        'drop': [_drop()],
-        'bolt': _points((0.6, -3), (-1.8, 0.5), (-0.2, 0.5), (-1, 3),
-                        (1.9, -0.9), (0.2, -0.9), (1.6, -3)),
-        'chevron': _points((-3, -2), (0, 0.3), (3, -2), (3, 0.7), (0, 3),
-                           (-3, 0.7)),
-    }.items()
-}
 
 
 def _colour(rng: Rng, saturation: tuple[float, float],
@@ -197,7 +110,7 @@ def _add_blob(rng: Rng, image: Array) -> None:
     for order in (2, 3, 5):
         radius += rng.uniform(0, 0.3) * np.cos(
             order * angle + rng.uniform(0, 2 * np.pi))
-    points = _polar(radius * size * rng.uniform(0.05, 0.16))
+    points = polar(radius * size * rng.uniform(0.05, 0.16))
     points += rng.uniform(0, size, 2)
     alpha = np.zeros((size, size), np.float32)
     cv2.fillPoly(alpha, [np.rint(points).astype(np.int32)], 1.0)
@@ -260,16 +173,17 @@ def _draft(rng: Rng, name: str, size: int, extents: tuple[float, float],
            turn_limit: float = np.pi) -> _Draft:
     """Pick the scale, rotation and place of one object inside the image."""
     extent = float(rng.uniform(*extents))
-    folds = _FOLDS.get(name, 1)
-    angle = float(rng.uniform(-turn_limit, turn_limit))
-    angle = angle / folds if folds else 0.0
+    folds = FOLDS.get(name, 1)
+    angle = 0.0
+    if folds:
+        angle = float(rng.uniform(-turn_limit, turn_limit)) / folds
     cos, sin = np.cos(angle), np.sin(angle)
     turn = extent * np.asarray([[cos, sin], [-sin, cos]], np.float32)
-    w, h = np.abs(_OUTLINES[name][0]).max(0)
+    w, h = np.abs(OUTLINES[name][0]).max(0)
     box = np.asarray([(-w, -h), (w, -h), (w, h), (-w, h)]) @ turn
     reach = np.abs(box).max(0) + 1
     centre = rng.uniform(reach, size - reach).astype(np.float32)
-    alpha = _coverage([c @ turn + centre for c in _OUTLINES[name]], size)
+    alpha = _coverage([c @ turn + centre for c in OUTLINES[name]], size)
     return _Draft(alpha, (box + centre).astype(np.float32), centre, extent)
 
 
@@ -353,8 +267,8 @@ def render_single(rng: Rng, name: str,
     Raises:
         ValueError: If ``name`` is not a known class.
     """
-    if name not in _OUTLINES:
-        raise ValueError(f'name={name!r}: expected one of {list(_OUTLINES)}')
+    if name not in OUTLINES:
+        raise ValueError(f'name={name!r}: expected one of {list(OUTLINES)}')
     calm = name in SOURCE_CLASSES
     image = (_calm_background if calm else _background)(rng, size)
     draft = _draft(rng, name, size, (size * 0.38, size * 0.66),
