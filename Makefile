@@ -19,9 +19,11 @@ quickstart: install
 	$(RUN) tools/quickstart.py
 
 test: install
+	@echo "Tests: about 10 minutes on two cores."
 	$(RUN) -m pytest -m "not slow"
 
 test-all: install
+	@echo "All tests, every method in every family: about 20 minutes."
 	$(RUN) -m pytest
 
 lint: install

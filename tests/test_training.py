@@ -156,6 +156,12 @@ def test_training_on_a_base_that_was_never_loaded_stops(root, tmp_path):
               **{'model.backbone.init_cfg': None})
 
 
+def test_testing_on_a_base_that_was_never_loaded_stops(root, tmp_path):
+    cfg = cfg_for(config_of(root, 'upernet'), tmp_path)
+    with pytest.raises(RuntimeError, match='never loaded'):
+        launch.run(cfg, lambda runner: runner.test())
+
+
 def test_base_of_another_architecture_stops_before_training(root, tmp_path):
     wide = TunedSwinTransformer(
         arch=dict(embed_dims=32, depths=[2] * 4, num_heads=[1, 2, 4, 8]))

@@ -21,7 +21,8 @@ pip install -q $(pins 'torch|torchvision|setuptools') wheel ninja psutil \
 
 echo "[2/4] mmcv with its compiled ops (11 to 15 minutes on two cores, the" \
      "first time; pip keeps the built wheel)"
-pip install -q --no-build-isolation $(pins 'numpy|opencv-python|onedl-mmcv')
+pip install -q --no-build-isolation $(pins \
+    'numpy|opencv-python|onedl-mmengine|onedl-mmcv')
 if ! "$PYTHON" tools/check_ops.py; then
     echo "      the cached mmcv does not fit this torch: building it again"
     pip install -q --no-build-isolation --no-cache-dir --no-deps \

@@ -40,8 +40,10 @@ SOURCES = {
 }
 TARGETS = ('mm', 'mona')
 
-_DERIVED = ('relative_position_index', 'attn_mask')
+_INDEX, _TABLE = 'relative_position_index', 'relative_position_bias_table'
+_DERIVED = (_INDEX, 'attn_mask')
 _QKV = 'attn.w_msa.qkv.'
+_STAGE = re.compile(r'stages\.(\d+)\.')
 _BLOCK = re.compile(r'(stages\.\d+\.blocks\.\d+)\.(.+)')
 _PLAIN = re.compile(
     r'patch_embed\.(projection|norm)\.(weight|bias)'
@@ -165,6 +167,7 @@ def convert(state: StateDict,
     tensors = found.tensors
     if target == 'mona':
         tensors = _to_mona(found)
+        dropped = [k for k in dropped if not k.endswith(_INDEX)]
     tensors = {prefix + k: v for k, v in tensors.items()}
     return Conversion({**tensors, **outside}, found.layout,
                       _name(found.tuner), len(inside), len(outside),
@@ -184,6 +187,7 @@ def _drop(state: StateDict, whole: bool) -> Tuple[StateDict, List[str]]:
 def _find(state: StateDict, asked: str, whole: bool) -> _Found:
     """Bring a backbone under our names, and check that all of it is there."""
     layout = _check_layout(state, asked)
+    given = {id(v): k for k, v in state.items()}
     state = to_mm(state, layout_of(state))
     if not whole:
         state = _number_final_norm(state)
@@ -191,7 +195,7 @@ def _find(state: StateDict, asked: str, whole: bool) -> _Found:
     tuner, renamed = _recognise(state)
     known = _inserted(tuner) if tuner else set()
     unplaced = [
-        k for k, name in renamed.items()
+        given.get(id(state[k]), k) for k, name in renamed.items()
         if not _PLAIN.fullmatch(name) and _inner(name) not in known
     ]
     if unplaced:
@@ -199,8 +203,9 @@ def _find(state: StateDict, asked: str, whole: bool) -> _Found:
             f'{len(unplaced)} tensors have no place in a Swin Transformer '
             f'(tuner recognised: {_name(tuner)}): {some(unplaced, 40)}')
     if missing := _missing(renamed.values()):
-        raise CheckpointError(f'{len(missing)} tensors are missing (other '
-                              f'blocks have them): {some(missing, 40)}')
+        raise CheckpointError(
+            f'{len(missing)} tensors are missing which other blocks have, in '
+            f"OpenMMLab's names: {some(missing, 40)}")
     tensors = {renamed[k]: v for k, v in state.items()}
     return _Found(tensors, layout, tuner)
 
@@ -208,7 +213,7 @@ def _find(state: StateDict, asked: str, whole: bool) -> _Found:
 def _check_layout(state: StateDict, asked: str) -> str:
     found = layout_of(state)
     if found == 'mm':
-        if not any(k.startswith('stages.') for k in state):
+        if not any(map(_STAGE.match, state)):
             raise CheckpointError(
                 'no Swin Transformer in it: no key starts with layers. or '
                 f'stages.; they start with {_roots(state)}')
@@ -224,8 +229,7 @@ def _check_layout(state: StateDict, asked: str) -> str:
 
 
 def _number_final_norm(state: StateDict) -> StateDict:
-    stages = [int(k.split('.')[1]) for k in state if k.startswith('stages.')]
-    own = f'norm{max(stages)}.'
+    own = f'norm{max(int(m[1]) for m in map(_STAGE.match, state) if m)}.'
     if any(k.startswith(own) for k in state):
         return state
     return rename_keys(state, lambda k: re.sub(r'^norm\.', own, k))
@@ -352,10 +356,9 @@ def _to_mona(found: _Found) -> StateDict:
         k if _PLAIN.fullmatch(k) else rename_path(k, renames): v
         for k, v in found.tensors.items()
     })
-    ending = 'relative_position_bias_table'
     tensors.update({
-        k.replace(ending, 'relative_position_index'): _position_index(v)
-        for k, v in tensors.items() if k.endswith(ending)
+        k.replace(_TABLE, _INDEX): _position_index(v)
+        for k, v in tensors.items() if k.endswith(_TABLE)
     })
     return tensors
 

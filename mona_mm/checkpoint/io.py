@@ -1,4 +1,5 @@
 """Reading checkpoint files: safely, and with errors that name the file."""
+import os
 import os.path as osp
 import pickle
 import re
@@ -8,7 +9,7 @@ from urllib.parse import urlparse
 
 import numpy as np
 import torch
-from mmengine.dist import barrier, get_local_rank
+from mmengine.dist import barrier
 from mmengine.logging import HistoryBuffer
 
 from mona_mm.errors import CheckpointError
@@ -76,8 +77,9 @@ def _download(url: str) -> str:
     path = osp.join(torch.hub.get_dir(), 'checkpoints', name)
     digest = re.search(r'-([a-f0-9]{8,})\.', name)
     try:
-        if get_local_rank() == 0 and not osp.isfile(path):
-            torch.hub.os.makedirs(osp.dirname(path), exist_ok=True)
+        first = os.environ.get('LOCAL_RANK', '0') == '0'  # of this machine
+        if first and not osp.isfile(path):
+            os.makedirs(osp.dirname(path), exist_ok=True)
             torch.hub.download_url_to_file(
                 url, path, hash_prefix=digest and digest.group(1))
     except (OSError, RuntimeError) as error:

@@ -38,6 +38,7 @@ _TO_MICROSOFT = (
     (r'(\.blocks\.\d+)\.ffn\.layers\.0\.0\.', r'\1.mlp.fc1.'),
     (r'(\.blocks\.\d+)\.ffn\.layers\.1\.', r'\1.mlp.fc2.'),
 )
+_LAYER = re.compile(r'layers\.(\d+)\.(\w+)')
 _DOWNSAMPLED_STAGE = re.compile(r'^stages\.(\d+)(?=\.downsample\.)')
 _MERGING = re.compile(r'\.downsample\.(reduction|norm)\.')
 
@@ -127,13 +128,12 @@ def layout_of(keys: Iterable[str]) -> str:
         keys (Iterable[str]): Of a backbone, without prefix. Older timm files
             count as Microsoft's, whose names they have.
     """
-    stages = [k.split('.', 2) for k in keys if k.startswith('layers.')]
-    if not stages:
+    found = [m.groups() for m in map(_LAYER.match, keys) if m]
+    if not found:
         return 'mm'
-    last = max((s[1] for s in stages), key=int)
+    last = max(int(stage) for stage, _ in found)
     # Microsoft's last stage has nothing to merge for.
-    shifted = last != '0' and any(
-        s[1] == last and s[2].startswith('downsample.') for s in stages)
+    shifted = last > 0 and (str(last), 'downsample') in found
     return 'timm' if shifted else 'microsoft'
 
 
@@ -145,7 +145,8 @@ def to_mm(state: StateDict, layout: str) -> StateDict:
         layout (str): What :func:`layout_of` says of it.
 
     Raises:
-        CheckpointError: If two tensors would get the same name.
+        CheckpointError: If two tensors would get the same name, or one of a
+            patch merging has no 4C inputs.
     """
     if layout == 'mm':
         return state
@@ -156,10 +157,13 @@ def to_mm(state: StateDict, layout: str) -> StateDict:
             key = _DOWNSAMPLED_STAGE.sub(_stage_before, key)
         return key
 
-    return {
-        k: merge_order_to_mm(v) if _MERGING.search(k) else v
-        for k, v in rename_keys(state, mm_name).items()
-    }
+    renamed = rename_keys(state, mm_name)
+    for key in filter(_MERGING.search, renamed):
+        if renamed[key].ndim == 0 or renamed[key].shape[-1] % 4:
+            raise CheckpointError(f'{key!r} cannot be patch merging\'s: its '
+                                  f'shape is {tuple(renamed[key].shape)}')
+        renamed[key] = merge_order_to_mm(renamed[key])
+    return renamed
 
 
 def from_mm(state: StateDict) -> StateDict:

@@ -8,7 +8,6 @@ from helpers import nano, plain_nano
 from mmcv.cnn.bricks.transformer import PatchMerging
 
 from mona_mm.checkpoint.convert import convert
-from mona_mm.errors import CheckpointError
 
 RELEASED = ('full', 'mona', 'adapter', 'adaptformer', 'lora')
 TO_RELEASE = ('Full', 'Mona', 'Adapter', 'AdaptFormer', 'LoRA')
@@ -322,11 +321,9 @@ def test_tensor_without_a_place_is_named_and_nothing_is_written(
         refused, key):
     state = converted_release('Mona')
     state[key] = torch.zeros(1)
-    name = key.replace('layers.', 'stages.').replace('attn.', 'attn.w_msa.')
     message = refused(state)
     assert message.startswith('error: ') and 'no place' in message
-    assert name.rpartition('.')[2] in message
-    assert name.rpartition('.')[0] in message
+    assert message.endswith(f': {key}')
 
 
 @pytest.mark.parametrize('tuner, key', [
@@ -347,6 +344,12 @@ def test_branch_that_other_factors_have_is_missed(refused):
     star = unstacked(renamed(own('LoRand'), STAR['LoRand']))
     del star['stages.0.blocks.0.lorand1.project1.param_dict.g0']
     assert 'down_proj.kernel: expected the branches 0 to 1' in refused(star)
+
+
+def test_patch_merging_of_another_width_is_named(refused):
+    state = microsoft_state()
+    state['layers.0.downsample.norm.weight'] = torch.ones(63)
+    assert "stages.0.downsample.norm.weight' cannot be" in refused(state)
 
 
 def test_two_modules_for_one_site_are_refused(refused):
@@ -375,9 +378,11 @@ def test_file_in_another_layout_than_stated_is_refused(refused, layout):
 
 
 def test_file_of_another_network_is_refused(refused):
-    state = {'layer1.0.conv1.weight': torch.zeros(1), 'fc.bias': torch.ones(1)}
+    state = {f'{name}.conv1.weight': torch.zeros(1)
+             for name in ('layer1.0', 'layers.a', 'stages.b')}
     message = refused(state)
-    assert 'no Swin Transformer' in message and "'layer1'" in message
+    assert 'no Swin Transformer' in message
+    assert "['layer1', 'layers', 'stages']" in message
 
 
 def test_input_is_not_overwritten(refused):
@@ -402,6 +407,20 @@ def test_conversion_does_not_change_its_input():
     same(state, before)
 
 
-def test_unknown_prefix_of_blocks_is_refused():
-    with pytest.raises(CheckpointError, match='no Swin Transformer'):
-        convert({'encoder.layers.0.weight': torch.ones(1)})
+def test_release_gets_its_position_index_and_it_is_not_called_dropped(
+        run, capsys):
+    out = run(own('Mona'), '--to', 'mona')['state_dict']
+    index = out['layers.0.blocks.0.attn.relative_position_index']
+    # From the first position of a 7 x 7 window to itself: row (6, 6) of
+    # 13 x 13; to the last: row (0, 0); from the last to the first: the last.
+    assert index.shape == (49, 49)
+    assert [index[0, 0], index[0, 48], index[48, 0]] == [84, 0, 168]
+    assert ' 0 dropped (none)' in capsys.readouterr().out
+
+
+def test_classifier_inside_a_whole_models_backbone_is_not_lost(refused):
+    whole = {f'backbone.{k}': v for k, v in microsoft_state().items()}
+    whole['neck.w'] = torch.ones(1)
+    message = refused(whole)
+    for name in ('norm.weight', 'norm.bias', 'head.weight', 'head.bias'):
+        assert name in message

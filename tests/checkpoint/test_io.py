@@ -1,6 +1,10 @@
 """Files are read safely, and refused by name."""
 import os
+import subprocess
+import sys
 import zipfile
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 import torch
@@ -97,6 +101,65 @@ def test_getattr_of_anything_else_is_refused(tmp_path):
     torch.save(dict(w=Reach()), tmp_path / 'reach.pth')
     with pytest.raises(CheckpointError, match='reach.pth'):
         read_checkpoint(str(tmp_path / 'reach.pth'))
+
+
+@pytest.fixture
+def served(tmp_path):
+    """A local web server of a checkpoint: (url, paths asked for)."""
+    (tmp_path / 'web').mkdir()
+    torch.save(dict(w=torch.ones(3)), tmp_path / 'web/base.pth')
+    asked = []
+
+    class Handler(SimpleHTTPRequestHandler):
+
+        def __init__(self, *args):
+            super().__init__(*args, directory=str(tmp_path / 'web'))
+
+        def do_GET(self):
+            asked.append(self.path)
+            super().do_GET()
+
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(('127.0.0.1', 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f'http://127.0.0.1:{server.server_port}/', asked
+        server.shutdown()
+
+
+def test_url_is_downloaded_once_for_all_processes(served, tmp_path):
+    url, asked = served
+    code = (
+        'import sys, torch\n'
+        'import torch.distributed as dist\n'
+        'from mona_mm.checkpoint import read_checkpoint\n'
+        "dist.init_process_group('gloo')\n"
+        f"assert read_checkpoint('{url}base.pth')['w'].sum() == 3\n"
+        'dist.destroy_process_group()\n')
+    (tmp_path / 'load.py').write_text(code)
+    env = dict(os.environ, TORCH_HOME=str(tmp_path), OMP_NUM_THREADS='1')
+    subprocess.run(
+        [sys.executable, '-m', 'torch.distributed.run', '--standalone',
+         '--nproc_per_node=2', str(tmp_path / 'load.py')],
+        env=env, check=True, timeout=120)
+    assert asked == ['/base.pth']
+
+
+def test_failed_download_says_where_to_put_the_file(
+        served, tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    with pytest.raises(CheckpointError, match='cannot download.*lost.pth.*'
+                       'hub/checkpoints/lost.pth'):
+        read_checkpoint(f'{served[0]}lost.pth')
+
+
+def test_download_with_another_hash_than_its_name_says_is_refused(
+        served, tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    torch.save(dict(w=torch.ones(3)), tmp_path / 'web/base-0123abcd.pth')
+    with pytest.raises(CheckpointError, match='hash'):
+        read_checkpoint(f'{served[0]}base-0123abcd.pth')
 
 
 def test_file_without_weights_lists_what_it_holds():
