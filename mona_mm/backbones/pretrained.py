@@ -47,9 +47,9 @@ class PretrainedBase:
     def load_base(self, source: str, prefix: Optional[str] = None) -> None:
         """Load the pretrained weights from a file.
 
-        Layouts: OpenMMLab's and Microsoft's, bare or under ``state_dict`` or
-        ``model``, with or without ``backbone.``. Left out are heads, the
-        classifier's final ``norm`` (unless ``map_final_norm``), and with it
+        Layouts: OpenMMLab's, Microsoft's and timm's, bare or under
+        ``state_dict`` or ``model``, with or without ``backbone.``. Left out
+        are heads, the classifier's final ``norm`` (unless ``map_final_norm``), and with it
         the output norms, which keep weight 1 and bias 0 as released.
 
         Args:
@@ -138,7 +138,7 @@ class PretrainedBase:
                 f'{len(missing)} tensors missing ({some(missing)}), '
                 f'{len(unexpected)} unexpected ({some(unexpected)}). Check '
                 'that `arch` is the one of the file, and that the file is a '
-                'Swin checkpoint in OpenMMLab or Microsoft layout')
+                'Swin checkpoint in OpenMMLab, Microsoft or timm layout')
 
     def _resized(self, tensors: Dict[str, Tensor]) -> Dict[str, Tensor]:
         """Fit bias tables of another window size; drop computed buffers."""

@@ -10,14 +10,14 @@ mm                ours: OpenMMLab's names, and the tuner's sites in the blocks
 import os.path as osp
 import re
 from collections import Counter, defaultdict
-from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mona_mm.errors import CheckpointError
 from mona_mm.text import some, write_atomically
-from mona_mm.tuners import Tuner, build_tuner, known_tuners
+from mona_mm.tuners import Tuner
 
 from .io import read_checkpoint
 from .layouts import (
@@ -29,6 +29,7 @@ from .layouts import (
     to_mm,
     unwrap,
 )
+from .recognise import PLAIN, inner_name, inserted, recognise
 
 #: Layouts that a file may be in, and what ``--from`` accepts for each: the
 #: methods that insert nothing leave no trace in the names.
@@ -42,17 +43,7 @@ TARGETS = ('mm', 'mona')
 
 _INDEX, _TABLE = 'relative_position_index', 'relative_position_bias_table'
 _DERIVED = (_INDEX, 'attn_mask')
-_QKV = 'attn.w_msa.qkv.'
 _STAGE = re.compile(r'stages\.(\d+)\.')
-_BLOCK = re.compile(r'(stages\.\d+\.blocks\.\d+)\.(.+)')
-_PLAIN = re.compile(
-    r'patch_embed\.(projection|norm)\.(weight|bias)'
-    r'|norm\d+\.(weight|bias)'
-    r'|stages\.\d+\.downsample\.(norm\.(weight|bias)|reduction\.weight)'
-    r'|stages\.\d+\.blocks\.\d+\.('
-    r'norm[12]\.(weight|bias)'
-    r'|attn\.w_msa\.((qkv|proj)\.(weight|bias)|relative_position_bias_table)'
-    r'|ffn\.layers\.(0\.0|1)\.(weight|bias))')
 _STAR = re.compile(r'(stages\.\d+\.blocks\.\d+)\.'
                    r'(?:my_module|mona|adapter|lorand)_?([12]?)\.')
 _FACTOR = re.compile(r'(.+)\.param_dict\.([AgB])(\d+)')
@@ -192,11 +183,11 @@ def _find(state: StateDict, asked: str, whole: bool) -> _Found:
     if not whole:
         state = _number_final_norm(state)
     state = _gather_factors(_rename_star(state))
-    tuner, renamed = _recognise(state)
-    known = _inserted(tuner) if tuner else set()
+    tuner, renamed = recognise(state)
+    known = inserted(tuner) if tuner else set()
     unplaced = [
         given.get(id(state[k]), k) for k, name in renamed.items()
-        if not _PLAIN.fullmatch(name) and _inner(name) not in known
+        if not PLAIN.fullmatch(name) and inner_name(name) not in known
     ]
     if unplaced:
         raise CheckpointError(
@@ -267,58 +258,8 @@ def _gather_factors(state: StateDict) -> StateDict:
     return {rename_path(k, _LORAND): v for k, v in rest.items()}
 
 
-def _recognise(state: StateDict) -> Tuple[Optional[Tuner], Dict[str, str]]:
-    """Find the tuner that places most, and {key: our name} with it."""
-    foreign = [k for k in state if not _PLAIN.fullmatch(k)]
-    best, most = None, 0
-    for tuner in map(_default, known_tuners()):
-        known = _inserted(tuner)
-        names = (_inner(rename_path(k, tuner.released_names))
-                 for k in foreign)
-        placed = [n for n in names if n in known]
-        if len(placed) > most and _fills(tuner, placed):
-            best, most = tuner, len(placed)
-    names = {k: k for k in state}
-    if best:
-        names.update((k, rename_path(k, best.released_names))
-                     for k in foreign)
-    return best, names
-
-
 def _name(tuner: Optional[Tuner]) -> str:
     return type(tuner).__name__ if tuner else 'none'
-
-
-def _default(name: str) -> Tuner:
-    return build_tuner(dict(type=name))
-
-
-def _inserted(tuner: Tuner) -> set:
-    """Names within a block of what a tuner inserts."""
-    return {_normalised(n) for s in tuner.sites for n in _at(tuner, s)}
-
-
-def _at(tuner: Tuner, site: str) -> Iterator[str]:
-    with torch.device('meta'):
-        if site == 'qkv':
-            names = tuner.adapt_qkv(nn.Linear(8, 24)).state_dict()
-            return (_QKV + n for n in names if n not in ('weight', 'bias'))
-        return (f'{site}.{n}' for n in tuner.build(site, 8).state_dict())
-
-
-def _fills(tuner: Tuner, names: List[str]) -> bool:
-    paths = tuple(_QKV if s == 'qkv' else f'{s}.' for s in tuner.sites)
-    return all(any(n.startswith(p) for n in names) for p in paths)
-
-
-def _inner(key: str) -> Optional[str]:
-    match = _BLOCK.fullmatch(key)
-    return _normalised(match[2]) if match else None
-
-
-def _normalised(name: str) -> str:
-    """Forget which of Mona's filters it is: a config chooses their number."""
-    return re.sub(r'(\.adapter_conv\.conv)\d+', r'\1', name)
 
 
 def _missing(names) -> List[str]:
@@ -353,7 +294,7 @@ def _to_mona(found: _Found) -> StateDict:
             f'{type(tuner).__name__} is not in the release, so its layout '
             'has no names for it')
     tensors = from_mm({
-        k if _PLAIN.fullmatch(k) else rename_path(k, renames): v
+        k if PLAIN.fullmatch(k) else rename_path(k, renames): v
         for k, v in found.tensors.items()
     })
     tensors.update({

@@ -1,4 +1,5 @@
 """What can be checked before data are read and models are built."""
+import os
 import os.path as osp
 from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
@@ -104,6 +105,8 @@ def _class_counts(where: str, dataset: dict, model: dict,
 
 def _classes(dataset: dict, scope: str) -> Any:
     classes = (dataset.get('metainfo') or {}).get('classes')
+    if classes is None and dataset.get('type') == 'CustomDataset':
+        return _class_folders(dataset)
     if classes is None:
         cls = dataset.get('type')
         if isinstance(cls, str):
@@ -111,6 +114,17 @@ def _classes(dataset: dict, scope: str) -> Any:
                 cls = registry.get(cls)
         classes = getattr(cls, 'METAINFO', {}).get('classes')
     return classes
+
+
+def _class_folders(dataset: dict) -> Optional[List[str]]:
+    """The classes of a folder of class folders, as mmpretrain finds them."""
+    prefix = dataset.get('data_prefix') or ''
+    if isinstance(prefix, dict):
+        prefix = prefix.get('img_path', '')
+    folder = osp.join(dataset.get('data_root') or '', prefix)
+    if dataset.get('ann_file') or _remote(dataset) or not osp.isdir(folder):
+        return None
+    return sorted(f.name for f in os.scandir(folder) if f.is_dir())
 
 
 def _head_counts(node: Any, path: str) -> Iterator[Tuple[str, int]]:

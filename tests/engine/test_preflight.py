@@ -86,3 +86,16 @@ def test_base_behind_a_url_is_left_to_the_download(cfg):
     cfg.model.backbone.init_cfg = dict(
         type='Pretrained', checkpoint='https://example.org/base.pth')
     preflight(cfg, ('train', ))
+
+
+def test_class_folders_are_counted(tmp_path):
+    for name in ('ant', 'bee', 'cow'):
+        (tmp_path / 'train' / name).mkdir(parents=True)
+    cfg = Config(dict(
+        default_scope='mmpretrain',
+        model=dict(head=dict(num_classes=2)),
+        train_dataloader=dict(dataset=dict(
+            type='CustomDataset', data_root=str(tmp_path),
+            data_prefix='train'))))
+    assert 'the 3 classes of train_dataloader (CustomDataset) are ant, ' in (
+        refusal(cfg))
