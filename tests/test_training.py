@@ -91,10 +91,11 @@ def train(config, work_dir, **options):
 
 def test_metrics(config, work_dir, checkpoint):
     cfg = cfg_for(config, work_dir)
+    cfg.load_from = str(checkpoint)
     found = {}
 
     def job(runner):
-        evaluate.load_for_test(runner, str(checkpoint))
+        evaluate.check_for_test(runner, str(checkpoint))
         found.update(runner.test())
 
     launch.run(cfg, job)
@@ -232,6 +233,16 @@ def test_test_writes_predictions_and_pictures_with_augmentation(
     assert len(list((tmp_path / 'pictures').rglob('*.jpg'))) == 2
 
 
+def test_checkpoint_with_averaged_weights_is_tested_on_them(root, tmp_path):
+    config = tmp_path / 'ema.py'
+    config.write_text(f"_base_ = ['{config_of(root, 'upernet')}']\n"
+                      "custom_hooks = [dict(type='EMAHook', momentum=.5)]\n")
+    run = train(str(config), tmp_path / 'train')
+    again = test_metrics(str(config), tmp_path / 'test',
+                         tmp_path / 'train/epoch_1.pth')
+    assert again['mIoU'] == pytest.approx(run.metrics['mIoU'], nan_ok=True)
+
+
 def test_augmentation_without_a_pipeline_is_refused(root):
     with pytest.raises(Exception, match='no tta_pipeline'):
         main_of(root, 'test')(
@@ -295,7 +306,9 @@ def test_two_processes_train_delta_alone_and_agree(root, tmp_path):
         root, 'dist_test.sh', str(config), str(tmp_path / 'epoch_1.pth'), '2',
         '--work-dir', str(tmp_path / 'test'))
     assert tested.returncode == 0, tested.stderr[-3000:]
-    assert miou(tested.stdout) == miou(done.stdout)
+    alone = test_metrics(str(config), tmp_path / 'alone',
+                         tmp_path / 'epoch_1.pth')
+    assert float(miou(tested.stdout)) == pytest.approx(alone['mIoU'])
 
 
 def miou(text: str) -> str:

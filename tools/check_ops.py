@@ -2,10 +2,21 @@
 """Check that mmcv's compiled ops are there, by running some."""
 import torch
 
+NO_CUDA = """error: there is a GPU, but mmcv was built without CUDA ops. Build
+it again where nvcc is (of the CUDA version that torch names):
+  FORCE_CUDA=1 pip install --no-build-isolation --no-cache-dir --no-deps \\
+      --force-reinstall onedl-mmcv==2.3.6"""
+
 
 def main() -> None:
     """Run one op of each kind that the configs need."""
-    from mmcv.ops import RoIAlign, RoIAlignRotated, nms, nms_rotated
+    from mmcv.ops import (
+        RoIAlign,
+        RoIAlignRotated,
+        get_compiling_cuda_version,
+        nms,
+        nms_rotated,
+    )
     boxes = torch.tensor([[0., 0., 9., 9.], [0., 0., 8., 9.]])
     scores = torch.tensor([.9, .8])
     kept = nms(boxes, scores, 0.5)[1].tolist()
@@ -18,6 +29,10 @@ def main() -> None:
     if kept != [0] or kept_rotated != [0]:
         raise SystemExit(f'error: mmcv.ops answers wrongly: {kept}, '
                          f'{kept_rotated}; expected [0], [0]')
+    if torch.cuda.is_available():
+        if get_compiling_cuda_version() == 'not available':
+            raise SystemExit(NO_CUDA)
+        nms(boxes.cuda(), scores.cuda(), 0.5)
 
 
 if __name__ == '__main__':

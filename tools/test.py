@@ -35,8 +35,10 @@ def main(argv=None) -> None:
     if args.tta:
         evaluate.set_tta(cfg)
 
+    cfg.load_from, cfg.resume = args.checkpoint, False
+
     def test(runner) -> None:
-        evaluate.load_for_test(runner, args.checkpoint)
+        evaluate.check_for_test(runner, args.checkpoint)
         runner.test()
 
     launch.run(cfg, test)
@@ -47,5 +49,4 @@ if __name__ == '__main__':
         main()
     except UserError as error:
         raise SystemExit(f'error: {error}') from None
-    finally:
-        device.leave_group()
+    device.leave_group()

@@ -47,6 +47,7 @@ def main(argv=None) -> None:
             cfg, type='mona_mm.TrainabilityCheckHook', after=args.check)
     launch.set_resume(cfg, args.resume)
     preflight.preflight(cfg, ('train', 'val'))
+    preflight.check_start(cfg)
     launch.run(cfg, lambda runner: runner.train())
 
 
@@ -55,5 +56,4 @@ if __name__ == '__main__':
         main()
     except UserError as error:
         raise SystemExit(f'error: {error}') from None
-    finally:
-        device.leave_group()
+    device.leave_group()

@@ -49,8 +49,9 @@ class PretrainedBase:
 
         Layouts: OpenMMLab's, Microsoft's and timm's, bare or under
         ``state_dict`` or ``model``, with or without ``backbone.``. Left out
-        are heads, the classifier's final ``norm`` (unless ``map_final_norm``), and with it
-        the output norms, which keep weight 1 and bias 0 as released.
+        are heads, the classifier's final ``norm`` (unless
+        ``map_final_norm``), and with it the output norms, which keep weight
+        1 and bias 0 as released.
 
         Args:
             source (str): A path or URL.
@@ -132,6 +133,7 @@ class PretrainedBase:
         unexpected = sorted(k for k in tensors if k not in known
                             and not k.endswith(self.derived)
                             and not k.startswith('norm'))
+        self._check_delta(set(tensors))
         if missing or unexpected:
             raise CheckpointError(
                 f'base {source} does not fit {type(self).__name__}: '
@@ -158,14 +160,26 @@ class PretrainedBase:
                 'backbone file, name it in the backbone\'s init_cfg='
                 "dict(type='Pretrained', checkpoint=...)")
         self._check_shapes(state_dict, prefix)
-        missing = sorted(k for k in self._required()
-                         if prefix + k not in state_dict)
-        if missing and len(missing) < len(self._required()):
+        given = {k[len(prefix):] for k in state_dict if k.startswith(prefix)}
+        self._check_delta(given)
+        missing = sorted(self._required() - given)
+        if missing and not given & self.delta_names:
+            part = len(missing) < len(self._required())
             raise CheckpointError(
-                f'the checkpoint holds only a part of {type(self).__name__}: '
-                f'{len(missing)} tensors missing ({some(missing)})')
+                f'the checkpoint holds {"only a part of" if part else "no"} '
+                f'{type(self).__name__}: {len(missing)} tensors missing '
+                f'({some(missing)}); it has {some(sorted(given), 4)}')
         if not missing:
             self.base_loaded = True
+
+    def _check_delta(self, given: Set[str]) -> None:
+        """All of what the tuner inserted, or (a plain file) none of it."""
+        missing = sorted(self.delta_names - given)
+        if missing and len(missing) < len(self.delta_names):
+            raise CheckpointError(
+                f'the checkpoint holds only a part of what '
+                f'{type(self.tuner).__name__} inserts: {len(missing)} '
+                f'tensors missing ({some(missing)})')
 
     def _check_shapes(self, state_dict, prefix: str) -> None:
         wrong = []

@@ -61,7 +61,7 @@ def read_checkpoint(source: str) -> Dict[str, Any]:
             content = torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_refusal(source, error)) from error
-    except (RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
+    except Exception as error:  # a damaged pickle raises anything
         raise CheckpointError(
             f'checkpoint {source!r} cannot be read ({error}); it is '
             'incomplete or no file of torch.save: fetch it again') from error
@@ -111,9 +111,11 @@ def _plain_globals() -> list:
     core = getattr(np, '_core', None) or np.core
     kinds = (np.uint32, np.float32, np.float64, np.int32, np.int64)
     return [
-        HistoryBuffer, (_statistic, 'builtins.getattr'), np.ndarray,
-        np.dtype, core.multiarray._reconstruct, core.multiarray.scalar,
-        *(type(np.dtype(kind)) for kind in kinds)
+        HistoryBuffer, (_statistic, 'builtins.getattr'), np.ndarray, np.dtype,
+        *(type(np.dtype(kind)) for kind in kinds),
+        *((getattr(core.multiarray, name), f'numpy.{module}.multiarray.{name}')
+          for module in ('core', '_core')  # NumPy 1's name, and NumPy 2's
+          for name in ('_reconstruct', 'scalar'))
     ]
 
 

@@ -73,8 +73,10 @@ def set_show(cfg: Config, show: bool, show_dir: str = None) -> None:
         hook['test_out_dir'] = osp.abspath(show_dir)
 
 
-def load_for_test(runner, path: str) -> None:
-    """Load a checkpoint that must fit the model, all of it.
+def check_for_test(runner, path: str) -> None:
+    """Check that a checkpoint fits the model, all of it.
+
+    Loading is left to the Runner, whose hooks (EMA) expect it in their time.
 
     Raises:
         CheckpointError: If a tensor is missing, unexpected, or of another
@@ -84,7 +86,6 @@ def load_for_test(runner, path: str) -> None:
     if hasattr(model, 'module'):  # test-time augmentation wraps once more
         model = model.module
     _check_fit(model, unwrap(read_checkpoint(path), path), path)
-    runner.load_checkpoint(path)
 
 
 def _check_fit(model: nn.Module, given: dict, path: str) -> None:

@@ -4,9 +4,15 @@ import os.path as osp
 from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 from mmengine.config import Config
+from mmengine.fileio import list_from_file
 from mmengine.registry import DATASETS
+from mmengine.runner import find_latest_checkpoint
 
+from mona_mm.checkpoint import read_checkpoint, unwrap
 from mona_mm.errors import ConfigError
+
+_OTHER_HEADS = ('backbone', 'neck', 'rpn_head', 'semantic_head',
+                'panoptic_head', 'panoptic_fusion_head')
 
 
 def preflight(cfg: Config, phases: Sequence[str]) -> None:
@@ -28,10 +34,26 @@ def preflight(cfg: Config, phases: Sequence[str]) -> None:
             missing = _missing_files(where, dataset)
             problems += missing or _class_counts(where, dataset, cfg.model,
                                                  scope)
-    problems += _missing_base(cfg.model)
+    if 'train' in phases:
+        problems += _missing_base(cfg.model) + _reentrant(cfg)
+    if 'test' in phases:
+        problems += _taken_outputs(cfg.get('test_evaluator'))
     if problems:
         lines = dict.fromkeys(problems)  # train and val often share a root
         raise ConfigError('the config cannot run:\n- ' + '\n- '.join(lines))
+
+
+def check_start(cfg: Config) -> None:
+    """Read the checkpoint that a run starts from, before anything is built.
+
+    Raises:
+        CheckpointError: If it is missing, damaged or no checkpoint.
+    """
+    source = cfg.get('load_from')
+    if source is None and cfg.get('resume'):
+        source = find_latest_checkpoint(cfg.work_dir)
+    if source is not None:
+        unwrap(read_checkpoint(source), source)
 
 
 def _leaves(dataset: Optional[dict]) -> Iterator[dict]:
@@ -85,6 +107,8 @@ def _remote(dataset: dict) -> bool:
 def _class_counts(where: str, dataset: dict, model: dict,
                   scope: str) -> List[str]:
     classes = _classes(dataset, scope)
+    if isinstance(classes, str) and osp.isfile(classes):
+        classes = list_from_file(classes)
     if isinstance(classes, str):
         return [
             f'{where}: metainfo.classes is the string {classes!r}; expected '
@@ -105,6 +129,8 @@ def _class_counts(where: str, dataset: dict, model: dict,
 
 def _classes(dataset: dict, scope: str) -> Any:
     classes = (dataset.get('metainfo') or {}).get('classes')
+    if 'Panoptic' in str(dataset.get('type')):
+        return None  # things and stuff are counted apart
     if classes is None and dataset.get('type') == 'CustomDataset':
         return _class_folders(dataset)
     if classes is None:
@@ -128,16 +154,43 @@ def _class_folders(dataset: dict) -> Optional[List[str]]:
 
 
 def _head_counts(node: Any, path: str) -> Iterator[Tuple[str, int]]:
-    """Every num_classes of a model's heads; a region proposal's is 1."""
+    """Every num_classes of a model's heads.
+
+    Not those of other tasks: a region proposal's is 1, and a semantic branch
+    beside a detector has classes of its own.
+    """
     if isinstance(node, dict):
         for key, value in node.items():
             if key == 'num_classes' and isinstance(value, int):
                 yield f'{path}.{key}', value
-            elif key not in ('backbone', 'neck', 'rpn_head'):
+            elif key not in _OTHER_HEADS:
                 yield from _head_counts(value, f'{path}.{key}')
     elif isinstance(node, (list, tuple)):
         for i, value in enumerate(node):
             yield from _head_counts(value, f'{path}[{i}]')
+
+
+def _reentrant(cfg: Config) -> List[str]:
+    if not cfg.get('activation_checkpointing'):
+        return []
+    return [
+        'activation_checkpointing is re-entrant in mmengine: with a frozen '
+        'input no gradient would reach what a tuner inserts; set '
+        'model.backbone.with_cp=True instead'
+    ]
+
+
+def _taken_outputs(evaluators: Any) -> List[str]:
+    """Submission folders that mmrotate refuses after hours of inference."""
+    if not isinstance(evaluators, (list, tuple)):
+        evaluators = [evaluators or {}]
+    return [
+        f'test_evaluator.outfile_prefix {prefix!r} exists already: move it, '
+        'or set another with --cfg-options test_evaluator.outfile_prefix=...'
+        for prefix in (e.get('outfile_prefix') for e in evaluators
+                       if e.get('merge_patches'))
+        if prefix and osp.exists(prefix)
+    ]
 
 
 def _missing_base(model: dict) -> List[str]:

@@ -3,6 +3,7 @@ import os.path as osp
 from glob import glob
 
 from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
 
 from mona_mm.errors import ConfigError
 
@@ -33,6 +34,10 @@ def set_tuner(cfg: Config, tuner: str) -> None:
     backbone.type = 'mona_mm.TunedSwinTransformer' if backbone.type == (
         'mona_mm.SwinTransformerMona') else backbone.type
     backbone.tuner = ConfigDict(fragment)
+    print_log(
+        f'--tuner: {fragment["type"]}; learning rate, drop-path and '
+        f'everything else stay those of {cfg.filename}',
+        logger='current')
 
 
 def _backbone(model: ConfigDict) -> ConfigDict:

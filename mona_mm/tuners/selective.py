@@ -1,5 +1,5 @@
 """Methods that insert nothing and only choose pretrained parameters."""
-from typing import Optional, Sequence
+from typing import Optional, Sequence, Union
 
 from torch import nn
 
@@ -13,13 +13,13 @@ class Full(Tuner):
     """Full fine-tuning: every pretrained parameter trains.
 
     Args:
-        frozen (Sequence[str]): Parameters whose names start with one of
+        frozen (str | Sequence[str]): Parameters whose names start with one of
             these stay frozen all the same (the release keeps
             ``patch_embed`` frozen on Pascal VOC). Defaults to ().
     """
 
-    def __init__(self, frozen: Sequence[str] = ()) -> None:
-        self.frozen = tuple(frozen)
+    def __init__(self, frozen: Union[str, Sequence[str]] = ()) -> None:
+        self.frozen = (frozen, ) if isinstance(frozen, str) else tuple(frozen)
 
     def trains(self, name: str, param: nn.Parameter,
                from_end: Optional[int]) -> bool:

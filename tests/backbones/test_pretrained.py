@@ -111,6 +111,24 @@ def test_state_dict_with_half_of_the_base_is_refused():
         nano().load_state_dict(half, strict=False)
 
 
+@pytest.mark.parametrize('how', ['state dict', 'base'])
+def test_half_of_what_a_tuner_inserts_is_refused(how, tmp_path):
+    state = nano().state_dict()
+    half = {k: v for k, v in state.items() if '.after_ffn.' not in k}
+    torch.save(half, tmp_path / 'half.pth')
+    with pytest.raises(CheckpointError, match='Mona inserts.*after_ffn'):
+        if how == 'base':
+            load(tmp_path / 'half.pth')
+        else:
+            nano().load_state_dict(half, strict=False)
+
+
+def test_state_dict_of_another_backbone_is_refused():
+    resnet = {'conv1.weight': torch.zeros(64, 3, 7, 7)}
+    with pytest.raises(CheckpointError, match='holds no .*conv1.weight'):
+        nano().load_state_dict(resnet, strict=False)
+
+
 def test_state_dict_without_any_backbone_key_is_refused():
     with pytest.raises(CheckpointError, match="starts with 'backbone.'"):
         torch.nn.ModuleDict(dict(backbone=nano())).load_state_dict(

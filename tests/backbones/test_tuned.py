@@ -181,8 +181,9 @@ def test_frozen_stages_is_refused_because_the_tuner_decides():
         nano(frozen_stages=1)
 
 
-def test_full_keeps_named_parts_frozen():
-    net = nano(dict(type='Full', frozen=('patch_embed', )))
+@pytest.mark.parametrize('frozen', [('patch_embed', ), 'patch_embed'])
+def test_full_keeps_named_parts_frozen(frozen):
+    net = nano(dict(type='Full', frozen=frozen))
     frozen = {k for k, p in net.named_parameters() if not p.requires_grad}
     assert frozen == {
         k for k, _ in net.named_parameters() if k.startswith('patch_embed.')}

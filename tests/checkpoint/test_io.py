@@ -6,6 +6,7 @@ import zipfile
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
+import numpy as np
 import pytest
 import torch
 from mmengine.logging import MessageHub
@@ -40,6 +41,17 @@ def test_log_buffers_of_mmengine_are_read(tmp_path):
     content = read_checkpoint(str(tmp_path / 'a.pth'))
     buffer = content['message_hub']['log_scalars']['train/loss']
     assert buffer.mean() == 3.
+
+
+def test_log_buffers_written_under_numpy_1_are_read(tmp_path):
+    torch.save(dict(loss=np.arange(3.)), tmp_path / 'new.pth')
+    with zipfile.ZipFile(tmp_path / 'new.pth') as new, zipfile.ZipFile(
+            tmp_path / 'old.pth', 'w') as old:
+        for name in new.namelist():
+            old.writestr(name, new.read(name).replace(
+                b'numpy._core.multiarray', b'numpy.core.multiarray'))
+    content = read_checkpoint(str(tmp_path / 'old.pth'))
+    assert content['loss'].tolist() == [0., 1., 2.]
 
 
 def test_missing_file_is_named():

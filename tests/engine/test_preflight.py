@@ -2,8 +2,8 @@
 import pytest
 from mmengine.config import Config
 
-from mona_mm.engine.preflight import preflight
-from mona_mm.errors import ConfigError
+from mona_mm.engine.preflight import check_start, preflight
+from mona_mm.errors import CheckpointError, ConfigError
 
 
 @pytest.fixture
@@ -99,3 +99,54 @@ def test_class_folders_are_counted(tmp_path):
             data_prefix='train'))))
     assert 'the 3 classes of train_dataloader (CustomDataset) are ant, ' in (
         refusal(cfg))
+
+
+def test_checkpoint_alone_is_enough_for_testing(cfg):
+    # It holds the whole model: the pretrained file is not read again.
+    cfg.model.backbone.init_cfg = dict(
+        type='Pretrained', checkpoint='lost/base.pth')
+    cfg.test_dataloader = cfg.train_dataloader
+    preflight(cfg, ('test', ))
+
+
+def test_reentrant_checkpointing_is_refused_because_adapters_would_not_train(
+        cfg):
+    cfg.activation_checkpointing = ['backbone']
+    assert 'with_cp=True' in refusal(cfg)
+
+
+def test_classes_may_come_from_a_file(cfg, tmp_path):
+    (tmp_path / 'classes.txt').write_text('a\nb\nc\n')
+    leaf(cfg).metainfo.classes = str(tmp_path / 'classes.txt')
+    assert 'the 3 classes' in refusal(cfg)
+
+
+def test_semantic_branch_of_a_detector_has_classes_of_its_own(cfg):
+    cfg.model.roi_head.semantic_head = dict(num_classes=183)
+    preflight(cfg, ('train', ))
+
+
+def test_submission_folder_that_exists_is_refused_before_inference(
+        cfg, tmp_path):
+    cfg.test_dataloader = cfg.train_dataloader
+    cfg.test_evaluator = dict(
+        type='DOTAMetric', merge_patches=True, outfile_prefix=str(tmp_path))
+    with pytest.raises(ConfigError, match='outfile_prefix'):
+        preflight(cfg, ('test', ))
+
+
+@pytest.mark.parametrize('content', [None, b'', b'PK broken', b'text'])
+def test_start_from_a_file_that_is_no_checkpoint_is_refused(
+        content, tmp_path):
+    path = tmp_path / 'start.pth'
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(CheckpointError, match='start.pth'):
+        check_start(Config(dict(load_from=str(path))))
+
+
+def test_broken_newest_checkpoint_is_named_before_resuming(tmp_path):
+    (tmp_path / 'epoch_1.pth').write_bytes(b'half a file')
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_1.pth'))
+    with pytest.raises(CheckpointError, match='epoch_1.pth'):
+        check_start(Config(dict(resume=True, work_dir=str(tmp_path))))
