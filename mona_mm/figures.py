@@ -22,12 +22,12 @@ def draw_curves(curves: Dict[str, List[Tuple[int, float]]],
     import matplotlib
     matplotlib.use('Agg')
     from matplotlib import pyplot as plt
-    figure, axes = plt.subplots(figsize=(5, 3.2), layout='constrained')
+    figure, axes = plt.subplots(figsize=(6, 3.2), layout='constrained')
     for name, points in curves.items():
         axes.plot(*zip(*points), marker='o', label=name)
     axes.set(xlabel='epoch', ylabel='mAP@.5', ylim=(0, None))
     axes.grid(alpha=.3)
-    axes.legend(frameon=False)
+    figure.legend(frameon=False, loc='outside right upper')
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
@@ -55,12 +55,20 @@ def draw_detections(predictions: Dict[str, Dict[str, dict]],
     for method, found in predictions.items():
         tiles = []
         for name, image, *_ in truths:
-            kept = np.asarray(found[name]['scores']) >= threshold
-            tiles.append(_with_boxes(
-                image, np.asarray(found[name]['bboxes'])[kept],
-                np.asarray(found[name]['labels'])[kept], classes))
+            boxes, labels = _best(found[name], threshold)
+            tiles.append(_with_boxes(image, boxes, labels, classes))
         rows.append(_row(method, tiles))
     cv2.imwrite(str(path), np.concatenate(rows))
+
+
+def _best(found: dict, threshold: float) -> Tuple[np.ndarray, np.ndarray]:
+    """The best box of each place, whatever its class, above a score."""
+    from mmcv.ops import nms
+    boxes, scores = (
+        np.asarray(found[k], np.float32) for k in ('bboxes', 'scores'))
+    kept = nms(boxes, scores, iou_threshold=0.5)[1]
+    kept = kept[scores[kept] >= threshold]
+    return boxes[kept], np.asarray(found['labels'])[kept]
 
 
 def _ground_truth(cfg: Config) -> list:
@@ -92,7 +100,7 @@ def _with_boxes(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray,
 
 def _row(title: str, tiles: List[np.ndarray]) -> np.ndarray:
     height = tiles[0].shape[0]
-    label = np.full((height, 90, 3), 255, np.uint8)
+    label = np.full((height, 110, 3), 255, np.uint8)
     cv2.putText(label, title, (6, height // 2), cv2.FONT_HERSHEY_SIMPLEX, .5,
                 (0, 0, 0), 1, cv2.LINE_AA)
     gap = np.full((height, 4, 3), 255, np.uint8)

@@ -49,7 +49,7 @@ def run(methods: Sequence[str]) -> List[dict]:
     rows = []
     for i, method in enumerate(methods, 3):
         _say(i, total, f'{method}: RetinaNet on the frozen base, trained and '
-             'tested (2 minutes)')
+             'tested (3 minutes)')
         rows.append(_tune(method))
     _report(rows)
     return rows
