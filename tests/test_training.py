@@ -89,7 +89,7 @@ def train(config, work_dir, **options):
     return argparse.Namespace(**seen)
 
 
-def test_metrics(config, work_dir, checkpoint):
+def metrics_of(config, work_dir, checkpoint):
     cfg = cfg_for(config, work_dir)
     cfg.load_from = str(checkpoint)
     found = {}
@@ -100,9 +100,6 @@ def test_metrics(config, work_dir, checkpoint):
 
     launch.run(cfg, job)
     return found
-
-
-test_metrics.__test__ = False
 
 
 def check_moves(run):
@@ -136,7 +133,7 @@ def test_family_trains_and_its_checkpoint_reproduces_the_metric(
     run = train(config, tmp_path / 'train')
     assert run.losses and all(map(math.isfinite, run.losses))
     check_moves(run)
-    again = test_metrics(config, tmp_path / 'test',
+    again = metrics_of(config, tmp_path / 'test',
                          tmp_path / 'train/epoch_1.pth')
     assert run.metrics
     for key, value in run.metrics.items():
@@ -146,7 +143,7 @@ def test_family_trains_and_its_checkpoint_reproduces_the_metric(
 def test_checkpoint_of_another_tuner_is_refused_for_testing(root, tmp_path):
     train(config_of(root, 'upernet', '-fixed'), tmp_path / 'fixed')
     with pytest.raises(Exception, match='after_attn') as error:
-        test_metrics(config_of(root, 'upernet'), tmp_path / 'test',
+        metrics_of(config_of(root, 'upernet'), tmp_path / 'test',
                      tmp_path / 'fixed/epoch_1.pth')
     assert 'is not a checkpoint of this config' in str(error.value)
 
@@ -238,7 +235,7 @@ def test_checkpoint_with_averaged_weights_is_tested_on_them(root, tmp_path):
     config.write_text(f"_base_ = ['{config_of(root, 'upernet')}']\n"
                       "custom_hooks = [dict(type='EMAHook', momentum=.5)]\n")
     run = train(str(config), tmp_path / 'train')
-    again = test_metrics(str(config), tmp_path / 'test',
+    again = metrics_of(str(config), tmp_path / 'test',
                          tmp_path / 'train/epoch_1.pth')
     assert again['mIoU'] == pytest.approx(run.metrics['mIoU'], nan_ok=True)
 
@@ -306,7 +303,7 @@ def test_two_processes_train_delta_alone_and_agree(root, tmp_path):
         root, 'dist_test.sh', str(config), str(tmp_path / 'epoch_1.pth'), '2',
         '--work-dir', str(tmp_path / 'test'))
     assert tested.returncode == 0, tested.stderr[-3000:]
-    alone = test_metrics(str(config), tmp_path / 'alone',
+    alone = metrics_of(str(config), tmp_path / 'alone',
                          tmp_path / 'epoch_1.pth')
     assert float(miou(tested.stdout)) == pytest.approx(alone['mIoU'])
 

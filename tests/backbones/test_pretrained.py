@@ -163,9 +163,9 @@ class TestNeverLoadedBase:
         assert not [w for w in recwarn if 'never loaded' in str(w.message)]
 
     def test_is_no_matter_when_everything_trains(self):
-        nano('Full', allow_random_base=False).train()(image())
+        assert nano('Full', allow_random_base=False).train()(image())
 
     def test_is_mended_by_loading_a_state_dict(self):
         net = nano(allow_random_base=False)
         net.load_state_dict(plain_nano().state_dict(), strict=False)
-        net.train()(image())
+        assert net.train()(image())
