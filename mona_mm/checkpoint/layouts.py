@@ -152,6 +152,7 @@ def to_mm(state: StateDict, layout: str) -> StateDict:
         return state
 
     def mm_name(key: str) -> str:
+        """One key's name in mm layout."""
         key = _substitute(key, _MICROSOFT)
         if layout == 'timm':
             key = _DOWNSAMPLED_STAGE.sub(_stage_before, key)
