@@ -2,79 +2,19 @@
 from typing import Iterator, Optional, Sequence, Tuple, Union
 
 import torch
-from mmengine.model import BaseModule
 from mmpretrain.models.backbones.swin_transformer import (
     SwinBlock,
     SwinTransformer,
 )
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils.checkpoint import checkpoint
 
+from mona_mm.ops.windows import PLANS
 from mona_mm.registry import MODELS
 from mona_mm.tuners import Tuner
 
+from .swin_block import TunedSwinBlock, TunedSwinStage
 from .tuned import Slot, TunedBackbone
-
-
-class TunedSwinBlock(BaseModule):
-    """A Swin block rebuilt from its own children, with sites.
-
-    ``norm1``, ``attn``, ``norm2`` and ``ffn`` keep their names, so pretrained
-    weights fit; drop-path moves out of ``attn`` and ``ffn``, so that
-    something can stand before it.
-
-    Args:
-        block (SwinBlock): The plain block; it must not be used afterwards.
-        tuner (Tuner): What to insert.
-    """
-
-    def __init__(self, block: SwinBlock, tuner: Tuner) -> None:
-        super().__init__()
-        self.with_cp = block.with_cp
-        self.norm1, self.attn = block.norm1, block.attn
-        self.norm2, self.ffn = block.norm2, block.ffn
-        self.drop_path1, self.attn.drop = self.attn.drop, nn.Identity()
-        self.drop_path2, self.ffn.dropout_layer = (self.ffn.dropout_layer,
-                                                   nn.Identity())
-        dims = self.attn.w_msa.embed_dims
-        for site in tuner.sites:
-            if site == 'qkv':
-                w_msa = self.attn.w_msa
-                w_msa.qkv = tuner.adapt_qkv(w_msa.qkv)
-            else:
-                self.add_module(site, tuner.build(site, dims))
-        self._occupied = frozenset(n for n, _ in self.named_children())
-
-    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
-        """Run the block.
-
-        Args:
-            x (Tensor): (B, N, C) with N = H * W.
-            hw_shape (tuple[int, int]): (H, W).
-
-        Returns:
-            Tensor: (B, N, C).
-        """
-        if self.with_cp and torch.is_grad_enabled():
-            return checkpoint(self._forward, x, hw_shape, use_reentrant=False)
-        return self._forward(x, hw_shape)
-
-    def _forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
-        branch = self._at('attn_out', self.attn(self.norm1(x), hw_shape),
-                          hw_shape)
-        x = self._at('after_attn', self.drop_path1(branch) + x, hw_shape)
-        branch = self.ffn.gamma2(self.ffn.layers(self.norm2(x)))
-        branch = self._at('ffn_out', branch, hw_shape)
-        y = x + self.drop_path2(branch)
-        if 'beside_ffn' in self._occupied:
-            y = y + self.beside_ffn(x, hw_shape)
-        return self._at('after_ffn', y, hw_shape)
-
-    def _at(self, site: str, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
-        if site in self._occupied:
-            return getattr(self, site)(x, hw_shape)
-        return x
 
 
 @MODELS.register_module()
@@ -95,6 +35,9 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
             tasks (and the release everywhere) do. Defaults to True.
         with_cp (bool): Recompute blocks in the backward pass (non-reentrant,
             so a frozen input is fine). Defaults to False.
+        line_by_line (bool): Run attention and inserted modules as they are
+            written in the papers, instead of in their fast, exact forms (it
+            can be changed later, too). Defaults to False.
         allow_random_base (bool): Accept a frozen base without pretrained
             weights. Defaults to False.
         map_final_norm (bool): Load a classifier's final ``norm`` into the
@@ -118,6 +61,7 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
                  drop_path_rate: float = 0.1,
                  pad_small_map: bool = True,
                  with_cp: bool = False,
+                 line_by_line: bool = False,
                  allow_random_base: bool = False,
                  map_final_norm: bool = False,
                  init_cfg: Optional[dict] = None,
@@ -138,7 +82,10 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
                 **kwargs)
         self.allow_random_base = allow_random_base
         self.map_final_norm = map_final_norm
+        for i, stage in enumerate(self.stages):
+            self.stages[i] = TunedSwinStage(stage)
         self.attach(tuner or dict(type='Full'))
+        self.line_by_line = line_by_line
 
     def block_slots(self) -> Iterator[Slot]:
         """The blocks of all stages, in order."""
@@ -149,6 +96,28 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
     def tune_block(self, block: SwinBlock, tuner: Tuner) -> TunedSwinBlock:
         """Rebuild one block with the tuner's modules at its sites."""
         return TunedSwinBlock(block, tuner)
+
+    @property
+    def line_by_line(self) -> bool:
+        """Whether everything runs as it is written in the papers."""
+        return self._line_by_line
+
+    @line_by_line.setter
+    def line_by_line(self, value: bool) -> None:
+        self._line_by_line = value
+        for module in self.modules():
+            if module is not self and hasattr(module, 'line_by_line'):
+                module.line_by_line = value
+
+    def cache_bytes(self) -> int:
+        """Bytes of attention masks and window plans that are kept.
+
+        Masks belong to a block and do not depend on the image's size; plans
+        are shared by all backbones of the process and bounded.
+        """
+        masks = (slot.container[slot.index].attention_bias.nbytes
+                 for slot in self.block_slots())
+        return sum(masks) + PLANS.nbytes
 
     def output_norms(self) -> dict:
         """``{i: 'norm<i>'}`` of the stages that are output."""

@@ -1,11 +1,14 @@
 """Mona: multi-cognitive visual adapter (paper, section 3.3)."""
-from typing import Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 import torch
 from mmengine.model.weight_init import trunc_normal_
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mona_mm.ops.mona import MonaParams, MonaSpec, mona
+from mona_mm.ops.precision import compute_dtype
+from mona_mm.ops.scaled_norm import DownParams
 from mona_mm.registry import TUNERS
 
 from .base import Tuner, check_positive_int, check_rate
@@ -42,7 +45,7 @@ class MonaConv(nn.Module):
 
 
 class MonaLayer(nn.Module):
-    """One Mona adapter, line by line as released.
+    """One Mona adapter.
 
     ``x + project2(dropout(gelu(conv(project1(norm(x)*gamma + x*gammax)))))``
 
@@ -57,7 +60,15 @@ class MonaLayer(nn.Module):
         scaled_norm (bool): Whether ``norm``, ``gamma`` and ``gammax`` exist;
             without them the projection sees x itself.
         drop_rate (float): Dropout before the up-projection.
+
+    Attributes:
+        line_by_line (bool): Run the layer as released, one operation after
+            the other, instead of :func:`mona_mm.ops.mona.mona`, which
+            computes the same and keeps less.
     """
+
+    takes_norm = True
+    line_by_line = False
 
     def __init__(self, dims: int, bottleneck_dims: int,
                  kernel_sizes: Sequence[int], scaled_norm: bool,
@@ -76,16 +87,30 @@ class MonaLayer(nn.Module):
             trunc_normal_(linear.weight, std=.02)
             nn.init.zeros_(linear.bias)
 
-    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def forward(self,
+                x: Tensor,
+                hw_shape: Tuple[int, int],
+                next_norm: Optional[nn.LayerNorm] = None):
         """Adapt the residual stream.
 
         Args:
             x (Tensor): (B, N, C) with N = H * W.
             hw_shape (tuple[int, int]): (H, W).
+            next_norm (nn.LayerNorm, optional): A norm that follows and does
+                not train.
 
         Returns:
-            Tensor: (B, N, C).
+            Tensor | tuple: (B, N, C); with ``next_norm`` a tuple of that and
+            its norm.
         """
+        if self.line_by_line:
+            y = self.formula(x, hw_shape)
+            return y if next_norm is None else (y, next_norm(y))
+        y, t = self._run(x, hw_shape, next_norm)
+        return y if next_norm is None else (y, t)
+
+    def formula(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+        """The layer as released, line by line: the specification."""
         y = self.norm(x) * self.gamma + x * self.gammax \
             if self.scaled_norm else x
         y = self.project1(y)
@@ -93,6 +118,26 @@ class MonaLayer(nn.Module):
         y = self.adapter_conv(y)
         y = y.flatten(2).transpose(1, 2)
         return x + self.project2(self.dropout(F.gelu(y)))
+
+    def parameters_in_order(self) -> MonaParams:
+        """What :func:`mona_mm.ops.mona.mona` takes."""
+        norm = (None, ) * 4
+        if self.scaled_norm:
+            norm = (self.norm.weight, self.norm.bias, self.gamma, self.gammax)
+        convs, point = self.adapter_conv.filters, self.adapter_conv.projector
+        return MonaParams(
+            DownParams(*norm, self.project1.weight, self.project1.bias),
+            self.project2.weight, self.project2.bias, point.weight,
+            point.bias, tuple(t for c in convs for t in (c.weight, c.bias)))
+
+    def _run(self, x: Tensor, hw_shape: Tuple[int, int],
+             next_norm: Optional[nn.LayerNorm]):
+        spec = MonaSpec(
+            tuple(hw_shape), self.dropout.p if self.training else 0.,
+            self.norm.eps if self.scaled_norm else 0., compute_dtype(x),
+            next_norm.eps if next_norm is not None else 0.)
+        norm = next_norm and (next_norm.weight, next_norm.bias)
+        return mona(x, spec, self.parameters_in_order(), norm)
 
 
 @TUNERS.register_module()

@@ -1,0 +1,205 @@
+"""The Swin block: frozen parts in their fast form, and the tuner's sites."""
+from typing import Optional, Tuple
+
+import torch
+from mmcv.cnn.bricks import DropPath
+from mmengine.model import BaseModule
+from mmpretrain.models.backbones.swin_transformer import (
+    SwinBlock,
+    SwinBlockSequence,
+)
+from mmpretrain.models.utils import ShiftWindowMSA, WindowMSA
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mona_mm.ops.window_attention import window_attention
+from mona_mm.ops.windows import plan_windows
+from mona_mm.tuners import Tuner
+
+from .attention_bias import AttentionBias
+
+
+class TunedSwinBlock(BaseModule):
+    """A Swin block rebuilt from its own children, with sites.
+
+    ``norm1``, ``attn``, ``norm2`` and ``ffn`` keep their names, so pretrained
+    weights fit; drop-path moves out of ``attn`` and ``ffn``, so that
+    something can stand before it.
+
+    Args:
+        block (SwinBlock): The plain block; it must not be used afterwards.
+        tuner (Tuner): What to insert.
+
+    Attributes:
+        line_by_line (bool): Run mmpretrain's attention as it is written,
+            instead of the fast form. The mathematics is the same.
+    """
+
+    line_by_line = False
+
+    def __init__(self, block: SwinBlock, tuner: Tuner) -> None:
+        super().__init__()
+        self.with_cp = block.with_cp
+        self.norm1, self.attn = block.norm1, block.attn
+        self.norm2, self.ffn = block.norm2, block.ffn
+        self.drop_path1, self.attn.drop = self.attn.drop, nn.Identity()
+        self.drop_path2, self.ffn.dropout_layer = (self.ffn.dropout_layer,
+                                                   nn.Identity())
+        dims = self.attn.w_msa.embed_dims
+        for site in tuner.sites:
+            if site == 'qkv':
+                w_msa = self.attn.w_msa
+                w_msa.qkv = tuner.adapt_qkv(w_msa.qkv)
+            else:
+                self.add_module(site, tuner.build(site, dims))
+        self._occupied = frozenset(n for n, _ in self.named_children())
+        self.attention_bias = AttentionBias()
+
+    def forward(self,
+                x: Tensor,
+                hw_shape: Tuple[int, int],
+                normed: Optional[Tensor] = None,
+                next_norm: Optional[nn.Module] = None):
+        """Run the block.
+
+        Args:
+            x (Tensor): (B, N, C) with N = H * W.
+            hw_shape (tuple[int, int]): (H, W).
+            normed (Tensor, optional): ``norm1(x)``, if it is there already.
+            next_norm (nn.Module, optional): The norm that will be applied to
+                the output.
+
+        Returns:
+            Tensor | tuple: The output (B, N, C). With ``next_norm`` a tuple:
+            the output, and its norm if the last site makes it, else None.
+        """
+        if self.with_cp and torch.is_grad_enabled():
+            y, t = checkpoint(self._run, x, hw_shape, use_reentrant=False)
+        else:
+            y, t = self._run(x, hw_shape, normed, next_norm)
+        return y if next_norm is None else (y, t)
+
+    def _run(self, x, hw_shape, normed=None, next_norm=None):
+        t = self.norm1(x) if normed is None else normed
+        branch = self._at('attn_out', self._attend(t, hw_shape), hw_shape)
+        x = _add(x, branch, self.drop_path1)
+        x, t = self._then_norm('after_attn', x, hw_shape, self.norm2)
+        t = self.norm2(x) if t is None else t
+        branch = self.ffn.gamma2(self.ffn.layers(t))
+        branch = self._at('ffn_out', branch, hw_shape)
+        y = _add(x, branch, self.drop_path2)
+        if 'beside_ffn' in self._occupied:
+            y = y + self.beside_ffn(x, hw_shape)
+        return self._then_norm('after_ffn', y, hw_shape, next_norm)
+
+    def _at(self, site: str, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+        if site in self._occupied:
+            return getattr(self, site)(x, hw_shape)
+        return x
+
+    def _then_norm(self, site: str, x: Tensor, hw_shape, norm):
+        """(what stands after the site, and its norm if the site makes it)."""
+        module = getattr(self, site, None)
+        if (getattr(module, 'takes_norm', False) and not self.line_by_line
+                and _is_constant(norm)):
+            return module(x, hw_shape, next_norm=norm)
+        return self._at(site, x, hw_shape), None
+
+    def _attend(self, t: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+        attn, w_msa = self.attn, self.attn.w_msa
+        if self.line_by_line or not _is_standard(attn):
+            return attn(t, hw_shape)
+        shift = _shift(attn, hw_shape)
+        plan = plan_windows(t.shape[0], hw_shape, attn.window_size, shift,
+                            t.device)
+        qkv = w_msa.qkv(t)
+        empty = None
+        if plan.empty.numel():  # padding: what qkv makes of zeros
+            empty = w_msa.qkv(t.new_zeros(1, t.shape[-1]))[0]
+        bias = self.attention_bias(w_msa, shift, qkv.dtype)
+        out = window_attention(qkv, empty, bias, plan, w_msa.scale)
+        return w_msa.proj_drop(w_msa.proj(out))
+
+    def train(self, mode: bool = True) -> 'TunedSwinBlock':
+        """Set the mode; what was derived from weights is forgotten."""
+        self.attention_bias.clear()
+        return super().train(mode)
+
+    def _apply(self, *args, **kwargs):
+        self.attention_bias.clear()
+        return super()._apply(*args, **kwargs)
+
+    def _load_from_state_dict(self, *args, **kwargs) -> None:
+        self.attention_bias.clear()
+        super()._load_from_state_dict(*args, **kwargs)
+
+
+class TunedSwinStage(BaseModule):
+    """The blocks of one resolution, and the downsampling after them.
+
+    Args:
+        stage (SwinBlockSequence): Its children are taken over.
+    """
+
+    def __init__(self, stage: SwinBlockSequence) -> None:
+        super().__init__()
+        self.blocks, self.downsample = stage.blocks, stage.downsample
+        self.out_channels = stage.out_channels
+
+    def forward(self,
+                x: Tensor,
+                hw_shape: Tuple[int, int],
+                do_downsample: bool = True):
+        """Map (B, N, C), (H, W) to the next resolution's, or to its own."""
+        normed = None
+        following = [b.norm1 for b in self.blocks[1:]]
+        for block, norm in zip(self.blocks, following):
+            x, normed = block(x, hw_shape, normed, norm)
+        x = self.blocks[-1](x, hw_shape, normed)
+        if self.downsample is not None and do_downsample:
+            x, hw_shape = self.downsample(x, hw_shape)
+        return x, hw_shape
+
+
+def _add(x: Tensor, branch: Tensor, drop_path: nn.Module) -> Tensor:
+    """x + drop_path(branch), without a copy of the scaled branch."""
+    if type(drop_path) is not DropPath or not drop_path.training:
+        return x + drop_path(branch)
+    keep = 1 - drop_path.drop_prob
+    if keep == 1:
+        return x + branch
+    shape = (branch.shape[0], ) + (1, ) * (branch.ndim - 1)
+    kept = torch.rand(shape, dtype=branch.dtype, device=branch.device)
+    return torch.addcmul(x, branch, kept.add_(keep).floor_().div_(keep))
+
+
+def _is_constant(norm: Optional[nn.Module]) -> bool:
+    """Whether a norm is a plain layer norm that does not train."""
+    return (type(norm) is nn.LayerNorm and norm.weight is not None
+            and norm.bias is not None and not norm.weight.requires_grad
+            and not norm.bias.requires_grad and not norm._forward_hooks
+            and not norm._forward_pre_hooks)
+
+
+def _is_standard(attn: nn.Module) -> bool:
+    """Whether the fast form computes what the attention module would."""
+    w_msa = attn.w_msa
+    return (type(attn) is ShiftWindowMSA and type(w_msa) is WindowMSA
+            and not (w_msa.attn_drop.p and w_msa.training))
+
+
+def _shift(attn: ShiftWindowMSA, hw_shape: Tuple[int, int]) -> int:
+    """The shift for a map, as ShiftWindowMSA decides it.
+
+    Raises:
+        ValueError: If the map is smaller than a window and must not be
+            padded.
+    """
+    if attn.pad_small_map or min(hw_shape) > attn.window_size:
+        return attn.shift_size
+    if min(hw_shape) < attn.window_size:
+        raise ValueError(
+            f'a map of {tuple(hw_shape)} is smaller than the window '
+            f'({attn.window_size}): set pad_small_map=True, or give larger '
+            'images')
+    return 0

@@ -1,0 +1,189 @@
+"""The Mona layer with merged kernels, keeping only what is narrow.
+
+Line by line, the layer keeps three tensors of full width and more than eight
+of the bottleneck's. This form keeps its input (B, N, C), two tensors of the
+bottleneck's width n and the dropout mask; what lies between them is cheap to
+compute again:
+
+- normed input: never needed, see :mod:`.scaled_norm`;
+- filters, their mean and skips: one kernel and one matrix, see
+  :mod:`.filters`;
+- output: ``y = x + W2 a + b2`` is built again for the norm that follows the
+  layer, which belongs to the function.
+"""
+from typing import NamedTuple, Optional, Sequence, Tuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from .filters import (
+    MergedFilters,
+    depthwise,
+    depthwise_backward,
+    merge_filters,
+)
+from .precision import no_autocast
+from .scaled_norm import DownParams, down, down_backward
+
+
+class MonaSpec(NamedTuple):
+    """What is constant in one call.
+
+    Attributes:
+        hw_shape (tuple[int, int]): (H, W).
+        drop_rate (float): Dropout rate; 0 in evaluation.
+        eps (float): Of the layer's own norm.
+        dtype (torch.dtype): Of the matrix products.
+        next_eps (float): Of the norm that follows.
+    """
+    hw_shape: Tuple[int, int]
+    drop_rate: float
+    eps: float
+    dtype: torch.dtype
+    next_eps: float = 0.
+
+
+class MonaParams(NamedTuple):
+    """Parameters of a layer, in the order in which autograd sees them."""
+    down: DownParams
+    up_weight: Tensor
+    up_bias: Tensor
+    point_weight: Tensor
+    point_bias: Tensor
+    filters: Tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, flat: Sequence[Optional[Tensor]]) -> 'MonaParams':
+        """From a flat sequence."""
+        return cls(DownParams(*flat[:6]), *flat[6:10], tuple(flat[10:]))
+
+    def flat(self) -> Tuple[Optional[Tensor], ...]:
+        """As a flat sequence: weight and bias of each filter in turn."""
+        return (*self.down, self.up_weight, self.up_bias, self.point_weight,
+                self.point_bias, *self.filters)
+
+    def merged(self) -> MergedFilters:
+        """The filters, merged."""
+        return merge_filters(self.filters[::2], self.filters[1::2],
+                             self.point_weight, self.point_bias)
+
+
+def mona(x: Tensor,
+         spec: MonaSpec,
+         params: MonaParams,
+         next_norm: Optional[Tuple[Tensor, Tensor]] = None,
+         merged: Optional[MergedFilters] = None):
+    """Run one Mona layer and, if given, the frozen norm that follows it.
+
+    Args:
+        x (Tensor): (B, N, C) with N = H * W.
+        spec (MonaSpec): The constants.
+        params (MonaParams): The parameters.
+        next_norm (tuple[Tensor, Tensor], optional): Weight and bias, (C, )
+            each, of a layer norm that does not train.
+        merged (MergedFilters, optional): The filters, if merged already.
+
+    Returns:
+        tuple: y (B, N, C), and norm(y) or None.
+    """
+    return _Mona.apply(x, spec, merged, *(next_norm or (None, None)),
+                       *params.flat())
+
+
+class _Mona(torch.autograd.Function):
+
+    @staticmethod
+    def forward(ctx, x, spec, merged, next_w, next_b, *flat):
+        ctx.set_materialize_grads(False)
+        params = MonaParams.of(flat)
+        with no_autocast(x.device):
+            tokens = x.reshape(-1, x.shape[-1])
+            merged = (merged or params.merged()).to(spec.dtype)
+            low, mean, rstd = down(tokens, params.down, spec.eps, spec.dtype)
+            mixed = depthwise(low, merged, x.shape[0], spec.hw_shape)
+            act = F.gelu(_point(mixed, merged))
+            mask = _draw_mask(act, spec.drop_rate)
+            y = _up(tokens, _drop(act, mask, spec.drop_rate), params)
+            t = next_mean = next_rstd = None
+            if next_w is not None:
+                t, next_mean, next_rstd = torch.native_layer_norm(
+                    y.to(next_w.dtype), y.shape[-1:], next_w, next_b,
+                    spec.next_eps)
+                t = t.view_as(x)
+        ctx.spec = spec
+        ctx.save_for_backward(x, low, mixed, mask, mean, rstd, next_mean,
+                              next_rstd, next_w, next_b, *flat)
+        return y.view_as(x), t
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_y, grad_t):
+        if grad_y is None and grad_t is None:
+            return (None, ) * len(ctx.needs_input_grad)
+        (x, low, mixed, mask, mean, rstd, *following) = ctx.saved_tensors
+        params, spec = MonaParams.of(following[4:]), ctx.spec
+        with no_autocast(x.device):
+            tokens = x.reshape(-1, x.shape[-1])
+            merged = params.merged().to(spec.dtype)
+            inner = _point(mixed, merged)
+            act = _drop(F.gelu(inner), mask, spec.drop_rate)
+            grad = _through_norm(grad_y, grad_t, tokens, act, params,
+                                 following[:4])
+            narrow = grad.to(spec.dtype)
+            up = [narrow.t() @ act, narrow.sum(0)]
+            g = narrow @ params.up_weight.to(spec.dtype)
+            g = torch.ops.aten.gelu_backward(
+                _drop(g, mask, spec.drop_rate), inner)
+            point = [(g.t() @ mixed).view_as(params.point_weight), g.sum(0)]
+            g, filters = depthwise_backward(
+                g @ merged.point, low, merged, x.shape[0], spec.hw_shape,
+                [k.shape[-1] for k in params.filters[::2]])
+            x_grad, downs = down_backward(grad, g, tokens, mean, rstd,
+                                          params.down,
+                                          ctx.needs_input_grad[0])
+        if x_grad is not None:
+            x_grad = x_grad.view_as(x)
+        grads = _match(downs + up + point + filters, params.flat())
+        return (x_grad, None, None, None, None, *grads)
+
+
+def _through_norm(grad_y, grad_t, tokens, act, params, norm) -> Tensor:
+    """dL/dy (T, C) from both outputs; y is built again for the norm."""
+    if grad_t is None:
+        return grad_y.reshape(tokens.shape)
+    mean, rstd, weight, bias = norm
+    y = _up(tokens, act, params).to(grad_t.dtype)
+    grad = torch.ops.aten.native_layer_norm_backward(
+        grad_t.reshape(tokens.shape), y, y.shape[-1:], mean, rstd, weight,
+        bias, [True, False, False])[0]
+    return grad if grad_y is None else grad.add_(grad_y.view_as(grad))
+
+
+def _point(mixed: Tensor, merged: MergedFilters) -> Tensor:
+    return F.linear(mixed, merged.point, merged.point_bias)
+
+
+def _up(tokens: Tensor, act: Tensor, params: MonaParams) -> Tensor:
+    """x + W2 a + b2: (T, C), (T, n) -> (T, C)."""
+    out = F.linear(act, params.up_weight.to(act.dtype),
+                   params.up_bias.to(act.dtype))
+    return out.add_(tokens) if out.dtype == tokens.dtype else out + tokens
+
+
+def _draw_mask(act: Tensor, rate: float) -> Optional[Tensor]:
+    if not rate:
+        return None
+    return torch.empty_like(act, dtype=torch.bool).bernoulli_(1 - rate)
+
+
+def _drop(act: Tensor, mask: Optional[Tensor], rate: float) -> Tensor:
+    return act if mask is None else act * mask * (1 / (1 - rate))
+
+
+def _match(grads, params):
+    """Gradients in the dtype of their parameters."""
+    return [
+        None if p is None else g.to(p.dtype) for g, p in zip(grads, params)
+    ]

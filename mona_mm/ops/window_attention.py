@@ -1,0 +1,175 @@
+"""Window attention that keeps the queries, keys and values, and no more.
+
+The forward pass is ``scaled_dot_product_attention`` with bias and shift mask
+as its additive mask. The backward pass computes the attention weights again,
+as fused kernels do, and works for a bias that trains too. Padded places exist
+inside the function alone: nothing wide is kept for them.
+"""
+from typing import List, Optional, Tuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from .precision import no_autocast
+from .windows import WindowPlan, cut, paste
+
+
+def window_attention(qkv: Tensor, empty: Optional[Tensor], bias: Tensor,
+                     plan: WindowPlan, scale: float) -> Tensor:
+    """Attend within windows.
+
+    Args:
+        qkv (Tensor): (B, N, 3C).
+        empty (Tensor, optional): (3C, ), what stands at places without a
+            token; needed if the plan has such.
+        bias (Tensor): (kinds, heads, P, P) additive mask of every kind of
+            window, P = window ** 2.
+        plan (WindowPlan): How the maps are cut.
+        scale (float): Of the dot products.
+
+    Returns:
+        Tensor: (B, N, C).
+    """
+    if qkv.is_cuda and not bias.requires_grad:
+        return _by_kernels(qkv, empty, bias, plan, scale)
+    return _WindowAttention.apply(qkv, empty, bias, plan, scale)
+
+
+class _WindowAttention(torch.autograd.Function):
+
+    @staticmethod
+    def forward(ctx, qkv, empty, bias, plan, scale):
+        ctx.plan, ctx.scale = plan, scale
+        ctx.save_for_backward(qkv, empty, bias)
+        with no_autocast(qkv.device):
+            rows = cut(qkv.reshape(-1, qkv.shape[-1]), plan, empty)
+            return _attend(rows, bias, plan, scale, qkv.shape)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        qkv, empty, bias = ctx.saved_tensors
+        plan = ctx.plan
+        with no_autocast(grad.device):
+            rows = cut(qkv.reshape(-1, qkv.shape[-1]), plan, empty)
+            grads = cut(grad.reshape(-1, grad.shape[-1]), plan)
+            pieces, bias_grads = [], []
+            for i, part in _parts(plan, bias):
+                if part.start == part.stop:
+                    bias_grads.append(torch.zeros_like(bias[i]))
+                    continue
+                piece, bias_grad = _piece_backward(
+                    rows[part], grads[part], bias[i], ctx.scale,
+                    ctx.needs_input_grad[2])
+                pieces.append(piece)
+                bias_grads.append(bias_grad)
+            grads = torch.cat(pieces) if len(pieces) > 1 else pieces[0]
+            empty_grad = bias_grad = None
+            if ctx.needs_input_grad[1] and empty is not None:
+                empty_grad = grads[plan.empty].sum(0).to(empty.dtype)
+            if ctx.needs_input_grad[2]:
+                bias_grad = torch.stack(bias_grads).to(bias.dtype)
+        return (paste(grads, plan).view_as(qkv), empty_grad, bias_grad, None,
+                None)
+
+
+class _Cut(torch.autograd.Function):
+
+    @staticmethod
+    def forward(ctx, tokens, empty, plan):
+        ctx.plan, ctx.dtype = plan, None if empty is None else empty.dtype
+        return cut(tokens, plan, empty)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        empty = None
+        if ctx.needs_input_grad[1]:
+            empty = grad[ctx.plan.empty].sum(0).to(ctx.dtype)
+        return paste(grad, ctx.plan), empty, None
+
+
+class _Paste(torch.autograd.Function):
+
+    @staticmethod
+    def forward(ctx, rows, plan):
+        ctx.plan = plan
+        return paste(rows, plan)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        return cut(grad, ctx.plan), None
+
+
+def _by_kernels(qkv, empty, bias, plan, scale) -> Tensor:
+    """The same by the device's attention kernels, forward and backward.
+
+    They keep the attention output as well, but no (P, P) weights ever reach
+    memory, which is what counts on a GPU.
+    """
+    rows = _Cut.apply(qkv.reshape(-1, qkv.shape[-1]), empty, plan)
+    pieces = _attend_rows(rows, bias, plan, scale)
+    return _Paste.apply(pieces, plan).view(*qkv.shape[:2], -1)
+
+
+def _attend(rows, bias, plan, scale, shape) -> Tensor:
+    out = _attend_rows(rows, bias, plan, scale)
+    return paste(out, plan).view(*shape[:2], -1)
+
+
+def _attend_rows(rows, bias, plan, scale) -> Tensor:
+    """(places, 3C) -> (places, C)."""
+    outs = []
+    for i, part in _parts(plan, bias):
+        if part.start == part.stop:
+            continue
+        q, k, v = _heads(rows[part], bias, 3).unbind(0)
+        out = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=bias[i:i + 1].to(q.dtype), scale=scale)
+        outs.append(out.transpose(1, 2).reshape(part.stop - part.start, -1))
+    return torch.cat(outs) if len(outs) > 1 else outs[0]
+
+
+def _piece_backward(rows, grad, bias, scale,
+                    wants_bias: bool) -> Tuple[Tensor, Optional[Tensor]]:
+    """Gradients of one kind's rows (places, 3C), and of its bias."""
+    q, k, v = _heads(rows, bias, 3).contiguous().unbind(0)
+    grad, = _heads(grad, bias, 1).contiguous().unbind(0)
+    scores = (q @ k.transpose(-2, -1)).mul_(scale) + bias.to(q.dtype)
+    weights = _softmax(scores)
+    v_grad = weights.transpose(-2, -1) @ grad
+    scores = torch.ops.aten._softmax_backward_data(
+        grad @ v.transpose(-2, -1), weights, -1, weights.dtype)
+    bias_grad = scores.sum(0) if wants_bias else None
+    scores.mul_(scale)
+    q_grad, k_grad = scores @ k, scores.transpose(-2, -1) @ q
+    grads = torch.stack([q_grad, k_grad, v_grad]).permute(1, 3, 0, 2, 4)
+    return grads.reshape(rows.shape), bias_grad
+
+
+def _softmax(scores: Tensor) -> Tensor:
+    dtype = scores.dtype
+    if dtype in (torch.float16, torch.bfloat16):
+        return scores.softmax(-1, dtype=torch.float32).to(dtype)
+    return scores.softmax(-1)
+
+
+def _heads(rows: Tensor, bias: Tensor, count: int) -> Tensor:
+    """(places, count * C) -> (count, windows, heads, P, C / heads)."""
+    heads, places = bias.shape[-3], bias.shape[-1]
+    rows = rows.view(-1, places, count, heads,
+                     rows.shape[-1] // (count * heads))
+    return rows.permute(2, 0, 3, 1, 4)
+
+
+def _parts(plan: WindowPlan, bias: Tensor) -> List[Tuple[int, slice]]:
+    """The rows of every kind of window."""
+    start, parts = 0, []
+    for i, count in enumerate(plan.counts):
+        stop = start + count * bias.shape[-1]
+        parts.append((i, slice(start, stop)))
+        start = stop
+    return parts
