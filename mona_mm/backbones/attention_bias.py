@@ -1,5 +1,5 @@
 """Relative position bias and shift mask as one additive mask."""
-from typing import Optional
+from typing import Optional, Tuple
 
 import torch
 from mmpretrain.models.utils import WindowMSA
@@ -22,13 +22,14 @@ class AttentionBias:
         self._key: Optional[tuple] = None
         self._value: Optional[Tensor] = None
 
-    def __call__(self, w_msa: WindowMSA, shift: int,
+    def __call__(self, w_msa: WindowMSA, shift: int, kinds: Tuple[int, ...],
                  dtype: torch.dtype) -> Tensor:
         """The mask.
 
         Args:
             w_msa (WindowMSA): The attention module, with its bias table.
-            shift (int): The block's shift; with 0 there is one kind.
+            shift (int): The block's shift.
+            kinds (tuple[int, ...]): The kinds of windows that occur.
             dtype (torch.dtype): Of queries and keys.
 
         Returns:
@@ -36,12 +37,12 @@ class AttentionBias:
         """
         table = w_msa.relative_position_bias_table
         if table.requires_grad or table.is_inference():
-            return _make(w_msa, shift, dtype)
+            return _make(w_msa, shift, kinds, dtype)
         key = (table.data_ptr(), table._version, table.device, table.dtype,
-               shift, dtype)
+               shift, kinds, dtype)
         if key != self._key:
             with torch.inference_mode(False), torch.no_grad():
-                self._value = _make(w_msa, shift, dtype)
+                self._value = _make(w_msa, shift, kinds, dtype)
             self._key = key
         return self._value
 
@@ -61,11 +62,12 @@ class AttentionBias:
         return AttentionBias, ()
 
 
-def _make(w_msa: WindowMSA, shift: int, dtype: torch.dtype) -> Tensor:
+def _make(w_msa: WindowMSA, shift: int, kinds, dtype) -> Tensor:
     window = w_msa.window_size[0]
     index = w_msa.relative_position_index
     bias = w_msa.relative_position_bias_table[index.flatten()]
     bias = bias.view(*index.shape, -1).permute(2, 0, 1).unsqueeze(0)
     if shift:
-        bias = bias + shift_masks(window, shift, bias.device).to(bias.dtype)
+        masks = shift_masks(window, shift, bias.device)[list(kinds)]
+        bias = bias + masks.to(bias.dtype)
     return bias.to(dtype).contiguous()

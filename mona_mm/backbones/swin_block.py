@@ -1,8 +1,7 @@
 """The Swin block: frozen parts in their fast form, and the tuner's sites."""
-from typing import Optional, Tuple
+from typing import Optional, Tuple, Union
 
 import torch
-from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
 from mmpretrain.models.backbones.swin_transformer import (
     SwinBlock,
@@ -17,6 +16,7 @@ from mona_mm.ops.windows import plan_windows
 from mona_mm.tuners import Tuner
 
 from .attention_bias import AttentionBias
+from .drop_path import add_branch
 
 
 class TunedSwinBlock(BaseModule):
@@ -33,9 +33,12 @@ class TunedSwinBlock(BaseModule):
     Attributes:
         line_by_line (bool): Run mmpretrain's attention as it is written,
             instead of the fast form. The mathematics is the same.
+        skip_dropped (bool | str): Leave out the branches that drop-path
+            zeroes; ``'auto'``: on a CPU.
     """
 
     line_by_line = False
+    skip_dropped: Union[bool, str] = 'auto'
 
     def __init__(self, block: SwinBlock, tuner: Tuner) -> None:
         super().__init__()
@@ -80,17 +83,37 @@ class TunedSwinBlock(BaseModule):
         return y if next_norm is None else (y, t)
 
     def _run(self, x, hw_shape, normed=None, next_norm=None):
-        t = self.norm1(x) if normed is None else normed
-        branch = self._at('attn_out', self._attend(t, hw_shape), hw_shape)
-        x = _add(x, branch, self.drop_path1)
+        skip = self._skips(x)
+
+        def attend(x, normed):
+            t = self.norm1(x) if normed is None else normed
+            return self._at('attn_out', self._attend(t, hw_shape), hw_shape)
+
+        def mix(x, normed):
+            t = self.norm2(x) if normed is None else normed
+            out = self.ffn.gamma2(self.ffn.layers(t))
+            return self._at('ffn_out', out, hw_shape)
+
+        x = add_branch(x, normed, attend, self.drop_path1, skip,
+                       skip and self._trains(self.attn, 'norm1', 'attn_out'))
         x, t = self._then_norm('after_attn', x, hw_shape, self.norm2)
-        t = self.norm2(x) if t is None else t
-        branch = self.ffn.gamma2(self.ffn.layers(t))
-        branch = self._at('ffn_out', branch, hw_shape)
-        y = _add(x, branch, self.drop_path2)
+        y = add_branch(x, t, mix, self.drop_path2, skip,
+                       skip and self._trains(self.ffn, 'norm2', 'ffn_out'))
         if 'beside_ffn' in self._occupied:
             y = y + self.beside_ffn(x, hw_shape)
         return self._then_norm('after_ffn', y, hw_shape, next_norm)
+
+    def _skips(self, x: Tensor) -> bool:
+        if self.skip_dropped == 'auto':
+            return not self.line_by_line and x.device.type == 'cpu'
+        return self.skip_dropped and not self.line_by_line
+
+    def _trains(self, *parts) -> bool:
+        modules = (getattr(self, p, None) if isinstance(p, str) else p
+                   for p in parts)
+        return any(
+            p.requires_grad for m in modules if m is not None
+            for p in m.parameters())
 
     def _at(self, site: str, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
         if site in self._occupied:
@@ -116,7 +139,7 @@ class TunedSwinBlock(BaseModule):
         empty = None
         if plan.empty.numel():  # padding: what qkv makes of zeros
             empty = w_msa.qkv(t.new_zeros(1, t.shape[-1]))[0]
-        bias = self.attention_bias(w_msa, shift, qkv.dtype)
+        bias = self.attention_bias(w_msa, shift, plan.kinds, qkv.dtype)
         out = window_attention(qkv, empty, bias, plan, w_msa.scale)
         return w_msa.proj_drop(w_msa.proj(out))
 
@@ -159,18 +182,6 @@ class TunedSwinStage(BaseModule):
         if self.downsample is not None and do_downsample:
             x, hw_shape = self.downsample(x, hw_shape)
         return x, hw_shape
-
-
-def _add(x: Tensor, branch: Tensor, drop_path: nn.Module) -> Tensor:
-    """x + drop_path(branch), without a copy of the scaled branch."""
-    if type(drop_path) is not DropPath or not drop_path.training:
-        return x + drop_path(branch)
-    keep = 1 - drop_path.drop_prob
-    if keep == 1:
-        return x + branch
-    shape = (branch.shape[0], ) + (1, ) * (branch.ndim - 1)
-    kept = torch.rand(shape, dtype=branch.dtype, device=branch.device)
-    return torch.addcmul(x, branch, kept.add_(keep).floor_().div_(keep))
 
 
 def _is_constant(norm: Optional[nn.Module]) -> bool:

@@ -1,5 +1,8 @@
 """How tuned models are trained, tested and launched."""
 from .check import TrainabilityCheckHook
+from .fuse_hook import FuseHook
 from .optim import DeltaOptimWrapperConstructor
 
-__all__ = ['DeltaOptimWrapperConstructor', 'TrainabilityCheckHook']
+__all__ = [
+    'DeltaOptimWrapperConstructor', 'FuseHook', 'TrainabilityCheckHook'
+]

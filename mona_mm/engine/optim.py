@@ -21,7 +21,8 @@ class DeltaOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     ``delta_lr_mult`` multiplies the learning rate of the parameters that a
     tuner inserted, after those rules; the model says which these are. Frozen
     parameters are left out, and parameters with equal settings share one
-    group, so the optimizer sees a handful of groups.
+    group, so the optimizer sees a handful of groups; Adam, AdamW and SGD
+    run their fused step unless the config names another one.
 
     Args:
         optim_wrapper_cfg (dict): Config of the optimizer wrapper.
@@ -52,7 +53,8 @@ class DeltaOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         for group in groups:
             group.pop('counts')
         optimizer = OPTIMIZERS.build(
-            dict(self.optimizer_cfg), default_args=dict(params=groups))
+            _fast(self.optimizer_cfg, groups),
+            default_args=dict(params=groups))
         return OPTIM_WRAPPERS.build(
             dict(dict(type='OptimWrapper'), **self.optim_wrapper_cfg),
             default_args=dict(optimizer=optimizer))
@@ -82,6 +84,21 @@ class DeltaOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             settings['role'] = role
             rated.append(settings)
         return rated
+
+
+def _fast(cfg: dict, groups: List[dict]) -> dict:
+    """Ask for the fused step where optimizer and device have it.
+
+    A config that names an implementation (``fused``, ``foreach``) keeps it.
+    """
+    cfg = dict(cfg)
+    named = {'fused', 'foreach', 'capturable', 'differentiable'} & set(cfg)
+    params = [p for g in groups for p in g['params']]
+    fits = all(p.device.type in ('cuda', 'cpu') and p.is_floating_point()
+               for p in params)
+    if cfg.get('type') in ('Adam', 'AdamW', 'SGD') and fits and not named:
+        cfg['fused'] = True
+    return cfg
 
 
 def _roles(model: nn.Module) -> Dict[int, str]:

@@ -58,7 +58,7 @@ def depthwise(low: Tensor, merged: MergedFilters, batch: int,
     return _as_tokens(out)
 
 
-def depthwise_backward(grad: Tensor, low: Tensor, merged: MergedFilters,
+def depthwise_backward(grad: Tensor, low: Tensor, kernel: Tensor,
                        batch: int, hw_shape: Tuple[int, int],
                        sizes: Sequence[int]) -> Tuple[Tensor, List[Tensor]]:
     """Gradients of :func:`depthwise`.
@@ -66,7 +66,7 @@ def depthwise_backward(grad: Tensor, low: Tensor, merged: MergedFilters,
     Args:
         grad (Tensor): (T, n), of the output.
         low (Tensor): (T, n), the input.
-        merged (MergedFilters): The filters.
+        kernel (Tensor): (n, 1, K, K), the merged kernel.
         batch (int): B.
         hw_shape (tuple[int, int]): (H, W).
         sizes (Sequence[int]): Sizes of the filters that were merged.
@@ -75,10 +75,10 @@ def depthwise_backward(grad: Tensor, low: Tensor, merged: MergedFilters,
         tuple: Of the input (T, n), and a list of every filter's weight and
         bias in turn.
     """
-    n, edge = low.shape[-1], merged.kernel.shape[-1] // 2
+    n, edge = low.shape[-1], kernel.shape[-1] // 2
     grad, kernel, bias = torch.ops.aten.convolution_backward(
         _as_map(grad, batch, hw_shape), _as_map(low, batch, hw_shape),
-        merged.kernel, [n], [1, 1], [edge, edge], [1, 1], False, [0, 0], n,
+        kernel, [n], [1, 1], [edge, edge], [1, 1], False, [0, 0], n,
         [True, True, True])
     kernel, bias = kernel / len(sizes), bias / len(sizes)
     filters = [g for s in sizes for g in (centre(kernel, s), bias)]

@@ -5,7 +5,7 @@ of the bottleneck's. This form keeps its input (B, N, C), two tensors of the
 bottleneck's width n and the dropout mask; what lies between them is cheap to
 compute again:
 
-- normed input: never needed, see :mod:`.scaled_norm`;
+- normed input: two elementwise steps, see :mod:`.scaled_norm`;
 - filters, their mean and skips: one kernel and one matrix, see
   :mod:`.filters`;
 - output: ``y = x + W2 a + b2`` is built again for the norm that follows the
@@ -105,7 +105,7 @@ class _Mona(torch.autograd.Function):
             mixed = depthwise(low, merged, x.shape[0], spec.hw_shape)
             act = F.gelu(_point(mixed, merged))
             mask = _draw_mask(act, spec.drop_rate)
-            y = _up(tokens, _drop(act, mask, spec.drop_rate), params)
+            y = _up(tokens, _drop_(act, mask, spec.drop_rate), params)
             t = next_mean = next_rstd = None
             if next_w is not None:
                 t, next_mean, next_rstd = torch.native_layer_norm(
@@ -114,7 +114,8 @@ class _Mona(torch.autograd.Function):
                 t = t.view_as(x)
         ctx.spec = spec
         ctx.save_for_backward(x, low, mixed, mask, mean, rstd, next_mean,
-                              next_rstd, next_w, next_b, *flat)
+                              next_rstd, next_w, next_b, merged.kernel,
+                              merged.point, *flat)
         return y.view_as(x), t
 
     @staticmethod
@@ -122,31 +123,27 @@ class _Mona(torch.autograd.Function):
     def backward(ctx, grad_y, grad_t):
         if grad_y is None and grad_t is None:
             return (None, ) * len(ctx.needs_input_grad)
-        (x, low, mixed, mask, mean, rstd, *following) = ctx.saved_tensors
-        params, spec = MonaParams.of(following[4:]), ctx.spec
+        (x, low, mixed, mask, mean, rstd, *rest) = ctx.saved_tensors
+        norm, kernel, point, flat = rest[:4], *rest[4:6], rest[6:]
+        params, spec = MonaParams.of(flat), ctx.spec
         with no_autocast(x.device):
             tokens = x.reshape(-1, x.shape[-1])
-            merged = params.merged().to(spec.dtype)
-            inner = _point(mixed, merged)
-            act = _drop(F.gelu(inner), mask, spec.drop_rate)
-            grad = _through_norm(grad_y, grad_t, tokens, act, params,
-                                 following[:4])
+            inner = F.linear(mixed, point, params.point_bias.to(spec.dtype))
+            act = _drop_(F.gelu(inner), mask, spec.drop_rate)
+            grad = _through_norm(grad_y, grad_t, tokens, act, params, norm)
             narrow = grad.to(spec.dtype)
             up = [narrow.t() @ act, narrow.sum(0)]
             g = narrow @ params.up_weight.to(spec.dtype)
             g = torch.ops.aten.gelu_backward(
-                _drop(g, mask, spec.drop_rate), inner)
-            point = [(g.t() @ mixed).view_as(params.point_weight), g.sum(0)]
+                _drop_(g, mask, spec.drop_rate), inner)
+            mixing = [(g.t() @ mixed).view_as(params.point_weight), g.sum(0)]
             g, filters = depthwise_backward(
-                g @ merged.point, low, merged, x.shape[0], spec.hw_shape,
+                g @ point, low, kernel, x.shape[0], spec.hw_shape,
                 [k.shape[-1] for k in params.filters[::2]])
             x_grad, downs = down_backward(grad, g, tokens, mean, rstd,
-                                          params.down,
-                                          ctx.needs_input_grad[0])
-        if x_grad is not None:
-            x_grad = x_grad.view_as(x)
-        grads = _match(downs + up + point + filters, params.flat())
-        return (x_grad, None, None, None, None, *grads)
+                                          params.down, spec.eps)
+        grads = _match(downs + up + mixing + filters, flat)
+        return (x_grad.view_as(x), None, None, None, None, *grads)
 
 
 def _through_norm(grad_y, grad_t, tokens, act, params, norm) -> Tensor:
@@ -178,8 +175,9 @@ def _draw_mask(act: Tensor, rate: float) -> Optional[Tensor]:
     return torch.empty_like(act, dtype=torch.bool).bernoulli_(1 - rate)
 
 
-def _drop(act: Tensor, mask: Optional[Tensor], rate: float) -> Tensor:
-    return act if mask is None else act * mask * (1 / (1 - rate))
+def _drop_(act: Tensor, mask: Optional[Tensor], rate: float) -> Tensor:
+    """Dropout in place, with a mask drawn before."""
+    return act if mask is None else act.mul_(mask).mul_(1 / (1 - rate))
 
 
 def _match(grads, params):

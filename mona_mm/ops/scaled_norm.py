@@ -27,20 +27,15 @@ def down(x: Tensor, params: DownParams, eps: float,
     Returns:
         tuple: The projection, and mean and 1/std of every token (T, 1).
     """
-    norm_w, norm_b, gamma, gammax, weight, bias = params
-    mean = rstd = None
-    if gamma is not None:
-        source = x.to(norm_w.dtype)
-        y, mean, rstd = torch.native_layer_norm(
-            source, source.shape[-1:], norm_w * gamma, norm_b * gamma, eps)
-        x = y.addcmul_(source, gammax)
-    return _linear(x.to(dtype), weight, bias), mean, rstd
+    y, mean, rstd = _scaled_norm(x, params, eps, dtype)
+    low = F.linear(y, params.weight.to(dtype), params.bias.to(dtype))
+    return low, mean, rstd
 
 
 def down_backward(grad: Tensor, g: Tensor, x: Tensor, mean: Optional[Tensor],
                   rstd: Optional[Tensor], params: DownParams,
-                  wants_x: bool) -> Tuple[Optional[Tensor], List]:
-    """Gradients of :func:`down`.
+                  eps: float) -> Tuple[Tensor, List[Optional[Tensor]]]:
+    """Gradients of :func:`down`; the normed input is computed again.
 
     Args:
         grad (Tensor): (T, C), what reaches x on other ways; it is added.
@@ -49,53 +44,38 @@ def down_backward(grad: Tensor, g: Tensor, x: Tensor, mean: Optional[Tensor],
         mean (Tensor, optional): (T, 1).
         rstd (Tensor, optional): (T, 1).
         params (DownParams): The parameters.
-        wants_x (bool): Whether x needs a gradient.
+        eps (float): As in the forward pass.
 
     Returns:
         tuple: Of x, and a list of the parameters'.
     """
-    bias_grad = g.sum(0)
-    if params.gamma is None:
-        grads = [None] * 4 + [g.t() @ x.to(g.dtype), bias_grad]
-    else:
-        grads = _parameter_grads(g, x, mean, rstd, params, bias_grad)
-    if not wants_x:
-        return None, grads
+    y = _scaled_norm(x, params, eps, g.dtype)[0]
+    linear = [g.t() @ y, g.sum(0)]
     wide = g @ params.weight.to(g.dtype)
     if params.gamma is None:
-        return _sum(grad, wide).to(x.dtype), grads
-    wide = wide.to(params.gamma.dtype)
-    x_grad = torch.ops.aten.native_layer_norm_backward(
-        wide, x.to(wide.dtype), x.shape[-1:], mean, rstd,
-        params.norm_weight * params.gamma, params.norm_bias,
-        [True, False, False])[0]
-    x_grad = x_grad.addcmul_(wide, params.gammax)
-    return _sum(x_grad, grad).to(x.dtype), grads
-
-
-def _parameter_grads(g, x, mean, rstd, params, bias_grad) -> List[Tensor]:
-    """From two narrow products with x, without the normed input.
-
-    With h = (x - mean) * rstd: ``g^T h = (g * rstd)^T x - sum(g rstd mean)``.
-    """
-    norm_w, norm_b, gamma, gammax, weight, _ = params
-    scaled = g * rstd
-    both = torch.cat([g, scaled.to(g.dtype)], -1).t() @ x.to(g.dtype)
-    by_x, by_norm = both.to(weight.dtype).chunk(2)
-    by_norm = by_norm - (scaled * mean).sum(0).unsqueeze(1)
-    total = bias_grad.to(weight.dtype)
-    scale = (weight * by_norm).sum(0)
-    shift = total @ weight
-    return [
-        scale * gamma, shift * gamma, scale * norm_w + shift * norm_b,
-        (weight * by_x).sum(0),
-        by_x * gammax + by_norm * (norm_w * gamma) +
-        torch.outer(total, norm_b * gamma), bias_grad
+        return _sum(wide, grad).to(x.dtype), [None] * 4 + linear
+    norm_w, norm_b, gamma, gammax = params[:4]
+    wide, source = wide.to(gamma.dtype), x.to(gamma.dtype)
+    x_grad, scale, shift = torch.ops.aten.native_layer_norm_backward(
+        wide, source, x.shape[-1:], mean, rstd, norm_w * gamma, norm_b,
+        [True, True, True])
+    x_grad = _sum(x_grad.addcmul_(wide, gammax), grad).to(x.dtype)
+    return x_grad, [
+        scale * gamma, shift * gamma,
+        torch.addcmul(scale * norm_w, shift, norm_b),
+        wide.mul_(source).sum(0), *linear
     ]
 
 
-def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return F.linear(x, weight.to(x.dtype), bias.to(x.dtype))
+def _scaled_norm(x: Tensor, params: DownParams, eps: float, dtype):
+    """(norm(x) * gamma + x * gammax, mean, 1/std)."""
+    norm_w, norm_b, gamma, gammax = params[:4]
+    if gamma is None:
+        return x.to(dtype), None, None
+    x = x.to(norm_w.dtype)
+    y, mean, rstd = torch.native_layer_norm(x, x.shape[-1:], norm_w * gamma,
+                                            norm_b * gamma, eps)
+    return y.addcmul_(x, gammax).to(dtype), mean, rstd
 
 
 def _sum(a: Tensor, b: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ def window_attention(qkv: Tensor, empty: Optional[Tensor], bias: Tensor,
         empty (Tensor, optional): (3C, ), what stands at places without a
             token; needed if the plan has such.
         bias (Tensor): (kinds, heads, P, P) additive mask of every kind of
-            window, P = window ** 2.
+            window in the plan, P = window ** 2.
         plan (WindowPlan): How the maps are cut.
         scale (float): Of the dot products.
 
@@ -55,24 +55,19 @@ class _WindowAttention(torch.autograd.Function):
         with no_autocast(grad.device):
             rows = cut(qkv.reshape(-1, qkv.shape[-1]), plan, empty)
             grads = cut(grad.reshape(-1, grad.shape[-1]), plan)
-            pieces, bias_grads = [], []
-            for i, part in _parts(plan, bias):
-                if part.start == part.stop:
-                    bias_grads.append(torch.zeros_like(bias[i]))
-                    continue
-                piece, bias_grad = _piece_backward(
-                    rows[part], grads[part], bias[i], ctx.scale,
-                    ctx.needs_input_grad[2])
-                pieces.append(piece)
-                bias_grads.append(bias_grad)
-            grads = torch.cat(pieces) if len(pieces) > 1 else pieces[0]
-            empty_grad = bias_grad = None
-            if ctx.needs_input_grad[1] and empty is not None:
-                empty_grad = grads[plan.empty].sum(0).to(empty.dtype)
+            qkv_grad = torch.empty_like(rows)
+            bias_grad = empty_grad = None
             if ctx.needs_input_grad[2]:
-                bias_grad = torch.stack(bias_grads).to(bias.dtype)
-        return (paste(grads, plan).view_as(qkv), empty_grad, bias_grad, None,
-                None)
+                bias_grad = torch.zeros_like(bias)
+            for i, part in _parts(plan, bias):
+                scores = _rows_backward(rows[part], grads[part], bias[i],
+                                        ctx.scale, qkv_grad[part])
+                if bias_grad is not None:
+                    bias_grad[i] = scores.sum(0)
+            if ctx.needs_input_grad[1]:
+                empty_grad = qkv_grad[plan.empty].sum(0).to(empty.dtype)
+        return (paste(qkv_grad, plan).view_as(qkv), empty_grad, bias_grad,
+                None, None)
 
 
 class _Cut(torch.autograd.Function):
@@ -124,8 +119,6 @@ def _attend_rows(rows, bias, plan, scale) -> Tensor:
     """(places, 3C) -> (places, C)."""
     outs = []
     for i, part in _parts(plan, bias):
-        if part.start == part.stop:
-            continue
         q, k, v = _heads(rows[part], bias, 3).unbind(0)
         out = F.scaled_dot_product_attention(
             q, k, v, attn_mask=bias[i:i + 1].to(q.dtype), scale=scale)
@@ -133,21 +126,24 @@ def _attend_rows(rows, bias, plan, scale) -> Tensor:
     return torch.cat(outs) if len(outs) > 1 else outs[0]
 
 
-def _piece_backward(rows, grad, bias, scale,
-                    wants_bias: bool) -> Tuple[Tensor, Optional[Tensor]]:
-    """Gradients of one kind's rows (places, 3C), and of its bias."""
+def _rows_backward(rows, grad, bias, scale, out: Tensor) -> Tensor:
+    """Write the gradient of one kind's rows (places, 3C) to ``out``.
+
+    Returns:
+        Tensor: (windows, heads, P, P), the gradient of the scores.
+    """
     q, k, v = _heads(rows, bias, 3).contiguous().unbind(0)
     grad, = _heads(grad, bias, 1).contiguous().unbind(0)
-    scores = (q @ k.transpose(-2, -1)).mul_(scale) + bias.to(q.dtype)
+    q_grad, k_grad, v_grad = _heads(out, bias, 3).unbind(0)
+    scores = (q @ k.transpose(-2, -1)).mul_(scale).add_(bias)
     weights = _softmax(scores)
-    v_grad = weights.transpose(-2, -1) @ grad
+    v_grad.copy_(weights.transpose(-2, -1) @ grad)
     scores = torch.ops.aten._softmax_backward_data(
         grad @ v.transpose(-2, -1), weights, -1, weights.dtype)
-    bias_grad = scores.sum(0) if wants_bias else None
-    scores.mul_(scale)
-    q_grad, k_grad = scores @ k, scores.transpose(-2, -1) @ q
-    grads = torch.stack([q_grad, k_grad, v_grad]).permute(1, 3, 0, 2, 4)
-    return grads.reshape(rows.shape), bias_grad
+    scaled = scores * scale
+    q_grad.copy_(scaled @ k)
+    k_grad.copy_(scaled.transpose(-2, -1) @ q)
+    return scores
 
 
 def _softmax(scores: Tensor) -> Tensor:

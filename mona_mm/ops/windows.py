@@ -25,11 +25,14 @@ class WindowPlan(NamedTuple):
             0 where there is none.
         inverse (Tensor): (B * N, ), the place of every token.
         empty (Tensor): The places without a token.
-        counts (tuple[int, ...]): Windows of every kind, B included.
+        kinds (tuple[int, ...]): The kinds of windows that occur: 0 inside, 1
+            right, 2 bottom, 3 corner (without a shift all are inside).
+        counts (tuple[int, ...]): Windows of those kinds, B included.
     """
     index: Tensor
     inverse: Tensor
     empty: Tensor
+    kinds: Tuple[int, ...]
     counts: Tuple[int, ...]
 
 
@@ -54,7 +57,8 @@ def _plan(batch, hw_shape, window, shift, device) -> WindowPlan:
     with torch.inference_mode(False):
         cut = _cut_tokens(hw_shape, window, shift)
         kinds = _kinds(cut) if shift else (cut, )
-        kinds = [k.reshape(1, -1, window**2) for k in kinds]
+        present = tuple(i for i, k in enumerate(kinds) if k.numel())
+        kinds = [kinds[i].reshape(1, -1, window**2) for i in present]
         first = torch.arange(batch).view(-1, 1, 1) * hw_shape[0] * hw_shape[1]
         index = torch.cat(
             [torch.where(k < 0, k, k + first).flatten() for k in kinds])
@@ -64,7 +68,8 @@ def _plan(batch, hw_shape, window, shift, device) -> WindowPlan:
         empty = torch.nonzero(index < 0).flatten()
         return WindowPlan(
             index.clamp_(min=0).to(device), inverse.to(device),
-            empty.to(device), tuple(batch * k.shape[1] for k in kinds))
+            empty.to(device), present,
+            tuple(batch * k.shape[1] for k in kinds))
 
 
 def _cut_tokens(hw_shape, window: int, shift: int) -> Tensor:

@@ -14,6 +14,15 @@ The sites of a transformer block (everything in brackets is a site)::
 A module at a site maps ``(x: (B, N, C), hw_shape: (H, W)) -> (B, N, C)``.
 What ``beside_ffn`` returns is added to the sum, what the others return
 replaces their input; ``qkv`` takes a linear layer and returns one.
+
+What a module may offer on top:
+
+- ``line_by_line = False``: it has a fast, exact form beside the plain one;
+  the backbone's switch of that name sets the attribute.
+- ``takes_norm = True`` (``after_attn``, ``after_ffn``): it accepts
+  ``next_norm``, a frozen layer norm that follows, and then returns a tuple of
+  its output and the norm of it; so it need not keep its output.
+- :class:`mona_mm.fold.Foldable`: it has a folded form for inference.
 """
 import inspect
 from typing import Dict, Optional, Tuple

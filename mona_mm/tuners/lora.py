@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mona_mm.fold import Foldable
+from mona_mm.ops.low_rank import low_rank_linear
 from mona_mm.registry import TUNERS
 
 from .base import Tuner, check_positive_int
@@ -13,7 +15,7 @@ from .base import Tuner, check_positive_int
 _TARGETS = ('q', 'k', 'v')
 
 
-class LoRALinear(nn.Linear):
+class LoRALinear(Foldable, nn.Linear):
     """A qkv layer (C -> 3C) with low-rank updates of some of its thirds.
 
     ``W_t + (alpha / rank) B_t A_t`` for every target t; ``weight`` and
@@ -25,7 +27,13 @@ class LoRALinear(nn.Linear):
         rank (int): Rank of each update.
         alpha (float): The updates are scaled by ``alpha / rank``.
         targets (Sequence[str]): Of ``'q'``, ``'k'``, ``'v'``.
+
+    Attributes:
+        line_by_line (bool): Run :meth:`formula` instead of
+            :func:`mona_mm.ops.low_rank.low_rank_linear`.
     """
+
+    line_by_line = False
 
     def __init__(self, linear: nn.Linear, rank: int, alpha: float,
                  targets: Sequence[str]) -> None:
@@ -47,13 +55,35 @@ class LoRALinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, N, C) to (B, N, 3C)."""
-        thirds = list(super().forward(x).chunk(3, dim=-1))
+        if self.folded is not None:
+            return F.linear(x, self.folded, self.bias)
+        base = (self.weight, self.bias)
+        trains = any(p is not None and p.requires_grad for p in base)
+        if self.line_by_line or trains:
+            return self.formula(x)
+        parts = tuple(_TARGETS.index(t) for t in self.targets)
+        return low_rank_linear(x, *base, self.lora_A, self.lora_B, self.scale,
+                               parts, len(_TARGETS))
+
+    def formula(self, x: Tensor) -> Tensor:
+        """The layer line by line: the specification."""
+        thirds = list(F.linear(x, self.weight, self.bias).chunk(3, dim=-1))
         low = F.linear(x, self.lora_A).split(self.rank, dim=-1)
         ups = self.lora_B.chunk(len(self.targets))
         for target, a, b in zip(self.targets, low, ups):
             i = _TARGETS.index(target)
             thirds[i] = thirds[i] + self.scale * F.linear(a, b)
         return torch.cat(thirds, dim=-1)
+
+    def make_folded(self) -> Tensor:
+        """The weight (3C, C) with the updates added."""
+        weight = self.weight.detach().clone()
+        thirds = weight.chunk(3)
+        count = len(self.targets)
+        for target, a, b in zip(self.targets, self.lora_A.chunk(count),
+                                self.lora_B.chunk(count)):
+            thirds[_TARGETS.index(target)].addmm_(b, a, alpha=self.scale)
+        return weight
 
 
 @TUNERS.register_module()

@@ -6,6 +6,8 @@ from mmengine.model.weight_init import trunc_normal_
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mona_mm.fold import Foldable
+from mona_mm.ops.filters import MergedFilters
 from mona_mm.ops.mona import MonaParams, MonaSpec, mona
 from mona_mm.ops.precision import compute_dtype
 from mona_mm.ops.scaled_norm import DownParams
@@ -44,7 +46,7 @@ class MonaConv(nn.Module):
         return x + self.projector(x)
 
 
-class MonaLayer(nn.Module):
+class MonaLayer(Foldable):
     """One Mona adapter.
 
     ``x + project2(dropout(gelu(conv(project1(norm(x)*gamma + x*gammax)))))``
@@ -137,7 +139,11 @@ class MonaLayer(nn.Module):
             self.norm.eps if self.scaled_norm else 0., compute_dtype(x),
             next_norm.eps if next_norm is not None else 0.)
         norm = next_norm and (next_norm.weight, next_norm.bias)
-        return mona(x, spec, self.parameters_in_order(), norm)
+        return mona(x, spec, self.parameters_in_order(), norm, self.folded)
+
+    def make_folded(self) -> MergedFilters:
+        """Filters and skips as one depth-wise and one point-wise step."""
+        return self.parameters_in_order().merged()
 
 
 @TUNERS.register_module()
