@@ -1,0 +1,13 @@
+"""What tuning costs: time, memory and throughput of backbones, compared.
+
+``subjects`` says what is compared, ``options`` how, one file each does the
+measuring, ``report`` and ``chart`` show it.
+"""
+from .options import MEASURES, Options, Size
+from .run import benchmark
+from .subjects import Comparison, from_arch, from_configs
+
+__all__ = [
+    'MEASURES', 'Comparison', 'Options', 'Size', 'benchmark', 'from_arch',
+    'from_configs'
+]
