@@ -7,6 +7,7 @@ random weights, so neither data nor checkpoints are needed.
 import argparse
 import json
 import logging
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -96,7 +97,8 @@ def main(argv=None) -> None:
     """Measure, print, write."""
     args = parse_args(argv)
     logging.disable(logging.INFO)
-    result = benchmark.benchmark(comparisons_of(args), options_of(args))
+    result = benchmark.benchmark(
+        comparisons_of(args), options_of(args), partial(print, flush=True))
     if args.json:
         with write_atomically(args.json) as path:
             Path(path).write_text(json.dumps(result, indent=1))

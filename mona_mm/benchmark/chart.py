@@ -1,4 +1,5 @@
 """A picture of the ratios of time and of memory."""
+from textwrap import shorten
 from typing import List, Tuple
 
 from mona_mm.text import write_atomically
@@ -10,7 +11,8 @@ from .ratios import Ratio
 _PANELS = (('time', dict(part='total'), 'time of a training step'),
            ('saved', {}, 'saved activations'),
            ('memory', {}, 'peak GPU memory'))
-Bar = Tuple[str, Ratio]
+#: Name, ratio, reference.
+Bar = Tuple[str, Ratio, str]
 
 
 def draw_chart(result: dict, path: str) -> None:
@@ -36,8 +38,9 @@ def draw_chart(result: dict, path: str) -> None:
                           'peak memory, and there are none: measure one of '
                           'them (--only) against something (--against)')
     most = max(len(bars) for _, bars in panels)
+    height = 1.2 + .25 * len(result['comparisons']) + .3 * most
     figure, axes = plt.subplots(
-        1, len(panels), figsize=(5.6 * len(panels), 1.4 + .3 * most),
+        1, len(panels), figsize=(5.6 * len(panels), height),
         layout='constrained', squeeze=False)
     for ax, (text, bars) in zip(axes[0], panels):
         _draw_panel(ax, text, bars)
@@ -48,20 +51,22 @@ def draw_chart(result: dict, path: str) -> None:
 
 
 def _draw_panel(ax, text: str, bars: List[Bar]) -> None:
-    names, ratios = zip(*bars)
+    names, ratios, references = zip(*bars)
+    known = list(dict.fromkeys(references))
+    colours = [f'C{known.index(r)}' for r in references]
     middles = [r.median for r in ratios]
-    colours = ['tab:blue' if m <= 1 else 'tab:orange' for m in middles]
     spans = [[r.median - r.low for r in ratios],
              [r.high - r.median for r in ratios]]
     ax.barh(names, middles, xerr=spans, color=colours, height=.7,
             error_kw=dict(lw=1, alpha=.6))
     for i, ratio in enumerate(ratios):
         ax.text(ratio.high, i, f' {ratio.median:.2f}', va='center',
-                fontsize=8)
+                fontsize=8, bbox=dict(fc='white', ec='none', pad=1, alpha=.8))
     ax.axvline(1, color='black', lw=1)
     ax.set(xlim=(0, 1.15 * max(max(r.high for r in ratios), 1)))
     ax.set_title(f'{text}, reference = 1', fontsize=10)
     ax.tick_params(labelsize=8)
+    ax.margins(y=.02)
     ax.invert_yaxis()
 
 
@@ -76,17 +81,15 @@ def _bars(result: dict, measure: str, what: dict) -> List[Bar]:
                 ratio = find([row], **what)
                 if ratio is not None:
                     where = f'{i}: {size}' if many else size
-                    bars.append((f'{_pair(own, other)}, {where}', ratio))
+                    short = other.removeprefix(f'{own}, ')
+                    bars.append((f'{own} / {short}, {where}', ratio, short))
     return bars
-
-
-def _pair(own: str, other: str) -> str:
-    short = 'line by line' if other == f'{own}, line by line' else other
-    return f'{own} / {short}'
 
 
 def _caption(result: dict) -> str:
     here, how = result['environment'], result['protocol']
-    names = '; '.join(c['name'] for c in result['comparisons'])
+    names = '\n'.join(
+        shorten(f'{i}: {c["name"]}', 120)
+        for i, c in enumerate(result['comparisons'], 1))
     return (f'{names}\n{here["device"]}, {here["threads"]} threads, '
             f'{how["dtype"]}, {here["date"]}')

@@ -35,13 +35,14 @@ def released_saved_mib(backbone: dict, dtype: str, size: Size,
         method (str): Label of the subject.
 
     Returns:
-        float, optional: ``None`` unless exactly this was measured.
+        float, optional: ``None`` unless exactly this was measured. A
+        backbone with ``with_cp`` is set against the released one without.
     """
     arch = backbone['arch']
     if dtype != 'float32' or not isinstance(arch, str):
         return None
-    same = (backbone['drop_path_rate'] == DROP_PATH_RATE
-            and not backbone.get('with_cp'))
+    if backbone['drop_path_rate'] != DROP_PATH_RATE:
+        return None
     row = SAVED_MIB.get((_SHORT.get(arch, arch), str(size)), {})
-    name = 'full' if method.startswith('full (') else method
-    return row.get(name) if same else None
+    whole = method == 'Full' or method.startswith('full (')
+    return row.get('full' if whole else method)

@@ -85,10 +85,14 @@ def time_table(comparison: Comparison, size: Size, found: dict) -> str:
     ] for own, other in comparison.pairs]
     text = table(f'Training step, {size}: ratio, {_ROUNDS}',
                  ['method', 'against', *PARTS], rows, 2) if rows else ''
-    return text + '\n' * bool(text) + table(
+    text += '\n' * bool(text) + table(
         f'Training step, {size}: median ms', ['subject', *PARTS],
         [[label, *(_median(laps[p]) for p in PARTS)]
          for label, laps in found['subjects'].items()])
+    idle = [label for label, laps in found['subjects'].items()
+            if None in laps['backward']]
+    return text + (f'\n\nNothing trains in {"; ".join(idle)}: the step is a '
+                   'forward pass.' if idle else '')
 
 
 def inference_table(comparison: Comparison, size: Size, found: dict) -> str:

@@ -1,6 +1,8 @@
 """Measure comparisons one after the other, and report as they finish."""
 import copy
-from typing import Callable, Dict, List, Sequence
+import warnings
+from contextlib import contextmanager
+from typing import Callable, Dict, Iterator, List, Sequence
 
 import torch
 from tqdm import tqdm
@@ -49,12 +51,13 @@ def benchmark(comparisons: Sequence[Comparison],
     """
     result = dict(
         environment=environment(options.place),
-        protocol=_protocol(options),
-        comparisons=[])
+        protocol=_protocol(options))
     show(report.header(result))
     try:
-        for comparison in comparisons:
-            result['comparisons'].append(_measure(comparison, options, show))
+        with _quiet():
+            result['comparisons'] = [
+                _measure(c, options, show) for c in comparisons
+            ]
     except torch.OutOfMemoryError as error:
         raise ConfigError(
             f'the memory of {options.place} does not suffice ({error}); give '
@@ -62,6 +65,14 @@ def benchmark(comparisons: Sequence[Comparison],
     result['not_measured'] = _not_measured(options)
     show(report.footer(result))
     return result
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence torch about the way in which mmpretrain recomputes."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'torch.utils.checkpoint: the use_r')
+        yield
 
 
 def _measure(comparison: Comparison, options: Options, show: Callable) -> dict:

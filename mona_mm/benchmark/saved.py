@@ -1,5 +1,6 @@
 """The bytes that autograd keeps for the backward pass."""
-from typing import Dict, Iterator, NamedTuple, Set
+from typing import Dict, Iterator, List, NamedTuple, Set
+from weakref import ref
 
 import torch
 from torch import Tensor, nn
@@ -22,25 +23,27 @@ def saved_activations(model: nn.Module, images: Tensor) -> Saved:
     """Run one forward pass and count what autograd keeps of it.
 
     Every storage counts once, in full, however many views of it are kept;
-    parameters and buffers do not count, nor does what a module's
-    recomputation (``with_cp``) will make again. A tensor that an autograd
+    parameters and buffers do not count, nor does what recomputation
+    (``with_cp``) will make again. A tensor that an autograd
     function keeps beside ``save_for_backward`` is not seen.
 
     Args:
         model (nn.Module): In the mode to be measured.
         images (Tensor): (B, 3, H, W), or whatever the model takes.
     """
-    kept: Dict[int, int] = {}
+    packed: List[ref] = []
 
     def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
-        # An alias keeps the storage, so no address is used twice, without
-        # the reference cycle that an output kept by its own node would be.
-        return tensor.detach()
+        # An alias, because an output kept by its own node would be a cycle.
+        alias = tensor.detach()
+        packed.append(ref(alias))
+        return alias
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
         outputs = model(images)
+    # What the graph dropped on the way is not kept, so it does not count.
+    alive = [t for t in (r() for r in packed) if t is not None]
+    kept = {_address(t): t.untyped_storage().nbytes() for t in alive}
     constants = _constants(model)
     own = {_address(t) for t in (*model.parameters(), *model.buffers())}
     activations = sum(n for address, n in kept.items()

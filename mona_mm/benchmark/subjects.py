@@ -1,6 +1,7 @@
 """What is compared: backbones that differ in their tuner only."""
 import inspect
 from dataclasses import dataclass, field
+from os.path import basename, splitext
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import torch
@@ -37,6 +38,7 @@ class Comparison:
         backbone (dict): The backbone's config without its tuner.
         optim_wrapper (dict): ``optimizer`` and ``paramwise_cfg``.
         tuners (dict[str, dict]): What is measured, by label.
+        others (dict[str, dict]): Methods that are references only.
         configs (list[str]): Config files this comes from.
         subjects (dict[str, Callable]): All builders by label, references
             included.
@@ -48,6 +50,7 @@ class Comparison:
     backbone: dict
     optim_wrapper: dict
     tuners: Dict[str, dict] = field(default_factory=dict)
+    others: Dict[str, dict] = field(default_factory=dict)
     configs: List[str] = field(default_factory=list)
     subjects: Dict[str, Builder] = field(default_factory=dict)
     references: Dict[str, Dict[str, str]] = field(default_factory=dict)
@@ -91,7 +94,7 @@ class Comparison:
         """
         against = [a for a in against if a != NONE]
         named = [a for a in against if a not in (FULL, PLAIN)]
-        found = choose_tuners(named) if named else {}
+        self.others = self._others(named)
         for label, tuner in self.tuners.items():
             self.subjects[label] = lambda t=tuner: self.tuned(t)
         for label in self.tuners:
@@ -101,9 +104,11 @@ class Comparison:
             if PLAIN in against:
                 self._refer(label, PLAIN, label + LINE_BY_LINE,
                             lambda t=self.tuners[label]: self.tuned(t, True))
-            for other, tuner in found.items():
+            for other, tuner in self.others.items():
                 self._refer(label, other, other,
                             lambda t=tuner: self.tuned(t))
+        self.notes += [f'{label} is {tuner}' for label, tuner in
+                       self.tuners.items() if '#' in label]
         if PLAIN in against and not self._has_line_by_line():
             self.notes.append(
                 f'{self.family.__name__} has no other form than line by line:'
@@ -130,6 +135,14 @@ class Comparison:
         kwargs.update(self.backbone)
         return cls(**{k: v for k, v in kwargs.items() if k in accepted
                       and k != 'init_cfg'})
+
+    def _others(self, names: Sequence[str]) -> Dict[str, dict]:
+        """Methods to compare with, as ``configs/_base_/tuners`` has them."""
+        found = choose_tuners(names) if names else {}
+        return {
+            k if self.tuners.get(k, v) == v else f'{k} (default)': v
+            for k, v in found.items()
+        }
 
     def _refer(self, label: str, word: str, reference: str,
                build: Builder) -> None:
@@ -207,7 +220,8 @@ def from_configs(paths: Sequence[str],
         for label, tuner in (named or _own_tuner(described)).items():
             _add_tuner(group.tuners, label, tuner)
     for group in groups.values():
-        group.name = f'backbone of {", ".join(group.configs)}'
+        stems = [splitext(basename(c))[0] for c in group.configs]
+        group.name = f'Backbone of {", ".join(stems)}'
         group.add_subjects(against)
     return list(groups.values())
 

@@ -1,7 +1,10 @@
 """Measures of training: bytes kept, time of a step, peak memory, area."""
+from statistics import median
 from typing import Callable, Dict, Optional
 
 import torch
+
+from mona_mm.tuners import build_tuner
 
 from .options import Options, Size
 from .ratios import fit_line
@@ -114,15 +117,14 @@ def measure_area(comparison: Comparison, options: Options,
 def _released(comparison: Comparison, size: Size, options: Options,
               label: str) -> Optional[float]:
     """The released figure, for a method in its default setting alone."""
-    tuner = comparison.tuners.get(label)
-    if tuner is not None and not is_default(tuner):
+    tuner = {**comparison.others, **comparison.tuners}.get(label)
+    if tuner is not None and not _is_default(tuner):
         return None
     return released_saved_mib(comparison.backbone, options.dtype, size, label)
 
 
-def is_default(tuner: dict) -> bool:
+def _is_default(tuner: dict) -> bool:
     """Whether a tuner config says nothing but what its defaults say."""
-    from mona_mm.tuners import build_tuner
     default = build_tuner(dict(type=tuner['type']))
     return vars(build_tuner(dict(tuner))) == vars(default)
 
@@ -153,7 +155,6 @@ def _peak(builder: Builder, comparison: Comparison, size: Size,
 
 
 def _line(row: dict) -> Optional[dict]:
-    from statistics import median
     if len(row['megapixels']) < 3:
         return None
     y = [median(rounds) for rounds in row['total_ms'].values()]
