@@ -281,6 +281,8 @@ def test_configs_with_one_backbone_share_a_table(main, tmp_path, root):
     (['--arch', 'huge'], "--arch 'huge'.*tiny"),
     (['--sizes', '2x'], "--sizes '2x'.*2x224"),
     (['--only', 'speed'], '--only: unknown speed.*inference'),
+    (['--area-sizes', '9x9'], "--area-sizes '9x9'"),
+    (['--png', 'a.png', '--against', 'none'], '--png draws ratios'),
     (['--threads', '0'], '--threads must be at least 1'),
     (['--runs', '0'], '--runs must be at least 1'),
     (['--drop-path', '1'], r'--drop-path must be in \[0, 1\)'),

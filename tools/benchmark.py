@@ -58,7 +58,17 @@ def parse_args(argv=None) -> argparse.Namespace:
 
 
 def _words(text: str) -> list:
-    return [word for word in text.split(',') if word]
+    words = [word for word in text.split(',') if word]
+    if not words:
+        raise argparse.ArgumentTypeError('nothing is named')
+    return words
+
+
+def _side(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f'--area-sizes {text!r}: expected sides in pixels, '
+                          'such as 224,512,1024')
+    return int(text)
 
 
 def options_of(args: argparse.Namespace) -> Options:
@@ -73,7 +83,7 @@ def options_of(args: argparse.Namespace) -> Options:
                           f'{args.drop_path:g}')
     return Options(
         sizes=[parse_size(s) for s in args.sizes],
-        area_sizes=[parse_size(f'1x{s}').height for s in args.area_sizes],
+        area_sizes=[_side(s) for s in args.area_sizes],
         only=args.only,
         dtype=args.dtype,
         device=args.device,
@@ -93,10 +103,19 @@ def comparisons_of(args: argparse.Namespace) -> list:
     return benchmark.from_arch(args.arch or 'tiny', *how)
 
 
+def _check_chart(args: argparse.Namespace) -> None:
+    if args.png and (args.against == ['none']
+                     or not {'time', 'saved', 'memory'} & set(args.only)):
+        raise ConfigError('--png draws ratios of time, saved activations and '
+                          'peak memory: measure one of them (--only) against '
+                          'something (--against)')
+
+
 def main(argv=None) -> None:
     """Measure, print, write."""
     args = parse_args(argv)
     logging.disable(logging.INFO)
+    _check_chart(args)
     result = benchmark.benchmark(
         comparisons_of(args), options_of(args), partial(print, flush=True))
     if args.json:

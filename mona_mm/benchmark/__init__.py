@@ -5,7 +5,8 @@ measuring, ``report`` and ``chart`` show it.
 """
 from .options import MEASURES, Options, Size
 from .run import benchmark
-from .subjects import Comparison, from_arch, from_configs
+from .sources import from_arch, from_configs
+from .subjects import Comparison
 
 __all__ = [
     'MEASURES', 'Comparison', 'Options', 'Size', 'benchmark', 'from_arch',

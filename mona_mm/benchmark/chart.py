@@ -34,9 +34,8 @@ def draw_chart(result: dict, path: str) -> None:
               for name, what, text in _PANELS]
     panels = [(text, bars) for text, bars in panels if bars]
     if not panels:
-        raise ConfigError('--png draws ratios of time, saved activations and '
-                          'peak memory, and there are none: measure one of '
-                          'them (--only) against something (--against)')
+        raise ConfigError('a chart shows ratios of time, saved activations '
+                          'and peak memory, and none was measured')
     most = max(len(bars) for _, bars in panels)
     height = 1.2 + .25 * len(result['comparisons']) + .3 * most
     figure, axes = plt.subplots(

@@ -11,7 +11,8 @@ from .subjects import Builder, Comparison, build
 from .timing import Laps, Stopwatch, alternate
 from .training import Progress
 
-OURS, DEFAULT = 'DeltaOptimWrapperConstructor', 'DefaultOptimWrapperConstructor'
+OURS = 'DeltaOptimWrapperConstructor'
+DEFAULT = 'DefaultOptimWrapperConstructor'
 
 
 def measure_optimizer(comparison: Comparison, options: Options,

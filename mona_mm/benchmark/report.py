@@ -17,12 +17,14 @@ def header(result: dict) -> str:
     here, how = result['environment'], result['protocol']
     versions = ', '.join(f'{k} {v}' for k, v in here['versions'].items())
     set_ = ', '.join(f'{k}={v}' for k, v in here['variables'].items())
+    load, cores = here['load_average'][0], here['cores']
+    busy = ' (other work runs here: do not trust the times)'
     return '\n'.join([
         '# Benchmark of tuned backbones\n',
         f'- {here["date"]}, {here["device"]} ({here["device_type"]}'
         f'{", CUDA " + here["cuda"] if here["cuda"] else ""}), '
-        f'{here["cores"]} cores, {here["threads"]} threads, load average at '
-        f'the start {here["load_average"][0]}',
+        f'{cores} cores, {here["threads"]} threads, load average at the '
+        f'start {load}{busy if load > cores / 2 else ""}',
         f'- {versions}, Python {here["python"]}, {here["system"]}'
         f'{"; " + set_ if set_ else ""}',
         f'- {_precision(how["dtype"], here["matmul_precision"])}; sizes '
