@@ -310,3 +310,18 @@ def test_sizes_are_square_or_not():
     assert parse_size('2x224') == (2, 224, 224)
     assert str(parse_size('1x800x1344')) == '1x800x1344'
     assert Size(2, 500, 1000).megapixels == 1.0
+
+
+def test_method_that_cannot_be_fused_is_told(monkeypatch):
+
+    def refuse(model):
+        raise ConfigError('not this one')
+
+    monkeypatch.setattr(mona_mm, 'fuse', refuse, raising=False)
+    said = []
+    found = benchmark(
+        from_arch(NANO, ['mona'], ['none']),
+        quick(only=['inference'], runs=1, warmup=0), said.append)
+    assert any('Mona was not fused: not this one' in s for s in said)
+    rows = found['comparisons'][0]['sizes']['1x64']['inference']
+    assert list(rows['subjects']) == ['Mona']

@@ -42,14 +42,14 @@ def draw_chart(result: dict, path: str) -> None:
         1, len(panels), figsize=(5.6 * len(panels), height),
         layout='constrained', squeeze=False)
     for ax, (text, bars) in zip(axes[0], panels):
-        _draw_panel(ax, text, bars)
+        _draw_panel(ax, text, bars, most)
     figure.suptitle(_caption(result), fontsize=9)
     with write_atomically(path) as partial:
         figure.savefig(partial, dpi=150, format='png')
     plt.close(figure)
 
 
-def _draw_panel(ax, text: str, bars: List[Bar]) -> None:
+def _draw_panel(ax, text: str, bars: List[Bar], most: int) -> None:
     names, ratios, references = zip(*bars)
     known = list(dict.fromkeys(references))
     colours = [f'C{known.index(r)}' for r in references]
@@ -59,14 +59,15 @@ def _draw_panel(ax, text: str, bars: List[Bar]) -> None:
     ax.barh(names, middles, xerr=spans, color=colours, height=.7,
             error_kw=dict(lw=1, alpha=.6))
     for i, ratio in enumerate(ratios):
-        ax.text(ratio.high, i, f' {ratio.median:.2f}', va='center',
-                fontsize=8, bbox=dict(fc='white', ec='none', pad=1, alpha=.8))
+        ax.annotate(
+            f'{ratio.median:.2f}', (ratio.high, i), (5, 0),
+            textcoords='offset points', va='center', fontsize=8,
+            bbox=dict(fc='white', ec='none', pad=1, alpha=.8))
     ax.axvline(1, color='black', lw=1)
     ax.set(xlim=(0, 1.15 * max(max(r.high for r in ratios), 1)))
     ax.set_title(f'{text}, reference = 1', fontsize=10)
     ax.tick_params(labelsize=8)
-    ax.margins(y=.02)
-    ax.invert_yaxis()
+    ax.set_ylim(most - .4, -.6)
 
 
 def _bars(result: dict, measure: str, what: dict) -> List[Bar]:
@@ -78,7 +79,7 @@ def _bars(result: dict, measure: str, what: dict) -> List[Bar]:
             for row in (of_size.get(measure) or {}).get('ratios', []):
                 own, other = row['method'], row['against']
                 ratio = find([row], **what)
-                if ratio is not None:
+                if ratio is not None and own in comparison['methods']:
                     where = f'{i}: {size}' if many else size
                     short = other.removeprefix(f'{own}, ')
                     bars.append((f'{own} / {short}, {where}', ratio, short))
@@ -87,8 +88,11 @@ def _bars(result: dict, measure: str, what: dict) -> List[Bar]:
 
 def _caption(result: dict) -> str:
     here, how = result['environment'], result['protocol']
-    names = '\n'.join(
-        shorten(f'{i}: {c["name"]}', 120)
-        for i, c in enumerate(result['comparisons'], 1))
-    return (f'{names}\n{here["device"]}, {here["threads"]} threads, '
-            f'{how["dtype"]}, {here["date"]}')
+    names = [c['name'] for c in result['comparisons']]
+    if len(names) > 1:
+        names = [f'{i}: {name}' for i, name in enumerate(names, 1)]
+    lines = [shorten(name, 120) for name in names] + [
+        f'{here["device"]}, threads: {here["threads"]}, {how["dtype"]}, '
+        f'{here["date"]}'
+    ]
+    return '\n'.join(lines)

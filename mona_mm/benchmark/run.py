@@ -78,6 +78,7 @@ def _quiet() -> Iterator[None]:
 def _measure(comparison: Comparison, options: Options, show: Callable) -> dict:
     found = _described(comparison)
     show(report.title(comparison))
+    told = len(comparison.notes)
     for size in options.sizes:
         of_size = found['sizes'][str(size)] = dict(size._asdict())
         for name, measure in _BY_SIZE.items():
@@ -91,6 +92,8 @@ def _measure(comparison: Comparison, options: Options, show: Callable) -> dict:
             rows = measure(comparison, options, _progress)
             found[name] = _with_ratios(name, comparison, rows)
             show(report.TABLES[name](comparison, found[name]))
+    for note in comparison.notes[told:]:
+        show(f'\nNote: {note}.')
     found['notes'] = comparison.notes
     return found
 

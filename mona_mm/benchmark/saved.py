@@ -13,7 +13,8 @@ class Saved(NamedTuple):
         activations (int): Of tensors made in this forward pass (and the
             images, where the first layer trains).
         cache (int): Of constants that the modules hold from one forward
-            pass to the next, such as attention masks; kept or not.
+            pass to the next, such as attention masks, whether the graph uses
+            them or not; what a whole process shares counts for each model.
     """
     activations: int
     cache: int
@@ -24,8 +25,8 @@ def saved_activations(model: nn.Module, images: Tensor) -> Saved:
 
     Every storage counts once, in full, however many views of it are kept;
     parameters and buffers do not count, nor does what recomputation
-    (``with_cp``) will make again. A tensor that an autograd
-    function keeps beside ``save_for_backward`` is not seen.
+    (``with_cp``) will make again. A tensor that an autograd function keeps
+    beside ``save_for_backward`` is not seen.
 
     Args:
         model (nn.Module): In the mode to be measured.

@@ -1,4 +1,5 @@
 """What is compared: backbones that differ in their tuner only."""
+import gc
 import inspect
 from dataclasses import dataclass, field
 from typing import Callable, Dict, List, Sequence, Tuple
@@ -12,6 +13,9 @@ from .methods import choose_tuners
 
 FULL, PLAIN, NONE = 'full', 'plain', 'none'
 LINE_BY_LINE = ', line by line'
+#: Backbones refer to themselves, so dropped ones stay until the collector
+#: comes; from this number of bytes on it is called for each.
+_LARGE = 2**28
 Builder = Callable[[], nn.Module]
 
 
@@ -148,7 +152,10 @@ class Comparison:
 def build(builder: Builder, seed: int, place: torch.device) -> nn.Module:
     """Build a subject: the same seed gives all the same base."""
     torch.manual_seed(seed)
-    return builder().to(place)
+    model = builder().to(place)
+    if sum(p.nbytes for p in model.parameters()) > _LARGE:
+        gc.collect()
+    return model
 
 
 def library_class(family: type) -> type:

@@ -1,4 +1,5 @@
 """Measures of training: bytes kept, time of a step, peak memory, area."""
+import gc
 from statistics import median
 from typing import Callable, Dict, Optional
 
@@ -142,6 +143,7 @@ def _steps(subjects: Dict[str, Builder], comparison: Comparison, size: Size,
 
 def _peak(builder: Builder, comparison: Comparison, size: Size,
           options: Options) -> dict:
+    gc.collect()  # nothing dropped may be freed while it is measured
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated()
     step = _steps({'it': builder}, comparison, size, options)['it']
