@@ -29,8 +29,8 @@ def header(result: dict) -> str:
         f'{"; " + set_ if set_ else ""}',
         f'- {_precision(how["dtype"], here["matmul_precision"])}; sizes '
         f'(batch x pixels) {", ".join(how["sizes"])}; seed {how["seed"]}; '
-        f'{how["runs"]} rounds ({how["area_runs"]} for area) after '
-        f'{how["warmup"]}, subjects in turns',
+        f'{how["runs"]} rounds after {how["warmup"]} that do not count (area: '
+        f'{how["area_runs"]} after 1), subjects in turns',
     ])
 
 
