@@ -1,0 +1,133 @@
+#!/usr/bin/env python
+"""Measure what tuning a backbone costs: time, memory, throughput.
+
+Give configs, or --arch; the backbone alone runs, on random images and
+random weights, so neither data nor checkpoints are needed.
+"""
+import argparse
+import json
+import logging
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from mona_mm import benchmark
+from mona_mm.benchmark.options import DTYPES, MEASURES, Options, parse_size
+from mona_mm.errors import ConfigError, UserError
+from mona_mm.text import write_atomically
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add('config', nargs='*', help='config files; those that share a backbone '
+        'share a table')
+    add('--arch', help='Swin of this size, without configs: tiny (default), '
+        'small, base or large')
+    add('--methods', type=_words, metavar='A,B', help='tuning methods, or '
+        'all (default: those of the configs; without configs mona)')
+    add('--against', type=_words, metavar='A,B', default=['full', 'plain'],
+        help="full: the library's own backbone, every parameter trained; "
+        'plain: the same method written out line by line; or methods; or '
+        'none (default: full,plain)')
+    add('--sizes', type=_words, metavar='BxN,...', default=['2x224'],
+        help='batch x side, or batch x height x width (default: 2x224)')
+    add('--area-sizes', type=_words, metavar='N,...',
+        default=['224', '512', '1024'], help='sides for cost against area, '
+        'one image each (default: 224,512,1024)')
+    add('--dtype', choices=tuple(DTYPES), default='float32',
+        help='float32, or the type of autocast')
+    add('--device', choices=('cpu', 'cuda', 'auto'), default='auto')
+    add('--threads', type=int, help="CPU threads (default: torch's)")
+    add('--runs', type=int, default=10, help='timed rounds (default: 10)')
+    add('--warmup', type=int, default=2, help='rounds before (default: 2)')
+    add('--seed', type=int, default=0, help='(default: 0)')
+    add('--drop-path', type=float, help='drop-path rate (default: the '
+        "configs'; without configs 0.3)")
+    add('--with-cp', action='store_true', help='recompute blocks in the '
+        'backward pass, in all subjects')
+    add('--only', type=_words, metavar='A,B', default=list(MEASURES),
+        help=f'of {", ".join(MEASURES)} (default: all)')
+    add('--json', metavar='FILE', help='write everything, raw times included')
+    add('--png', metavar='FILE', help='draw the ratios')
+    return parser.parse_args(argv)
+
+
+def _words(text: str) -> list:
+    words = [word for word in text.split(',') if word]
+    if not words:
+        raise argparse.ArgumentTypeError('nothing is named')
+    return words
+
+
+def _side(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f'--area-sizes {text!r}: expected sides in pixels, '
+                          'such as 224,512,1024')
+    return int(text)
+
+
+def options_of(args: argparse.Namespace) -> Options:
+    """How to measure."""
+    if args.threads is not None:
+        if args.threads < 1:
+            raise ConfigError('--threads must be at least 1, but got '
+                              f'{args.threads}')
+        torch.set_num_threads(args.threads)
+    if args.drop_path is not None and not 0 <= args.drop_path < 1:
+        raise ConfigError('--drop-path must be in [0, 1), but got '
+                          f'{args.drop_path:g}')
+    return Options(
+        sizes=[parse_size(s) for s in args.sizes],
+        area_sizes=[_side(s) for s in args.area_sizes],
+        only=args.only,
+        dtype=args.dtype,
+        device=args.device,
+        runs=args.runs,
+        warmup=args.warmup,
+        seed=args.seed)
+
+
+def comparisons_of(args: argparse.Namespace) -> list:
+    """What to compare."""
+    how = (args.methods, args.against, args.drop_path, args.with_cp)
+    if args.config:
+        if args.arch:
+            raise ConfigError(f'--arch {args.arch} goes without configs: '
+                              'these say their own')
+        return benchmark.from_configs(args.config, *how)
+    return benchmark.from_arch(args.arch or 'tiny', *how)
+
+
+def _check_chart(args: argparse.Namespace) -> None:
+    if args.png and (args.against == ['none']
+                     or not {'time', 'saved', 'memory'} & set(args.only)):
+        raise ConfigError('--png draws ratios of time, saved activations and '
+                          'peak memory: measure one of them (--only) against '
+                          'something (--against)')
+
+
+def main(argv=None) -> None:
+    """Measure, print, write."""
+    args = parse_args(argv)
+    logging.disable(logging.INFO)
+    _check_chart(args)
+    result = benchmark.benchmark(
+        comparisons_of(args), options_of(args), partial(print, flush=True))
+    if args.json:
+        with write_atomically(args.json) as path:
+            Path(path).write_text(json.dumps(result, indent=1))
+    if args.png:
+        from mona_mm.benchmark.chart import draw_chart
+        draw_chart(result, args.png)
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except UserError as error:
+        raise SystemExit(f'error: {error}') from None
