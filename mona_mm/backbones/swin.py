@@ -38,6 +38,10 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
         line_by_line (bool): Run attention and inserted modules as they are
             written in the papers, instead of in their fast, exact forms (it
             can be changed later, too). Defaults to False.
+        skip_dropped (bool | str): Do not compute the branches that drop-path
+            multiplies by zero. ``'auto'``: on a CPU, where that was
+            measured; on a GPU ``True`` draws drop-path on the host. Defaults
+            to ``'auto'``.
         allow_random_base (bool): Accept a frozen base without pretrained
             weights. Defaults to False.
         map_final_norm (bool): Load a classifier's final ``norm`` into the
@@ -48,7 +52,8 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
 
     Raises:
         ValueError: If ``frozen_stages`` is given, or the tuner asks for a
-            site that the blocks do not offer.
+            site that the blocks do not offer, or ``skip_dropped`` is none
+            of its values.
     """
 
     sites = ('attn_out', 'after_attn', 'ffn_out', 'after_ffn', 'beside_ffn',
@@ -62,6 +67,7 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
                  pad_small_map: bool = True,
                  with_cp: bool = False,
                  line_by_line: bool = False,
+                 skip_dropped: Union[bool, str] = 'auto',
                  allow_random_base: bool = False,
                  map_final_norm: bool = False,
                  init_cfg: Optional[dict] = None,
@@ -86,6 +92,9 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
             self.stages[i] = TunedSwinStage(stage)
         self.attach(tuner or dict(type='Full'))
         self.line_by_line = line_by_line
+        _check_skip(skip_dropped)
+        for slot in self.block_slots():
+            slot.container[slot.index].skip_dropped = skip_dropped
 
     def block_slots(self) -> Iterator[Slot]:
         """The blocks of all stages, in order."""
@@ -157,6 +166,12 @@ class SwinTransformerMona(TunedSwinTransformer):
 
     def __init__(self, *, tuner: Optional[dict] = None, **kwargs) -> None:
         super().__init__(tuner=tuner or dict(type='Mona'), **kwargs)
+
+
+def _check_skip(value) -> None:
+    if value not in (True, False, 'auto'):
+        raise ValueError("skip_dropped must be True, False or 'auto', but "
+                         f'got {value!r}')
 
 
 class _LinspaceOnCPU(TorchFunctionMode):

@@ -83,7 +83,6 @@ class TunedSwinBlock(BaseModule):
         return y if next_norm is None else (y, t)
 
     def _run(self, x, hw_shape, normed=None, next_norm=None):
-        skip = self._skips(x)
 
         def attend(x, normed):
             t = self.norm1(x) if normed is None else normed
@@ -94,26 +93,26 @@ class TunedSwinBlock(BaseModule):
             out = self.ffn.gamma2(self.ffn.layers(t))
             return self._at('ffn_out', out, hw_shape)
 
-        x = add_branch(x, normed, attend, self.drop_path1, skip,
-                       skip and self._trains(self.attn, 'norm1', 'attn_out'))
+        x = self._plus(x, normed, attend, self.drop_path1,
+                       ('norm1', 'attn', 'attn_out'))
         x, t = self._then_norm('after_attn', x, hw_shape, self.norm2)
-        y = add_branch(x, t, mix, self.drop_path2, skip,
-                       skip and self._trains(self.ffn, 'norm2', 'ffn_out'))
+        y = self._plus(x, t, mix, self.drop_path2,
+                       ('norm2', 'ffn', 'ffn_out'))
         if 'beside_ffn' in self._occupied:
             y = y + self.beside_ffn(x, hw_shape)
         return self._then_norm('after_ffn', y, hw_shape, next_norm)
 
-    def _skips(self, x: Tensor) -> bool:
-        if self.skip_dropped == 'auto':
-            return not self.line_by_line and x.device.type == 'cpu'
-        return self.skip_dropped and not self.line_by_line
-
-    def _trains(self, *parts) -> bool:
-        modules = (getattr(self, p, None) if isinstance(p, str) else p
-                   for p in parts)
-        return any(
-            p.requires_grad for m in modules if m is not None
-            for p in m.parameters())
+    def _plus(self, x, normed, branch, drop_path, parts) -> Tensor:
+        """x + drop_path(branch(x)); ``parts`` make up the branch."""
+        if self.line_by_line:
+            return x + drop_path(branch(x, normed))
+        skip = self.skip_dropped
+        if skip == 'auto':
+            skip = x.device.type == 'cpu'
+        trains = skip and any(
+            p.requires_grad for name in parts if hasattr(self, name)
+            for p in getattr(self, name).parameters())
+        return add_branch(x, normed, branch, drop_path, skip, trains)
 
     def _at(self, site: str, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
         if site in self._occupied:

@@ -73,9 +73,9 @@ def test_share_is_the_papers_to_the_digit(arch, tuner, printed):
     assert f'{100 * meta(arch, **tuner).share().ratio:.2f}' == printed
 
 
-def test_fixed_is_bit_identical_to_the_plain_swin():
+def test_fixed_line_by_line_is_bit_identical_to_the_plain_swin():
     plain, fixed = plain_nano(drop_path_rate=.3), nano(
-        'Fixed', drop_path_rate=.3)
+        'Fixed', drop_path_rate=.3, line_by_line=True)
     fixed.load_state_dict(plain.state_dict(), strict=True)
     for mode in (False, True):
         plain.train(mode), fixed.train(mode)
