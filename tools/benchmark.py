@@ -18,6 +18,9 @@ from mona_mm.errors import ConfigError, UserError
 from mona_mm.text import write_atomically
 
 
+_SKIP = dict(auto='auto', on=True, off=False)
+
+
 def parse_args(argv=None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
@@ -48,6 +51,9 @@ def parse_args(argv=None) -> argparse.Namespace:
     add('--seed', type=int, default=0, help='(default: 0)')
     add('--drop-path', type=float, help='drop-path rate (default: the '
         "configs'; without configs 0.3)")
+    add('--skip-dropped', choices=tuple(_SKIP), default='auto',
+        help='leave out branches that drop-path zeroes while timing (default:'
+        ' as the backbones do)')
     add('--with-cp', action='store_true', help='recompute blocks in the '
         'backward pass, in all subjects')
     add('--only', type=_words, metavar='A,B', default=list(MEASURES),
@@ -89,7 +95,8 @@ def options_of(args: argparse.Namespace) -> Options:
         device=args.device,
         runs=args.runs,
         warmup=args.warmup,
-        seed=args.seed)
+        seed=args.seed,
+        skip_dropped=_SKIP[args.skip_dropped])
 
 
 def comparisons_of(args: argparse.Namespace) -> list:

@@ -11,6 +11,7 @@ from mmpretrain.models.utils import ShiftWindowMSA, WindowMSA
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mona_mm.ops import is_plain
 from mona_mm.ops.window_attention import window_attention
 from mona_mm.ops.windows import plan_windows
 from mona_mm.tuners import Tuner
@@ -104,7 +105,7 @@ class TunedSwinBlock(BaseModule):
 
     def _plus(self, x, normed, branch, drop_path, parts) -> Tensor:
         """x + drop_path(branch(x)); ``parts`` make up the branch."""
-        if self.line_by_line:
+        if is_plain(self):
             return x + drop_path(branch(x, normed))
         skip = self.skip_dropped
         if skip == 'auto':
@@ -122,14 +123,14 @@ class TunedSwinBlock(BaseModule):
     def _then_norm(self, site: str, x: Tensor, hw_shape, norm):
         """(what stands after the site, and its norm if the site makes it)."""
         module = getattr(self, site, None)
-        if (getattr(module, 'takes_norm', False) and not self.line_by_line
+        if (getattr(module, 'takes_norm', False) and not is_plain(self)
                 and _is_constant(norm)):
             return module(x, hw_shape, next_norm=norm)
         return self._at(site, x, hw_shape), None
 
     def _attend(self, t: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
         attn, w_msa = self.attn, self.attn.w_msa
-        if self.line_by_line or not _is_standard(attn):
+        if is_plain(self) or not _is_standard(attn):
             return attn(t, hw_shape)
         shift = _shift(attn, hw_shape)
         plan = plan_windows(t.shape[0], hw_shape, attn.window_size, shift,
@@ -173,11 +174,10 @@ class TunedSwinStage(BaseModule):
                 hw_shape: Tuple[int, int],
                 do_downsample: bool = True):
         """Map (B, N, C), (H, W) to the next resolution's, or to its own."""
-        normed = None
-        following = [b.norm1 for b in self.blocks[1:]]
-        for block, norm in zip(self.blocks, following):
-            x, normed = block(x, hw_shape, normed, norm)
-        x = self.blocks[-1](x, hw_shape, normed)
+        normed, blocks = None, list(self.blocks)
+        for block, following in zip(blocks, blocks[1:]):
+            x, normed = block(x, hw_shape, normed, following.norm1)
+        x = blocks[-1](x, hw_shape, normed)
         if self.downsample is not None and do_downsample:
             x, hw_shape = self.downsample(x, hw_shape)
         return x, hw_shape

@@ -2,7 +2,7 @@
 import re
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import NamedTuple, Sequence, Tuple
+from typing import NamedTuple, Sequence, Tuple, Union
 
 import torch
 
@@ -50,6 +50,10 @@ class Options:
         runs (int): Timed rounds.
         warmup (int): Rounds before them.
         seed (int): Seed of weights, images and drop-path.
+        skip_dropped (bool | str): Whether timed backbones leave out the
+            branches that drop-path zeroes; ``'auto'``: as by default. Saved
+            activations are counted with every branch, because they would
+            depend on the draw.
 
     Raises:
         ConfigError: If a value cannot be used, or CUDA is asked for and not
@@ -63,6 +67,7 @@ class Options:
     runs: int = 10
     warmup: int = 2
     seed: int = 0
+    skip_dropped: Union[bool, str] = 'auto'
     #: The device that is used.
     place: torch.device = field(init=False)
 

@@ -31,7 +31,16 @@ def header(result: dict) -> str:
         f'(batch x pixels) {", ".join(how["sizes"])}; seed {how["seed"]}; '
         f'{how["runs"]} rounds after {how["warmup"]} that do not count (area: '
         f'{how["area_runs"]} after 1), subjects in turns',
+        '- branches that drop-path zeroes: '
+        f'{_SKIPPED[how["skip_dropped"]]}; saved activations count them all',
     ])
+
+
+_SKIPPED = {
+    True: 'left out of timed steps',
+    False: 'computed in timed steps',
+    'auto': 'left out of timed steps of our backbones on a CPU',
+}
 
 
 def title(comparison: Comparison) -> str:

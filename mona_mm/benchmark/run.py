@@ -139,6 +139,7 @@ def _protocol(options: Options) -> Dict[str, object]:
         measures=list(options.only),
         runs=options.runs,
         area_runs=options.area_runs,
+        skip_dropped=options.skip_dropped,
         warmup=options.warmup,
         seed=options.seed)
 

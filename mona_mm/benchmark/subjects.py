@@ -149,6 +149,13 @@ class Comparison:
                    for c in self.family.__mro__ if c is not object)
 
 
+def set_skip(model: nn.Module, value) -> None:
+    """Set ``skip_dropped`` of every block that has it."""
+    for module in model.modules():
+        if hasattr(module, 'skip_dropped'):
+            module.skip_dropped = value
+
+
 def build(builder: Builder, seed: int, place: torch.device) -> nn.Module:
     """Build a subject: the same seed gives all the same base."""
     torch.manual_seed(seed)

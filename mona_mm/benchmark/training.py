@@ -12,7 +12,7 @@ from .ratios import fit_line
 from .released import released_saved_mib
 from .saved import saved_activations
 from .step import TrainingStep
-from .subjects import Builder, Comparison, build
+from .subjects import Builder, Comparison, build, set_skip
 from .timing import alternate
 
 MIB = 2**20
@@ -45,6 +45,7 @@ def measure_saved(comparison: Comparison, size: Size, options: Options,
         for label, builder in comparison.subjects.items():
             model = build(builder, options.seed, options.place)
             model.train()
+            set_skip(model, False)
             torch.manual_seed(options.seed)
             with options.autocast():
                 saved = saved_activations(model, images)
@@ -132,13 +133,13 @@ def _is_default(tuner: dict) -> bool:
 
 def _steps(subjects: Dict[str, Builder], comparison: Comparison, size: Size,
            options: Options) -> Dict[str, TrainingStep]:
-    images = options.images(size)
-    return {
-        label: TrainingStep(
-            build(builder, options.seed, options.place),
-            comparison.optim_wrapper, images, options)
-        for label, builder in subjects.items()
-    }
+    images, steps = options.images(size), {}
+    for label, builder in subjects.items():
+        model = build(builder, options.seed, options.place)
+        set_skip(model, options.skip_dropped)
+        steps[label] = TrainingStep(model, comparison.optim_wrapper, images,
+                                    options)
+    return steps
 
 
 def _peak(builder: Builder, comparison: Comparison, size: Size,

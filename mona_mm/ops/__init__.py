@@ -1,8 +1,20 @@
 """The fast forms: exact autograd functions, without modules or configs.
 
 Every function here has a line-by-line counterpart, which is the
-specification: ``MonaLayer.line_by_line`` for :func:`mona`, mmpretrain's
-``ShiftWindowMSA`` for :func:`window_attention`, the formula in
-``LoRALinear`` for :func:`low_rank_linear`. Legend of shapes: B, N, C, H, W
+specification: ``MonaLayer.formula`` for :func:`mona`, mmpretrain's
+``ShiftWindowMSA`` for :func:`window_attention`, ``LoRALinear.formula`` for
+:func:`low_rank_linear`. Legend of shapes: B, N, C, H, W
 as everywhere; T = B * N tokens; n the width of a bottleneck.
 """
+import torch
+from torch import nn
+
+
+def is_plain(module: nn.Module) -> bool:
+    """Whether a module is to run as it is written in the papers.
+
+    It is if its ``line_by_line`` says so, and while ``torch.compile`` traces:
+    a compiler fuses the written form itself, and cannot look into functions
+    with a backward pass of their own.
+    """
+    return module.line_by_line or torch.compiler.is_compiling()

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mona_mm.fold import Foldable
+from mona_mm.ops import is_plain
 from mona_mm.ops.low_rank import low_rank_linear
 from mona_mm.registry import TUNERS
 
@@ -59,7 +60,7 @@ class LoRALinear(Foldable, nn.Linear):
             return F.linear(x, self.folded, self.bias)
         base = (self.weight, self.bias)
         trains = any(p is not None and p.requires_grad for p in base)
-        if self.line_by_line or trains:
+        if is_plain(self) or trains:
             return self.formula(x)
         parts = tuple(_TARGETS.index(t) for t in self.targets)
         return low_rank_linear(x, *base, self.lora_A, self.lora_B, self.scale,

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mona_mm.fold import Foldable
+from mona_mm.ops import is_plain
 from mona_mm.ops.filters import MergedFilters
 from mona_mm.ops.mona import MonaParams, MonaSpec, mona
 from mona_mm.ops.precision import compute_dtype
@@ -105,7 +106,7 @@ class MonaLayer(Foldable):
             Tensor | tuple: (B, N, C); with ``next_norm`` a tuple of that and
             its norm.
         """
-        if self.line_by_line:
+        if is_plain(self):
             y = self.formula(x, hw_shape)
             return y if next_norm is None else (y, next_norm(y))
         y, t = self._run(x, hw_shape, next_norm)
