@@ -230,6 +230,24 @@ def test_test_writes_predictions_and_pictures_with_augmentation(
     assert len(list((tmp_path / 'pictures').rglob('*.jpg'))) == 2
 
 
+@pytest.mark.parametrize('tuner', ['-mona', '-lora'])
+def test_a_folded_model_predicts_the_same(root, tmp_path, tuner):
+    config = config_of(root, '', tuner)
+    train(config, tmp_path / 'train')
+    scores = []
+    for words in ([], ['--fuse']):
+        out = tmp_path / f'{len(words)}.pkl'
+        main_of(root, 'test')([
+            config, str(tmp_path / 'train/epoch_1.pth'), '--work-dir',
+            str(tmp_path / 'test'), '--out', str(out), *words])
+        with open(out, 'rb') as file:
+            scores.append([p['pred_score'] for p in pickle.load(file)])
+    plain, folded = scores
+    assert len(plain) == len(folded) > 0
+    for a, b in zip(plain, folded):
+        assert (a - b).abs().max() < 1e-5
+
+
 def test_checkpoint_with_averaged_weights_is_tested_on_them(root, tmp_path):
     config = tmp_path / 'ema.py'
     config.write_text(f"_base_ = ['{config_of(root, 'upernet')}']\n"

@@ -164,9 +164,11 @@ def _point(mixed: Tensor, merged: MergedFilters) -> Tensor:
 
 def _up(tokens: Tensor, act: Tensor, params: MonaParams) -> Tensor:
     """x + W2 a + b2: (T, C), (T, n) -> (T, C)."""
-    out = F.linear(act, params.up_weight.to(act.dtype),
-                   params.up_bias.to(act.dtype))
-    return out.add_(tokens) if out.dtype == tokens.dtype else out + tokens
+    weight, bias = (t.to(act.dtype) for t in (params.up_weight,
+                                              params.up_bias))
+    if act.dtype == tokens.dtype:
+        return torch.add(tokens, bias).addmm_(act, weight.t())
+    return tokens + F.linear(act, weight, bias)
 
 
 def _draw_mask(act: Tensor, rate: float) -> Optional[Tensor]:

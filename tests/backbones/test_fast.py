@@ -66,6 +66,27 @@ def test_fixed_equals_the_plain_swin_to_1e_12():
         assert_same(outcome(plain, x)[:4], outcome(fixed, x)[:4])
 
 
+@pytest.mark.parametrize('name', TUNERS)
+def test_autocast_stays_close_to_the_written_form(name):
+    """bfloat16 has 8 bits: outputs within 3 % of their largest entry."""
+    net = lively(name, skip_dropped=False).float()
+    for param in net.parameters():
+        param.data.mul_(.5)
+    x = image(2, 3, 64, 72)
+    answers = []
+    for plain in (True, False):
+        net.line_by_line = plain
+        torch.manual_seed(2)
+        with torch.autocast('cpu', torch.bfloat16):
+            outputs = net(x)
+        if outputs[-1].requires_grad:
+            loss_of(outputs).backward()
+        answers.append(outputs)
+    for a, b in zip(*answers):
+        assert a.dtype == b.dtype
+        assert (a - b).abs().max() <= .03 * a.abs().max()
+
+
 @pytest.mark.parametrize('name', ['Mona', 'Full', 'LoRA', 'NormTuning'])
 def test_leaving_out_dropped_samples_changes_nothing(name):
     """These draw no random number inside a branch, so seeds compare."""
