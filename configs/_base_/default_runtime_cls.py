@@ -1,3 +1,5 @@
+# Reads checkpoints safely, those of inferencers too.
+custom_imports = dict(imports=['mona_mm.checkpoint'])
 default_scope = 'mmpretrain'
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
@@ -8,6 +10,7 @@ default_hooks = dict(
         interval=1,
         max_keep_ckpts=3,
         save_best='accuracy/top1'),
+    delta=dict(type='mona_mm.DeltaCheckpointHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='VisualizationHook', enable=False))
 env_cfg = dict(

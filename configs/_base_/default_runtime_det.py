@@ -1,3 +1,5 @@
+# Reads checkpoints safely, those of inferencers too.
+custom_imports = dict(imports=['mona_mm.checkpoint'])
 default_scope = 'mmdet'
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
@@ -5,6 +7,7 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(
         type='CheckpointHook', interval=1, max_keep_ckpts=3, save_best='auto'),
+    delta=dict(type='mona_mm.DeltaCheckpointHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='DetVisualizationHook'))
 env_cfg = dict(

@@ -1,3 +1,5 @@
+# Reads checkpoints safely, those of inferencers too.
+custom_imports = dict(imports=['mona_mm.checkpoint'])
 default_scope = 'mmrotate'
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
@@ -5,6 +7,7 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     # No best checkpoint: DOTA's test labels are secret.
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3),
+    delta=dict(type='mona_mm.DeltaCheckpointHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='mmdet.DetVisualizationHook'))
 env_cfg = dict(

@@ -1,3 +1,5 @@
+# Reads checkpoints safely, those of inferencers too.
+custom_imports = dict(imports=['mona_mm.checkpoint'])
 default_scope = 'mmseg'
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
@@ -9,6 +11,7 @@ default_hooks = dict(
         interval=16000,
         max_keep_ckpts=3,
         save_best='mIoU'),
+    delta=dict(type='mona_mm.DeltaCheckpointHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'))
 env_cfg = dict(

@@ -150,6 +150,17 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
         """Rebuild one block with the tuner's modules at its sites."""
         return TunedSwinBlock(block, tuner)
 
+    def facts(self) -> dict:
+        """What a checkpoint must agree with, beyond shapes."""
+        windows = [s.blocks[0].attn.window_size for s in self.stages]
+        return dict(
+            family='swin',
+            embed_dims=self.embed_dims,
+            depths=list(self.depths),
+            num_heads=list(self.num_heads),
+            window_sizes=windows,
+            out_indices=list(self.out_indices))
+
     def output_norms(self) -> dict:
         """``{i: 'norm<i>'}`` of the stages that are output."""
         return {i: f'norm{i}' for i in self.out_indices}
