@@ -1,11 +1,11 @@
 """A base that is known by its content: left out of files, put back later."""
-from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple
+from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 
 import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mona_mm.checkpoint.candidates import candidates
+from mona_mm.checkpoint.candidates import Place, candidates
 from mona_mm.checkpoint.digest import base_digests, joined, state_digest
 from mona_mm.checkpoint.record import (
     Base,
@@ -161,38 +161,13 @@ class RecordedBase:
             n for n in self.frozen_names if prefix + n not in state_dict)
         if not lacking:
             return
-        tensors = self._find_base(base)
+        tensors = dict(self.named_parameters()) if self.has_base(
+            base) else self._take_base(base)
         for name in lacking:
             state_dict[prefix + name] = tensors[name]
 
-    def _find_base(self, base: Base) -> Mapping[str, Tensor]:
-        """The recorded base's frozen tensors, from wherever they are.
-
-        Raises:
-            CheckpointError: If they are nowhere; the message says what was
-                looked at.
-        """
-        if self._has_in_place(base):
-            return dict(self.named_parameters())
-        looked: List[str] = []
-        for source, prefix in candidates(base, self.init_cfg):
-            try:
-                tensors = self._frozen_of(source, prefix, base.map_final_norm)
-            except CheckpointError as error:
-                looked.append(str(error))
-                continue
-            digests = base_digests(tensors)
-            if joined(digests) == base.sha256:
-                self._base = base._replace(source=source, prefix=prefix)
-                self._base_digests = digests
-                print_log(f'frozen base refilled from {source} '
-                          f'(sha256 {base.sha256[:12]})', logger='current')
-                return tensors
-            looked.append(f'{source}: holds another base (sha256 '
-                          f'{joined(digests)[:12]})')
-        raise CheckpointError(_not_found(base, looked))
-
-    def _has_in_place(self, base: Base) -> bool:
+    def has_base(self, base: Base) -> bool:
+        """Whether the frozen tensors in place are those of this base."""
         if not self.base_loaded or self._on_meta():
             return False
         if joined(self._digests_now()) != base.sha256:
@@ -201,11 +176,39 @@ class RecordedBase:
             self._base, self._base_digests = base, dict(self._digests)
         return True
 
-    def _frozen_of(self, source: str, prefix: Optional[str],
-                   map_final_norm: bool) -> Dict[str, Tensor]:
-        """What the frozen tensors would be after loading a file."""
-        tensors = self._read_base(source, prefix, map_final_norm).tensors
-        return {n: tensors[n] for n in self.frozen_names}
+    def _take_base(self, base: Base) -> Dict[str, Tensor]:
+        place, tensors = self._search(base)
+        self._base = base._replace(source=place[0], prefix=place[1])
+        self._base_digests = base_digests(
+            {n: tensors[n] for n in self.frozen_names})
+        print_log(f'frozen base refilled from {place[0]} (sha256 '
+                  f'{base.sha256[:12]})', logger='current')
+        return tensors
+
+    def find_base(self, base: Base) -> Dict[str, Tensor]:
+        """Read a base, from wherever it is: all its tensors, by our names.
+
+        Raises:
+            CheckpointError: If it is nowhere; the message says what was
+                looked at.
+        """
+        return self._search(base)[1]
+
+    def _search(self, base: Base) -> Tuple[Place, Dict[str, Tensor]]:
+        looked: List[str] = []
+        for place in candidates(base, self.init_cfg):
+            try:
+                tensors = self._read_base(*place, base.map_final_norm).tensors
+            except CheckpointError as error:
+                looked.append(str(error))
+                continue
+            found = joined(base_digests(
+                {n: tensors[n] for n in self.frozen_names}))
+            if found == base.sha256:
+                return place, tensors
+            looked.append(f'{place[0]}: holds another base (sha256 '
+                          f'{found[:12]})')
+        raise CheckpointError(_not_found(base, looked))
 
     def _fill_computed(self, state_dict, prefix: str) -> None:
         for name, buffer in self.named_buffers():

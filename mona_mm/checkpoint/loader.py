@@ -91,7 +91,7 @@ def _leave_out_programs(content: Dict, filename: str) -> None:
     ]
     for place in filter(lambda p: isinstance(p, dict), places):
         for key in ('cfg', 'config'):
-            if isinstance(place.get(key), str) and not _is_data(place[key]):
+            if isinstance(place.get(key), str) and not is_data(place[key]):
                 del place[key]
                 print_log(
                     f'{filename}: the config in it is left out, because it '
@@ -99,7 +99,8 @@ def _leave_out_programs(content: Dict, filename: str) -> None:
                     logger='current', level=logging.WARNING)
 
 
-def _is_data(config: str) -> bool:
+def is_data(config: str) -> bool:
+    """Whether a config's text states values and runs nothing."""
     try:
         nodes = list(ast.walk(ast.parse(config)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
