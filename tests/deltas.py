@@ -2,24 +2,37 @@
 from pathlib import Path
 
 import torch
-from helpers import nano, save_plain_base
+from mmpretrain.models import SwinTransformer
 from torch import nn
 
+from mona_mm.backbones import TunedSwinTransformer
 from mona_mm.checkpoint.delta import slim
 from mona_mm.checkpoint.files import write_checkpoint
 
 
+MICRO = dict(embed_dims=8, depths=[1, 1, 2, 1], num_heads=[1, 1, 2, 2])
+
+
 def make_base(path, seed=0) -> Path:
     """Write a plain base."""
-    save_plain_base(path, seed=seed, out_indices=())
+    torch.manual_seed(seed)
+    plain = SwinTransformer(arch=MICRO, out_indices=(), pad_small_map=True)
+    torch.save(dict(state_dict=plain.state_dict()), path)
     return path
 
 
+def micro(tuner='Mona', **kwargs) -> TunedSwinTransformer:
+    """A tuned Swin that is even smaller than nano."""
+    if isinstance(tuner, str):
+        tuner = dict(type=tuner)
+    return TunedSwinTransformer(arch=MICRO, tuner=tuner, **kwargs)
+
+
 def based(tuner='Mona', base=None, **kwargs):
-    """A nano backbone on a base file, with moved trained parameters."""
+    """A micro backbone, on a base file if there is one."""
     if base is not None:
         kwargs['init_cfg'] = dict(type='Pretrained', checkpoint=str(base))
-    net = nano(tuner, allow_random_base=False, **kwargs)
+    net = micro(tuner, **kwargs)
     if base is not None:
         net.init_weights()
     return net
@@ -37,7 +50,7 @@ def move(model: nn.Module, seed=1) -> nn.Module:
 
 def with_head(backbone) -> nn.Module:
     """A model: the backbone, a head, and a buffer that training changes."""
-    head = nn.Sequential(nn.Conv2d(128, 4, 1), nn.BatchNorm2d(4))
+    head = nn.Sequential(nn.Conv2d(64, 4, 1), nn.BatchNorm2d(4))
     head[1].running_mean += 3
     return nn.ModuleDict(dict(backbone=backbone, head=head)).eval()
 

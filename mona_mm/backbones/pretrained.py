@@ -93,10 +93,10 @@ class PretrainedBase(RecordedBase):
 
     def _initial_norms(self) -> Dict[str, Tensor]:
         """Output norms as they start; few pretrained files hold them."""
+        own = self.state_dict()
         return {
-            k: torch.full(v.shape, float(k.endswith('weight')))
-            for k, v in self.state_dict().items()
-            if k in self._output_norm_names()
+            k: torch.full(own[k].shape, float(k.endswith('weight')))
+            for k in self._output_norm_names()
         }
 
     def _guard_base(self) -> None:

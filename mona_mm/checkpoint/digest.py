@@ -7,6 +7,9 @@ from typing import Dict, Mapping
 import torch
 from torch import Tensor
 
+#: Elements below which starting threads takes longer than hashing.
+_FEW = 4_000_000
+
 
 def tensor_digest(tensor: Tensor) -> str:
     """The sha256 of a tensor's dtype, shape and bytes, in hex."""
@@ -18,7 +21,9 @@ def tensor_digest(tensor: Tensor) -> str:
 
 
 def tensor_digests(tensors: Mapping[str, Tensor]) -> Dict[str, str]:
-    """The digest of every tensor; several are read at the same time."""
+    """The digest of every tensor; of large ones several at a time."""
+    if sum(t.numel() for t in tensors.values()) < _FEW:
+        return {k: tensor_digest(v) for k, v in tensors.items()}
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         return dict(zip(tensors, pool.map(tensor_digest, tensors.values())))
 

@@ -3,8 +3,17 @@ import copy
 
 import pytest
 import torch
-from deltas import based, make_base, move, same_state, save_delta, with_head
-from helpers import NANO, TUNERS, image, nano
+from deltas import (
+    MICRO,
+    based,
+    make_base,
+    micro,
+    move,
+    same_state,
+    save_delta,
+    with_head,
+)
+from helpers import TUNERS, image
 
 from mona_mm.checkpoint import read_checkpoint
 from mona_mm.errors import CheckpointError
@@ -78,7 +87,7 @@ def test_every_place_that_was_looked_at_is_named(
     base.rename(tmp_path / 'moved.pth')
     monkeypatch.setenv('MONA_MM_BASES', str(tmp_path / 'bases'))
     configured = tmp_path / 'configured.pth'
-    fresh = with_head(nano(init_cfg=dict(
+    fresh = with_head(micro(init_cfg=dict(
         type='Pretrained', checkpoint=str(configured))))
     with pytest.raises(CheckpointError) as error:
         load(fresh, path, strict=False)
@@ -105,7 +114,7 @@ def test_base_is_found_wherever_it_may_be(
     if where == 'cwd':
         monkeypatch.chdir(tmp_path / 'new')
     elif where == 'init_cfg':
-        fresh = nano(init_cfg=dict(type='Pretrained', checkpoint=str(moved)))
+        fresh = micro(init_cfg=dict(type='Pretrained', checkpoint=str(moved)))
     else:
         monkeypatch.setenv('MONA_MM_BASES', str(moved.parent))
     fresh = with_head(fresh)
@@ -114,13 +123,13 @@ def test_base_is_found_wherever_it_may_be(
 
 
 def test_prefix_and_final_norm_of_the_base_are_recorded(tmp_path):
-    state = nano('Fixed').state_dict()
+    state = micro('Fixed').state_dict()
     state = {f'net.{k}': v for k, v in state.items()
              if not k.startswith('norm')}
-    state.update({'net.norm.weight': torch.full((128, ), 7.),
-                  'net.norm.bias': torch.full((128, ), 7.)})
+    state.update({'net.norm.weight': torch.full((64, ), 7.),
+                  'net.norm.bias': torch.full((64, ), 7.)})
     torch.save(state, tmp_path / 'base.pth')
-    net = nano('Fixed', map_final_norm=True)
+    net = micro('Fixed', map_final_norm=True)
     net.load_base(str(tmp_path / 'base.pth'), 'net')
     model = with_head(net)
     path = save_delta(model, tmp_path / 'delta.pth')
@@ -170,8 +179,8 @@ def test_differences_without_a_meaning_are_accepted(
 
 @pytest.mark.parametrize('change, told', [
     (dict(window_size=5), 'window_sizes is'),
-    (dict(arch=dict(NANO, num_heads=[1, 2, 4, 4])), 'num_heads is'),
-    (dict(arch=dict(NANO, depths=[2, 2, 4, 2])), 'depths is'),
+    (dict(arch=dict(MICRO, num_heads=[1, 1, 2, 4])), 'num_heads is'),
+    (dict(arch=dict(MICRO, depths=[1, 1, 3, 1])), 'depths is'),
     (dict(out_indices=(1, 2, 3)), 'out_indices is'),
 ])
 @pytest.mark.parametrize('tuner', ['Mona', 'Full'])
@@ -180,7 +189,7 @@ def test_another_backbone_is_refused_and_the_difference_named(
     from mona_mm.backbones import TunedSwinTransformer
     _, path = delta(tmp_path, base, tuner)
     other = TunedSwinTransformer(
-        **{**dict(arch=NANO, tuner=dict(type=tuner)), **change})
+        **{**dict(arch=MICRO, tuner=dict(type=tuner)), **change})
     with pytest.raises(CheckpointError, match=told):
         load(with_head(other), path, strict=False)
 
@@ -197,7 +206,7 @@ def test_copy_into_a_plain_dict_is_refused_even_on_a_loaded_base(
     (lambda s: s.pop('backbone.stages.0.blocks.0.after_attn.gamma'),
      '1 tensors are missing in it: stages.0.blocks.0.after_attn.gamma'),
     (lambda s: s.update({'backbone.stages.0.blocks.0.after_attn.gamma':
-                         torch.ones(16)}), 'not the ones that were saved'),
+                         torch.ones(8)}), 'not the ones that were saved'),
     (lambda s: s.update({'backbone.odd': torch.ones(1)}),
      'not the ones that were saved'),
     (lambda s: s._metadata['backbone']['mona_mm'].update(format=2),
