@@ -155,10 +155,13 @@ def check_state(state: Any, source: str) -> None:
     if record is None:
         return
     _check_format(record)
-    if record.get('tensors') != len(state):
-        return
     _check_tensors(state)
-    if state_digest(state) not in list(record.get('sha256') or ()):
+    if not isinstance(record.get('tensors'), int) or not isinstance(
+            record.get('sha256'), list):
+        raise CheckpointError('the record of its tensors is broken')
+    if len(state) < record['tensors']:
+        return
+    if state_digest(state) not in record['sha256']:
         raise CheckpointError(
             'it is damaged or was changed: its tensors are not the ones that '
             'were saved; fetch it again')
