@@ -6,7 +6,12 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from mona_mm.checkpoint.candidates import Place, candidates
-from mona_mm.checkpoint.digest import base_digests, joined, state_digest
+from mona_mm.checkpoint.digest import (
+    base_digests,
+    joined,
+    state_digest,
+    version_of,
+)
 from mona_mm.checkpoint.record import (
     Base,
     Record,
@@ -84,12 +89,14 @@ class RecordedBase:
         """Start; called once the tuner is attached and all is frozen."""
         self._base: Optional[Base] = None
         self._base_digests: Dict[str, str] = {}
-        self._versions: Dict[str, Tuple[int, int]] = {}
+        self._versions: Dict[str, Tuple[int, Optional[int]]] = {}
         self._digests: Dict[str, str] = {}
         self.frozen_names = frozenset(
             k for k, p in self.base_parameters().items()
             if not p.requires_grad)
         handle = self._register_load_state_dict_pre_hook(self._recall)
+        self._refilled: FrozenSet[str] = frozenset()
+        self.register_load_state_dict_post_hook(_note_refilled)
         # The base class's hooks already expect complete state dicts.
         self._load_state_dict_pre_hooks.move_to_end(handle.id, last=False)
 
@@ -108,9 +115,10 @@ class RecordedBase:
             n: p
             for n, p in self.named_parameters() if n in self.frozen_names
         }
-        versions = {n: (id(p), p._version) for n, p in frozen.items()}
+        versions = {n: (id(p), version_of(p)) for n, p in frozen.items()}
         changed = [
-            n for n in frozen if versions[n] != self._versions.get(n)
+            n for n, version in versions.items()
+            if version[1] is None or version != self._versions.get(n)
         ]
         self._digests.update(base_digests({n: frozen[n] for n in changed}))
         self._versions = versions
@@ -121,6 +129,7 @@ class RecordedBase:
 
     def _recall(self, state_dict, prefix: str, metadata, *args) -> None:
         """Complete a delta checkpoint, or refuse it."""
+        self._refilled = frozenset()
         self._recalled = record = read_record(metadata)
         if record is not None:
             try:
@@ -165,6 +174,7 @@ class RecordedBase:
             base) else self._take_base(base)
         for name in lacking:
             state_dict[prefix + name] = tensors[name]
+        self._refilled = frozenset(lacking)
 
     def has_base(self, base: Base) -> bool:
         """Whether the frozen tensors in place are those of this base."""
@@ -177,10 +187,9 @@ class RecordedBase:
         return True
 
     def _take_base(self, base: Base) -> Dict[str, Tensor]:
-        place, tensors = self._search(base)
+        place, tensors, digests = self._search(base)
         self._base = base._replace(source=place[0], prefix=place[1])
-        self._base_digests = base_digests(
-            {n: tensors[n] for n in self.frozen_names})
+        self._base_digests = digests
         print_log(f'frozen base refilled from {place[0]} (sha256 '
                   f'{base.sha256[:12]})', logger='current')
         return tensors
@@ -194,7 +203,8 @@ class RecordedBase:
         """
         return self._search(base)[1]
 
-    def _search(self, base: Base) -> Tuple[Place, Dict[str, Tensor]]:
+    def _search(self, base: Base) -> Tuple[Place, dict, dict]:
+        """Where a base is, its tensors, and the frozen ones' digests."""
         looked: List[str] = []
         for place in candidates(base, self.init_cfg):
             try:
@@ -202,12 +212,12 @@ class RecordedBase:
             except CheckpointError as error:
                 looked.append(str(error))
                 continue
-            found = joined(base_digests(
-                {n: tensors[n] for n in self.frozen_names}))
-            if found == base.sha256:
-                return place, tensors
+            digests = base_digests(
+                {n: tensors[n] for n in self.frozen_names})
+            if joined(digests) == base.sha256:
+                return place, tensors, digests
             looked.append(f'{place[0]}: holds another base (sha256 '
-                          f'{found[:12]})')
+                          f'{joined(digests)[:12]})')
         raise CheckpointError(_not_found(base, looked))
 
     def _fill_computed(self, state_dict, prefix: str) -> None:
@@ -222,6 +232,14 @@ class RecordedBase:
                 torch.equal(state_dict[prefix + n].to(own[n]), own[n])
                 for n in self.frozen_names if prefix + n in state_dict):
             self._base, self._base_digests = None, {}
+
+
+def _note_refilled(module: RecordedBase, keys: Any) -> None:
+    """Spare the next save from hashing what was verified on its way in."""
+    own = dict(module.named_parameters())
+    for name in module._refilled:
+        module._versions[name] = id(own[name]), version_of(own[name])
+        module._digests[name] = module._base_digests[name]
 
 
 def _not_found(base: Base, looked: List[str]) -> str:

@@ -2,22 +2,32 @@
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Dict, Mapping
+from typing import Dict, Mapping, Optional
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 #: Elements below which starting threads takes longer than hashing.
 _FEW = 4_000_000
+#: {tensor: (version, digest)}.
+_remembered = WeakTensorKeyDictionary()
+
+
+def version_of(tensor: Tensor) -> Optional[int]:
+    """How often it was written to; None where PyTorch does not count."""
+    return None if tensor.is_inference() else tensor._version
 
 
 def tensor_digest(tensor: Tensor) -> str:
     """The sha256 of a tensor's dtype, shape and bytes, in hex."""
+    version, digest = _remembered.get(tensor, (None, ''))
+    if version is not None and version == version_of(tensor):
+        return digest
     tensor = tensor.detach().cpu().contiguous()
-    digest = hashlib.sha256(
-        f'{tensor.dtype} {tuple(tensor.shape)}\n'.encode())
-    digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
+    found = hashlib.sha256(f'{tensor.dtype} {tuple(tensor.shape)}\n'.encode())
+    found.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def tensor_digests(tensors: Mapping[str, Tensor]) -> Dict[str, str]:
@@ -26,6 +36,13 @@ def tensor_digests(tensors: Mapping[str, Tensor]) -> Dict[str, str]:
         return {k: tensor_digest(v) for k, v in tensors.items()}
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         return dict(zip(tensors, pool.map(tensor_digest, tensors.values())))
+
+
+def remember(tensors: Mapping[str, Tensor],
+             digests: Mapping[str, str]) -> None:
+    """Note digests of tensors that will soon be asked for again."""
+    for name, tensor in tensors.items():
+        _remembered[tensor] = version_of(tensor), digests[name]
 
 
 def base_digests(tensors: Mapping[str, Tensor]) -> Dict[str, str]:

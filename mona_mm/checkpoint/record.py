@@ -23,7 +23,7 @@ from torch import Tensor
 
 from mona_mm.errors import CheckpointError
 
-from .digest import state_digest
+from .digest import joined, remember, tensor_digests
 
 #: Of the record's layout; a reader refuses later ones.
 FORMAT = 1
@@ -161,10 +161,12 @@ def check_state(state: Any, source: str) -> None:
         raise CheckpointError('the record of its tensors is broken')
     if len(state) < record['tensors']:
         return
-    if state_digest(state) not in record['sha256']:
+    digests = tensor_digests(state)
+    if joined(digests) not in record['sha256']:
         raise CheckpointError(
             'it is damaged or was changed: its tensors are not the ones that '
             'were saved; fetch it again')
+    remember(state, digests)
 
 
 def source_of(record: Record) -> str:

@@ -276,3 +276,29 @@ def test_half_precision_model_keeps_its_base(tmp_path, base):
     own = fresh.state_dict()
     assert all(torch.equal(own[k], v.to(own[k].dtype))
                for k, v in model.state_dict().items())
+
+
+def test_frozen_tensors_are_hashed_when_loaded_and_not_again(
+        tmp_path, base, monkeypatch):
+    from mona_mm.backbones import recorded
+    hashed, count = [], recorded.base_digests
+    monkeypatch.setattr(recorded, 'base_digests', lambda tensors: (
+        hashed.append(len(tensors)), count(tensors))[1])
+    model, path = delta(tmp_path, base)
+    frozen = len(model.backbone.frozen_names)
+    assert sum(hashed) == frozen
+    load(model, path)
+    for _ in range(3):
+        save_delta(model, path)
+    assert sum(hashed) == frozen
+    fresh = with_head(based())
+    load(fresh, path)
+    save_delta(fresh, path)
+    assert sum(hashed) == 2 * frozen
+    with torch.no_grad():
+        fresh.backbone.norm0.weight.add_(1)
+    save_delta(fresh, path)
+    assert sum(hashed) == 2 * frozen + 1
+    again = with_head(based())
+    load(again, path)
+    assert same_state(again, fresh)
