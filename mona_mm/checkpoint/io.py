@@ -37,6 +37,7 @@ def fetch(source: str) -> str:
     Raises:
         CheckpointError: If the path does not exist or the download fails.
     """
+    source = os.fspath(source)
     if urlparse(source).scheme in ('http', 'https'):
         return _download(source)
     path = osp.expanduser(source)

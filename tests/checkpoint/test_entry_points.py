@@ -1,4 +1,6 @@
 """A delta file means the same through every way that a file is loaded."""
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -171,3 +173,25 @@ def test_delta_without_its_base_is_refused(
     with pytest.raises(CheckpointError,
                        match='needs the frozen base.*base.pth'):
         way(family, f'{family}-delta.pth')
+
+
+def test_example_of_several_tasks_on_one_base_runs_as_it_is_printed(
+        root, folder):
+    for family, name in (('oriented-rcnn', 'boxes'), ('upernet', 'regions')):
+        config = folder / (
+            f'configs/quickstart/{family}_swin-nano-mona_shapes.py')
+        config.parent.mkdir(parents=True, exist_ok=True)
+        config.write_text((folder / f'{family}.py').read_text())
+        (folder / f'work_dirs/{name}.pth').write_bytes(
+            (folder / f'{family}-delta.pth').read_bytes())
+    text = (root / 'docs/checkpoints.md').read_text()
+    (example, ) = re.findall(r'```python\n(from mmdet.*?)```', text, re.S)
+    found = dict(picture=IMAGE)
+    exec(example, found)
+    _, (logits, ) = of_mmseg('upernet', 'upernet-full.pth')
+    assert torch.equal(found['regions'].seg_logits.data, logits)
+    init_default_scope('mmrotate')
+    _, (boxes, scores, _) = of_mmdet('oriented-rcnn',
+                                     'oriented-rcnn-full.pth')
+    assert torch.equal(found['boxes'].pred_instances.scores, scores)
+    assert len(scores) > 0
