@@ -7,7 +7,7 @@ from torch import nn
 
 from mona_mm.backbones import TunedSwinTransformer
 from mona_mm.checkpoint.delta import slim
-from mona_mm.checkpoint.files import write_checkpoint
+from mona_mm.checkpoint.safetensors import write_safetensors
 
 
 MICRO = dict(embed_dims=8, depths=[1, 1, 2, 1], num_heads=[1, 1, 2, 2])
@@ -56,10 +56,13 @@ def with_head(backbone) -> nn.Module:
 
 
 def save_delta(model, path, full=False, **content) -> Path:
-    """Write a model's checkpoint as the hook does."""
+    """Write a model's checkpoint as the hook does (without waiting)."""
     content['state_dict'] = model.state_dict()
     slim(content, model, full)
-    write_checkpoint(content, str(path))
+    if Path(path).suffix == '.safetensors':
+        write_safetensors(content, str(path))
+    else:
+        torch.save(content, path)
     return path
 
 

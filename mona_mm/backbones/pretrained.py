@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from mona_mm.checkpoint import BaseState, base_state, read_checkpoint, unwrap
 from mona_mm.checkpoint.candidates import pretrained_cfg
+from mona_mm.checkpoint.record import needs_base
 from mona_mm.errors import CheckpointError
 from mona_mm.text import some
 
@@ -81,7 +82,13 @@ class PretrainedBase(RecordedBase):
     def _read_base(self, source: str, prefix: Optional[str],
                    map_final_norm: bool) -> BaseState:
         """Read a pretrained file into tensors that fit this backbone."""
-        content = unwrap(read_checkpoint(source), source)
+        content = read_checkpoint(source)
+        if base := needs_base(content.get('state_dict')):
+            raise CheckpointError(
+                f'base {source} is a delta checkpoint, itself without its '
+                f'base {base.source}: name that one in init_cfg, and the '
+                'delta in load_from')
+        content = unwrap(content, source)
         try:
             found = base_state(content, prefix, self.tuner.released_names)
         except CheckpointError as error:

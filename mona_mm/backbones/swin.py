@@ -159,6 +159,7 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
             depths=list(self.depths),
             num_heads=list(self.num_heads),
             window_sizes=windows,
+            pad_small_map=self.stages[0].blocks[0].attn.pad_small_map,
             out_indices=list(self.out_indices))
 
     def output_norms(self) -> dict:

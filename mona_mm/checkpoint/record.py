@@ -98,6 +98,13 @@ def read_record(metadata: Mapping[str, Any]) -> Optional[Record]:
     return record
 
 
+def needs_base(state: Any) -> Optional[Base]:
+    """The base that a state dict leaves out, if it leaves one out."""
+    metadata = getattr(state, '_metadata', {})
+    records = filter(None, map(read_record, metadata.values()))
+    return next((r.base for r in records if r.base), None)
+
+
 def _read_base(found: Optional[dict]) -> Optional[Base]:
     if found is None:
         return None

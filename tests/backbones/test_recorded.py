@@ -16,6 +16,7 @@ from deltas import (
 from helpers import TUNERS, image
 
 from mona_mm.checkpoint import read_checkpoint
+from mona_mm.checkpoint.convert import convert_file
 from mona_mm.errors import CheckpointError
 
 
@@ -302,3 +303,12 @@ def test_frozen_tensors_are_hashed_when_loaded_and_not_again(
     again = with_head(based())
     load(again, path)
     assert same_state(again, fresh)
+
+
+def test_delta_in_the_place_of_a_base_is_refused(tmp_path, base):
+    _, path = delta(tmp_path, base)
+    with pytest.raises(CheckpointError, match='delta.pth is a delta.*'
+                       'name that one in init_cfg'):
+        based(base=path)
+    with pytest.raises(CheckpointError, match='tools/merge_delta.py'):
+        convert_file(str(path), str(tmp_path / 'out.pth'))
