@@ -9,7 +9,6 @@ from mona_mm.backbones import TunedSwinTransformer
 from mona_mm.checkpoint.delta import slim
 from mona_mm.checkpoint.safetensors import write_safetensors
 
-
 MICRO = dict(embed_dims=8, depths=[1, 1, 2, 1], num_heads=[1, 1, 2, 2])
 
 

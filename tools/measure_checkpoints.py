@@ -18,7 +18,6 @@ from torch import nn
 from mona_mm.backbones import TunedSwinTransformer
 from mona_mm.checkpoint import read_checkpoint
 from mona_mm.checkpoint.delta import slim
-from mona_mm.checkpoint.files import write_checkpoint
 from mona_mm.tuners import known_tuners
 
 COLUMNS = ('arch', 'tuner', 'trained x 4 (MB)', 'delta (MB)', 'delta / '
@@ -80,7 +79,7 @@ def save(model: nn.Module, path: Path) -> None:
     """Save as the hook does."""
     content: Dict[str, dict] = dict(state_dict=model.state_dict())
     slim(content, model)
-    write_checkpoint(content, str(path))
+    torch.save(content, path)
 
 
 def load(model: nn.Module, path: Path) -> None:

@@ -6,21 +6,18 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from mona_mm.checkpoint.candidates import Place, candidates
+from mona_mm.checkpoint.describe import (
+    describe_tuner,
+    differences,
+    tuner_differences,
+)
 from mona_mm.checkpoint.digest import (
     base_digests,
     joined,
     state_digest,
     version_of,
 )
-from mona_mm.checkpoint.record import (
-    Base,
-    Record,
-    describe_tuner,
-    differences,
-    read_record,
-    source_of,
-    tuner_differences,
-)
+from mona_mm.checkpoint.record import Base, Record, read_record, source_of
 from mona_mm.errors import CheckpointError
 from mona_mm.text import some
 

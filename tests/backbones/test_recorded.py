@@ -1,5 +1,8 @@
 """A delta is completed with its own base, or refused."""
 import copy
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 import torch
@@ -121,6 +124,27 @@ def test_base_is_found_wherever_it_may_be(
     fresh = with_head(fresh)
     load(fresh, path)
     assert same_state(fresh, model)
+
+
+def test_base_of_a_url_is_downloaded_or_taken_from_the_folder(
+        tmp_path, base, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'hub'))
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f'http://127.0.0.1:{server.server_port}/base.pth'
+        model, path = delta(tmp_path, url)
+        (cached, ) = (tmp_path / 'hub').rglob('base.pth')
+        cached.unlink()
+        fresh = with_head(based())
+        load(fresh, path)
+        assert same_state(fresh, model) and cached.exists()
+        server.shutdown()
+    cached.unlink()
+    with pytest.raises(CheckpointError, match=f'cannot download {url}'):
+        load(with_head(based()), path)
+    monkeypatch.setenv('MONA_MM_BASES', str(tmp_path))
+    load(with_head(based()), path)
 
 
 def test_prefix_and_final_norm_of_the_base_are_recorded(tmp_path):
