@@ -3,6 +3,7 @@ custom_imports = dict(imports=['mona_mm.checkpoint'])
 default_scope = 'mmpretrain'
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
+    delta=dict(type='mona_mm.DeltaCheckpointHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(
@@ -10,7 +11,6 @@ default_hooks = dict(
         interval=1,
         max_keep_ckpts=3,
         save_best='accuracy/top1'),
-    delta=dict(type='mona_mm.DeltaCheckpointHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='VisualizationHook', enable=False))
 env_cfg = dict(

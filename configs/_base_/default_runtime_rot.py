@@ -3,11 +3,11 @@ custom_imports = dict(imports=['mona_mm.checkpoint'])
 default_scope = 'mmrotate'
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
+    delta=dict(type='mona_mm.DeltaCheckpointHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
     # No best checkpoint: DOTA's test labels are secret.
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3),
-    delta=dict(type='mona_mm.DeltaCheckpointHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='mmdet.DetVisualizationHook'))
 env_cfg = dict(

@@ -3,6 +3,7 @@ custom_imports = dict(imports=['mona_mm.checkpoint'])
 default_scope = 'mmseg'
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
+    delta=dict(type='mona_mm.DeltaCheckpointHook'),
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(
@@ -11,7 +12,6 @@ default_hooks = dict(
         interval=16000,
         max_keep_ckpts=3,
         save_best='mIoU'),
-    delta=dict(type='mona_mm.DeltaCheckpointHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'))
 env_cfg = dict(

@@ -150,6 +150,10 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
         """Rebuild one block with the tuner's modules at its sites."""
         return TunedSwinBlock(block, tuner)
 
+    def output_norms(self) -> dict:
+        """``{i: 'norm<i>'}`` of the stages that are output."""
+        return {i: f'norm{i}' for i in self.out_indices}
+
     def facts(self) -> dict:
         """What a checkpoint must agree with, beyond shapes."""
         windows = [s.blocks[0].attn.window_size for s in self.stages]
@@ -161,10 +165,6 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
             window_sizes=windows,
             pad_small_map=self.stages[0].blocks[0].attn.pad_small_map,
             out_indices=list(self.out_indices))
-
-    def output_norms(self) -> dict:
-        """``{i: 'norm<i>'}`` of the stages that are output."""
-        return {i: f'norm{i}' for i in self.out_indices}
 
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
         """Extract feature maps.

@@ -96,6 +96,9 @@ class DeltaSwitch:
         with torch.no_grad():
             for key, value in self._deltas[name].items():
                 own[key].copy_(value)
+        for module in self.model.modules():
+            if getattr(module, 'folded', None) is not None:
+                module.fold()  # it was made of the weights before
 
     def _prefix(self) -> str:
         return f'{self.path}.' if self.path else ''
