@@ -82,8 +82,8 @@ def _same(names, halves: Sequence[_Half], prefix: str) -> frozenset:
     plain, averaged = halves
     return frozenset(
         n for n in names
-        if torch.equal(plain.state[prefix + n],
-                       averaged.state[averaged.lead + prefix + n]))
+        if torch.equal(plain.state[prefix + n].cpu(),
+                       averaged.state[averaged.lead + prefix + n].cpu()))
 
 
 def _drop(half: _Half, prefix: str, names) -> None:

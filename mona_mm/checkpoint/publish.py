@@ -31,9 +31,9 @@ def publish(source: str, out: str) -> str:
         raise CheckpointError(f'{out!r}: expected a name that ends with '
                               f'{", ".join(_ENDINGS)}')
     content = read_checkpoint(source)
-    kept = dict(
-        meta=content.get('meta') or {},
-        state_dict=whole_state(content, source))
+    meta = dict(content.get('meta') or {})
+    meta.pop('run_state', None)  # only for going on with the run
+    kept = dict(meta=meta, state_dict=whole_state(content, source))
     partial = f'{stem}.{os.getpid()}{ending}'
     try:
         write_checkpoint(kept, partial)

@@ -98,9 +98,15 @@ def read_record(metadata: Mapping[str, Any]) -> Optional[Record]:
 
 def needs_base(state: Any) -> Optional[Base]:
     """The base that a state dict leaves out, if it leaves one out."""
+    found = (r.base for r in records(state).values())
+    return next(filter(None, found), None)
+
+
+def records(state: Any) -> Dict[str, Record]:
+    """All records of a state dict: {path of the backbone: its record}."""
     metadata = getattr(state, '_metadata', {})
-    records = filter(None, map(read_record, metadata.values()))
-    return next((r.base for r in records if r.base), None)
+    found = {path: read_record(entry) for path, entry in metadata.items()}
+    return {path: record for path, record in found.items() if record}
 
 
 def _read_base(found: Optional[dict]) -> Optional[Base]:
@@ -154,7 +160,7 @@ def check_state(state: Any, source: str) -> None:
         if name != '_metadata' or not _is_metadata(value):
             raise CheckpointError(f'its state dict is broken: {name}')
     metadata = getattr(state, '_metadata', {})
-    for record in filter(None, map(read_record, metadata.values())):
+    for record in records(state).values():
         _note_source(record, source)
     record = metadata.get('', {}).get(FILE_KEY)
     if record is None:

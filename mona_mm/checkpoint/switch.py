@@ -12,7 +12,7 @@ from .delta import tuned_backbones
 from .digest import state_digest
 from .files import whole_state
 from .io import read_checkpoint
-from .record import read_record
+from .record import records
 
 
 class DeltaSwitch:
@@ -141,14 +141,12 @@ class DeltaSwitch:
 
     def _record(self, state):
         """The record of the file's backbone, and what its keys start with."""
-        found = [(path, read_record(entry))
-                 for path, entry in state._metadata.items()]
-        found = [(path, record) for path, record in found if record]
+        found = records(state)
         if len(found) != 1:
             raise CheckpointError(
                 f'expected a delta of one tuned backbone, but it records '
                 f'{len(found)}; extract_delta makes one of a full checkpoint')
-        (path, record), = found
+        (path, record), = found.items()
         return record, f'{path}.' if path else ''
 
     def _complete(self, given: Dict[str, Tensor]) -> Dict[str, Tensor]:

@@ -2,11 +2,13 @@
 from typing import Any, Dict
 
 from mmengine.hooks import EMAHook, Hook
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
+from torch import nn
 
-from mona_mm.checkpoint.delta import slim
-from mona_mm.errors import ConfigError
+from mona_mm.checkpoint.delta import slim, tuned_backbones
+from mona_mm.checkpoint.record import records, source_of
+from mona_mm.errors import CheckpointError, ConfigError
 from mona_mm.registry import HOOKS
 
 
@@ -43,15 +45,40 @@ class DeltaCheckpointHook(Hook):
                               'find no frozen weights in checkpoints: give '
                               'it another, such as NORMAL (its default)')
 
+    def after_load_checkpoint(self, runner: Runner,
+                              checkpoint: Dict[str, Any]) -> None:
+        """Refuse a delta of a backbone that this model does not have.
+
+        A plain backbone would only log the missing base, and stay random.
+
+        Raises:
+            CheckpointError: If there is one.
+        """
+        state = checkpoint.get('state_dict', checkpoint)
+        there = dict(tuned_backbones(_model(runner)))
+        for path, record in records(state).items():
+            if record.base and path not in there:
+                raise CheckpointError(
+                    f'{source_of(record)} leaves out the frozen base of '
+                    f'{path or "its backbone"}, and the model has no tuned '
+                    'backbone there that could refill it. For a plain Swin, '
+                    'make one file of both with tools/merge_delta.py')
+
     def before_save_checkpoint(self, runner: Runner,
                                checkpoint: Dict[str, Any]) -> None:
         """Take the frozen base out, and put the record in."""
-        model = runner.model
-        model = model.module if is_model_wrapper(model) else model
-        whole = slim(checkpoint, model, self.full_checkpoint)
+        whole = slim(checkpoint, _model(runner), self.full_checkpoint)
         if whole and not self._told:
             self._told = True
             runner.logger.info(
                 'checkpoints are saved in full: the frozen base of '
                 f'{", ".join(whole)} was not loaded from a file (init_cfg), '
                 'so there would be nothing to refill it from')
+
+
+def _model(runner: Runner) -> nn.Module:
+    """The model itself, without what wraps it."""
+    model = runner.model
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model

@@ -7,7 +7,7 @@ from torch import nn
 
 from mona_mm.checkpoint import read_checkpoint, unwrap
 from mona_mm.checkpoint.delta import tuned_backbones
-from mona_mm.checkpoint.record import read_record
+from mona_mm.checkpoint.record import records
 from mona_mm.errors import CheckpointError, ConfigError
 from mona_mm.text import some
 
@@ -95,11 +95,10 @@ def check_for_test(runner, path: str) -> None:
 
 def _refilled(model: nn.Module, content: dict, path: str) -> Set[str]:
     """Names that a delta checkpoint leaves out and loading puts back."""
-    state = content.get('state_dict', content)
-    metadata = getattr(state, '_metadata', {})
+    found = records(content.get('state_dict', content))
     names: Set[str] = set()
     for where, backbone in tuned_backbones(model):
-        record = read_record(metadata.get(where, {}))
+        record = found.get(where)
         if record is None:
             continue
         try:

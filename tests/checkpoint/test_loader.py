@@ -2,6 +2,7 @@
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -66,6 +67,20 @@ def test_every_scheme_of_mmengine_goes_through_our_reader():
     for loader in CheckpointLoader._schemes.values():
         ours = loader.__module__ == 'mona_mm.checkpoint.loader'
         assert ours or loader.__name__ == 'load_from_pavi'
+
+
+def test_object_stores_are_read_safely_too(hostile, monkeypatch):
+    from mona_mm.checkpoint import loader
+
+    @contextmanager
+    def fetched(url, backend_args):
+        assert (url, backend_args) == ('s3://a/b.pth',
+                                       dict(backend='petrel'))
+        yield str(hostile)
+
+    monkeypatch.setattr(loader, 'get_local_path', fetched)
+    with pytest.raises(CheckpointError, match='mkdir'):
+        CheckpointLoader.load_checkpoint('s3://a/b.pth')
 
 
 def test_names_of_the_zoos_are_looked_up(tmp_path, monkeypatch):

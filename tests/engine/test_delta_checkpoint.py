@@ -3,18 +3,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from deltas import make_base, micro, same_state
+from deltas import MICRO, make_base, micro, same_state
 from helpers import TUNERS, nano, save_plain_base
 from mmengine.dataset import pseudo_collate
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import EMAHook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
+from mmpretrain.models import SwinTransformer
 from torch import nn
 from torch.utils.data import Dataset
 
 from mona_mm.checkpoint import read_checkpoint
-from mona_mm.errors import ConfigError
+from mona_mm.errors import CheckpointError, ConfigError
 
 
 class Pictures(Dataset):
@@ -233,3 +234,11 @@ def test_record_says_what_it_was_made_with(tmp_path, base):
     assert record['base']['source'] == str(base)
     versions = state._metadata['']['mona_mm_file']['versions']
     assert versions['torch'] == torch.__version__.split('+')[0]
+
+
+def test_delta_is_refused_by_a_plain_backbone(tmp_path, base):
+    runner_for(on(base), tmp_path / 'a').train()
+    plain = SwinTransformer(arch=MICRO, pad_small_map=True)
+    with pytest.raises(CheckpointError, match='epoch_1.pth.*merge_delta'):
+        runner_for(plain, tmp_path / 'b', load_from=str(
+            tmp_path / 'a/epoch_1.pth')).train()
