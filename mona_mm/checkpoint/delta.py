@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .digest import joined, tensor_digests
+from .pack import pack, share_text
 from .record import FILE_KEY, KEY, file_record
 
 
@@ -62,6 +63,9 @@ def slim(checkpoint: Dict[str, Any], model: nn.Module,
             _drop(half, prefix, names | backbone.computed_names())
     if backbones:
         _record(halves, backbones, checkpoint, full)
+        for half in halves:
+            pack(half.state)
+        share_text(checkpoint)
     return whole
 
 

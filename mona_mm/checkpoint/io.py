@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mona_mm.errors import CheckpointError
 
+from .pack import unpack
 from .record import check_state
 from .safetensors import read_safetensors
 
@@ -82,6 +83,7 @@ def read_checkpoint(source: str,
                                   'dict of weights')
         for state in states(content):
             check_state(state, source)
+            unpack(state)
     except CheckpointError as error:
         raise CheckpointError(f'checkpoint {source!r}: {error}') from error
     return content

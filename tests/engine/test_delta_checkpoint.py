@@ -96,22 +96,32 @@ def on(base, tuner='Mona', **kwargs):
 MONA = dict(type='Mona', bottleneck_dims=8, drop_rate=0.)
 
 
+#: Adapters as narrow as the quickstart's: few parameters in many tensors.
+NARROW = {
+    'Adapter': dict(bottleneck_dims=16), 'AdaptFormer': dict(
+        bottleneck_dims=16), 'LoRA': dict(rank=16),
+    'LoRand': dict(branches=2, kernel_dims=4), 'Mona': dict(
+        bottleneck_dims=16)}
+
+
 @pytest.mark.parametrize('tuner', TUNERS)
 def test_file_is_hardly_larger_than_what_trained(tuner, tmp_path):
     save_plain_base(tmp_path / 'base.pth', out_indices=())
-    runner = runner_for(
-        nano(tuner, init_cfg=dict(type='Pretrained',
-                                  checkpoint=str(tmp_path / 'base.pth'))),
-        tmp_path, checkpoint=dict(save_optimizer=False))
+    tuner = dict(type=tuner, **NARROW.get(tuner, {}))
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'base.pth'))
+    runner = runner_for(nano(tuner, init_cfg=init_cfg), tmp_path,
+                        checkpoint=dict(save_optimizer=False))
     runner.train()
     trained = sum(
         p.numel() for p in runner.model.parameters() if p.requires_grad)
     size = (tmp_path / 'epoch_1.pth').stat().st_size
     assert size <= 1.05 * 4 * trained + 64 * 1024
     fresh = Model(nano(tuner, allow_random_base=False)).eval()
-    fresh.load_state_dict(
-        read_checkpoint(str(tmp_path / 'epoch_1.pth'))['state_dict'])
+    state = read_checkpoint(str(tmp_path / 'epoch_1.pth'))['state_dict']
+    fresh.load_state_dict(state)
     assert same_state(fresh, runner.model)
+    storages = {v.untyped_storage().data_ptr() for v in state.values()}
+    assert len(storages) == len(state)
 
 
 def test_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path, base):
