@@ -1,6 +1,9 @@
+# Reads checkpoints safely, those of inferencers too.
+custom_imports = dict(imports=['mona_mm.checkpoint'])
 default_scope = 'mmdet'
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
+    delta=dict(type='mona_mm.DeltaCheckpointHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(

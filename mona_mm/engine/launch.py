@@ -10,6 +10,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from mona_mm.checkpoint.io import TRUST
 from mona_mm.errors import ConfigError
 
 from .device import adapt_to_cpu, init_cpu_group
@@ -41,6 +42,11 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         default='none',
         help='how the processes were started')
     parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='read checkpoints that hold more than tensors and plain data; '
+        'such a file can run any code')
+    parser.add_argument(
         '--local_rank', '--local-rank', type=int, default=0,
         help=argparse.SUPPRESS)
 
@@ -53,6 +59,8 @@ def load_config(args: argparse.Namespace) -> Config:
             option would have no effect.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if getattr(args, 'trust_checkpoint', False):
+        os.environ[TRUST] = '1'
     cfg = read_config(args.config)
     _check_options(args.cfg_options)
     if args.tuner:
