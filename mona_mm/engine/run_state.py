@@ -110,10 +110,12 @@ class RunStateHook(Hook):
     def _described(self, runner: Runner, meta: dict, rng: list) -> dict:
         loop = runner.train_loop
         seeds = [int(s.seed) for s in _seeded(loop.dataloader)]
+        # A checkpoint by epoch is saved when its epoch is being closed.
+        inside = self.inside and meta['epoch'] == runner.epoch
         return dict(
             rng=rng,
-            inside=self.inside,
-            done=int(meta['iter'] - self.first) if self.inside else 0,
+            inside=inside,
+            done=int(meta['iter'] - self.first) if inside else 0,
             epoch_length=len(loop.dataloader),
             validate=self.validate,
             **(dict(sampler_seed=seeds[0]) if seeds else {}))
