@@ -29,8 +29,8 @@ SURVIVAL = dict(
 class NoisyPictures(Dataset):
     """Pictures of an index, augmented by all three random generators."""
 
-    def __init__(self, size: int = 12) -> None:
-        self.size = size
+    def __init__(self, size: int = 12, noise: bool = True) -> None:
+        self.size, self.noise = size, noise
 
     def __len__(self) -> int:
         return self.size
@@ -38,7 +38,8 @@ class NoisyPictures(Dataset):
     def __getitem__(self, index: int) -> dict:
         generator = torch.Generator().manual_seed(index)
         picture = torch.randn(3, 32, 32, generator=generator)
-        picture += random.random() + np.random.rand() + torch.rand(1)
+        if self.noise:
+            picture += random.random() + np.random.rand() + torch.rand(1)
         return dict(inputs=picture, label=torch.tensor(index % 3))
 
     @property

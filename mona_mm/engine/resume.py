@@ -1,4 +1,5 @@
 """Which checkpoint a run goes on from."""
+import logging
 import os
 import os.path as osp
 from functools import lru_cache
@@ -45,8 +46,8 @@ def newest_checkpoint(cfg: Config) -> Optional[str]:
         return path
     if bad or bare:
         raise CheckpointError(_unusable(cfg.work_dir, bad, bare))
-    _tell(told, bad, f'nothing to resume in {cfg.work_dir}: training starts '
-          'from the beginning')
+    _tell([*told, f'nothing to resume in {cfg.work_dir}'], bad,
+          'training starts from the beginning')
     return None
 
 
@@ -150,9 +151,11 @@ def _in_order(good: Dict[str, Age], pointed: Optional[str]) -> List[str]:
 def _tell(told: List[str], bad: Dict[str, str], result: str) -> None:
     if os.environ.get('RANK', '0') != '0':
         return
-    skipped = [f'skipped {path}: {why}' for path, why in bad.items()]
-    for line in (*told, *skipped, result):
-        print_log(f'--resume: {line}', logger='current')
+    told = [*told, *(f'skipped {path}: {why}' for path, why in bad.items())]
+    print_log(
+        '; '.join(['--resume', *told, result]).replace('; ', ': ', 1),
+        logger='current',
+        level=logging.WARNING if told else logging.INFO)
 
 
 def _unusable(work_dir: str, bad: Dict[str, str], bare: List[str]) -> str:

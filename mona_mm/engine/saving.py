@@ -49,7 +49,7 @@ class AtomicCheckpointHook(CheckpointHook):
             _check_space(runner, self.out_dir)
         self._outdated = [
             path for path in _info(runner, _OUTDATED, [])
-            if osp.basename(path) != INTERRUPTED
+            if osp.basename(path) != INTERRUPTED and path != runner._load_from
         ]  # killed between saving and removing
         self._remove_outdated(runner)
 
@@ -153,7 +153,7 @@ class AtomicCheckpointHook(CheckpointHook):
     def _current(self, runner) -> List[Optional[str]]:
         best = getattr(self, 'best_ckpt_path_dict', {}).values()
         return [self.last_ckpt, getattr(self, 'best_ckpt_path', None), *best,
-                _info(runner, 'last_ckpt', None), runner._load_from]
+                _info(runner, 'last_ckpt', None)]
 
 
 class _Postponed:
