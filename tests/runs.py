@@ -1,4 +1,5 @@
 """Real training runs of a tiny tuned model, for tests of what survives."""
+import copy
 import random
 from pathlib import Path
 
@@ -118,7 +119,7 @@ def config(work_dir, base, *, by_epoch=True, iters=None, hook=None,
                      shuffle=True))
     train = dict(by_epoch=False, max_iters=iters) if iters else dict(
         by_epoch=True, max_epochs=3)
-    return dict(
+    return copy.deepcopy(dict(
         dict(
             model=dict(
                 type='TinyClassifier',
@@ -146,7 +147,7 @@ def config(work_dir, base, *, by_epoch=True, iters=None, hook=None,
                     **(hook or dict(interval=1)))),
             custom_hooks=[dict(type='Losses'), *hooks],
             log_level='WARNING',
-            default_scope='mmengine'), **extra)
+            default_scope='mmengine'), **extra))
 
 
 _count = iter(range(10**9))

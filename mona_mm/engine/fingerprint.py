@@ -135,7 +135,7 @@ def _param_groups(wrapper) -> Iterator[dict]:
     wrappers = wrapper.values() if isinstance(
         wrapper, OptimWrapperDict) else [wrapper]
     for one in wrappers:
-        yield from one.param_groups
+        yield from one.optimizer.param_groups  # without mmengine's own
 
 
 def _differences(saved: dict, own: dict) -> List[str]:
