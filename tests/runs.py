@@ -1,6 +1,8 @@
 """Real training runs of a tiny tuned model, for tests of what survives."""
 import copy
+import os
 import random
+import time
 from pathlib import Path
 
 import numpy as np
@@ -160,3 +162,34 @@ def start(cfg: dict, resume=None) -> Runner:
     launch.set_resumable(cfg)
     launch.set_resume(cfg, resume)
     return Runner.from_cfg(cfg)
+
+
+@MMENGINE_HOOKS.register_module(force=True)
+class RankLosses(Losses):
+    """The same, in a file for each process."""
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None,
+                         outputs=None):
+        path = Path(runner.work_dir) / f'losses{runner.rank}.txt'
+        with open(path, 'a') as file:
+            file.write(f'{runner.iter} {outputs["loss"].item()!r}\n')
+
+
+@MMENGINE_HOOKS.register_module(force=True)
+class Pids(Hook):
+    """In one iteration the second process tells its number.
+
+    It may send itself a signal, and both are slow from there.
+    """
+
+    def __init__(self, at: int = -1, seconds: float = 0.,
+                 number: int = 0) -> None:
+        self.at, self.seconds, self.number = at, seconds, number
+
+    def before_train_iter(self, runner, *args, **kwargs):
+        if 0 <= self.at <= runner.iter:
+            time.sleep(self.seconds)
+        if runner.iter == self.at and runner.rank == 1:
+            print(f'process of rank {runner.rank}: {os.getpid()}', flush=True)
+            if self.number:
+                os.kill(os.getpid(), self.number)

@@ -139,6 +139,9 @@ class StopOnSignalHook(Hook):
         path = hook.save_interrupted(runner, meta)
         for number in self.handlers:  # all is saved: nothing to hurry for
             signal.signal(number, signal.SIG_IGN)
+        if told := os.environ.get('MONA_MM_STOPPED'):
+            with open(told, 'a') as file:  # tools/torchrun.py reads it
+                file.write(f'{runner.rank}\n')
         runner.logger.info(
             f'stopped by a signal after iteration {meta["iter"]}; {path} is '
             f'saved, go on with --resume (exit status {Interrupted.status})')

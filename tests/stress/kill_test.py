@@ -188,13 +188,13 @@ def main() -> None:
         print(f'a save takes {seconds["save"] * 1000:.0f} ms, a run '
               f'{seconds["run"]:.2f} s', flush=True)
         number = 0
-        while counts['saving'] + counts['elsewhere'] < args.runs:
+        half = (args.runs + 1) // 2
+        while min(counts['saving'], counts['elsewhere']) < half:
             number += 1
             folder = root / f'run{number}'
             folder.mkdir()
             chosen = settings(rng)
-            inside = counts['saving'] < args.runs // 2 and (
-                counts['saving'] <= counts['elsewhere'])
+            inside = counts['saving'] <= counts['elsewhere']
             read, write = os.pipe()
             child = train(folder, base, chosen, write)
             os.close(write)
@@ -216,7 +216,8 @@ def main() -> None:
                 counts['most iterations lost'], found['lost'])
             if number % 10 == 0:
                 print(dict(counts), flush=True)
-    print(f'{args.runs} runs killed, all went on with the losses of the '
+    killed = counts['saving'] + counts['elsewhere']
+    print(f'{killed} runs killed, all went on with the losses of the '
           f'uninterrupted run: {dict(counts)}')
 
 
