@@ -66,15 +66,14 @@ def check_start(cfg: Config) -> None:
 
 
 def check_folders(cfg: Config) -> None:
-    """Write a file where logs and checkpoints will go.
+    """Try to write where logs and checkpoints will go, leaving nothing.
 
     Raises:
         ConfigError: If that is impossible; it names the folder and why.
     """
     for folder in save_folders(cfg):
         try:
-            os.makedirs(folder, exist_ok=True)
-            with TemporaryFile(dir=folder) as file:
+            with TemporaryFile(dir=_existing(folder)) as file:
                 file.write(b'0' * 4096)
                 file.flush()
         except OSError as error:
@@ -82,6 +81,12 @@ def check_folders(cfg: Config) -> None:
                 f'cannot write to {folder!r} ({error.strerror or error}): '
                 'logs and checkpoints go there; name another folder with '
                 '--work-dir') from error
+
+
+def _existing(folder: str) -> str:
+    """The folder, or the nearest one above that is there."""
+    folder = osp.abspath(folder)
+    return folder if osp.lexists(folder) else _existing(osp.dirname(folder))
 
 
 def _leaves(dataset: Optional[dict]) -> Iterator[dict]:
