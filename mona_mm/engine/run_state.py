@@ -52,6 +52,9 @@ class RunStateHook(Hook):
         loader = runner.train_loop.dataloader
         state = meta.get('run_state') or dict(
             _guessed(meta, len(loader)), epoch_length=len(loader))
+        if 'optimizer' not in checkpoint:
+            runner.logger.warning('the checkpoint holds no optimizer state: '
+                                  'the optimizer starts afresh')
         for sampler in _seeded(loader):
             sampler.seed = state.get('sampler_seed', sampler.seed)
         self.resumed = state
