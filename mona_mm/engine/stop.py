@@ -46,6 +46,7 @@ class StopOnSignalHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Start to listen; signals are the main thread's."""
+        self.loop = runner.train_loop
         if runner.distributed:
             self.group = dist.new_group(backend='gloo')
         for loop in (runner.train_loop, runner.val_loop):
@@ -104,13 +105,19 @@ class StopOnSignalHook(Hook):
         """Give the signals back."""
         if self.work is not None:
             self.work.wait()
+        self._give_back()
+
+    def _give_back(self) -> None:
         for number, handler in self.handlers.items():
             signal.signal(number, handler)
         self.handlers = {}
 
     def _hear(self, number: int, frame: Any) -> None:
         now = time.monotonic()
-        if self.asked is None:
+        if not _runs(self.loop, frame):  # an error has ended the training
+            self._give_back()
+            os.kill(os.getpid(), number)
+        elif self.asked is None:
             self.asked = now
             os.write(2, f'{signal.Signals(number).name}: finishing this '
                      'iteration and saving; a second one ends at once\n'
@@ -146,6 +153,15 @@ class StopOnSignalHook(Hook):
             f'stopped by a signal after iteration {meta["iter"]}; {path} is '
             f'saved, go on with --resume (exit status {Interrupted.status})')
         raise Interrupted
+
+
+def _runs(loop: Any, frame: Any) -> bool:
+    """Whether a loop is among the callers of what a signal interrupted."""
+    while frame is not None:
+        if frame.f_locals.get('self') is loop:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _stepped(wrapper) -> bool:

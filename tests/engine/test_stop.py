@@ -1,8 +1,6 @@
 """A run that is asked to stop saves first, and goes on exactly."""
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -118,32 +116,48 @@ def test_handlers_are_given_back_after_training(base, tmp_path):
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-SCRIPT = '''
-import sys, time
-sys.path[:0] = [{tests!r}]
-import runs
+def test_handlers_are_given_back_after_an_error(base, tmp_path):
+    class Fail(runs.Hook):
+        def before_train_iter(self, *args, **kwargs):
+            raise ValueError('of the user')
+    runner = runs.start(config(tmp_path, base))
+    runner.register_hook(Fail())
+    with pytest.raises(ValueError, match='of the user'):
+        runner.train()
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+
+
 class Slow(runs.Hook):
+    """Takes a minute over its first iteration, once it has said so."""
+
+    def __init__(self, pipe: int) -> None:
+        self.pipe = pipe
+
     def before_train_iter(self, *args, **kwargs):
-        print('training', flush=True)
-        time.sleep({seconds})
-runner = runs.start(runs.config({folder!r}, {base!r}, hook=dict(interval=3)))
-runner.register_hook(Slow())
-runner.train()
-'''
+        os.write(self.pipe, b'.')
+        time.sleep(60)
 
 
-def test_second_signal_ends_at_once(root, base, tmp_path):
-    script = SCRIPT.format(tests=str(root / 'tests'), seconds=60,
-                           folder=str(tmp_path), base=base)
-    process = subprocess.Popen(
-        [sys.executable, '-c', script], stdout=subprocess.PIPE, text=True)
-    while 'training' not in process.stdout.readline():
-        assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
-    time.sleep(0.3)
-    process.send_signal(signal.SIGTERM)  # a launcher's echo of the same one
-    time.sleep(2.2)
-    assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == -signal.SIGTERM
+def test_second_signal_ends_at_once(base, tmp_path, monkeypatch):
+    monkeypatch.setattr('mona_mm.engine.stop._ECHO', 0.5)
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            runner = runs.start(config(tmp_path, base))
+            runner.register_hook(Slow(write))
+            runner.train()
+        finally:
+            os._exit(0)
+    os.read(read, 1)
+    for _ in range(2):  # the second is a launcher's echo of the first
+        os.kill(child, signal.SIGTERM)
+        time.sleep(0.2)
+    time.sleep(0.5)
+    assert os.waitpid(child, os.WNOHANG) == (0, 0)
+    os.kill(child, signal.SIGTERM)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status == -signal.SIGTERM
     assert not (tmp_path / 'interrupted.pth').exists()
