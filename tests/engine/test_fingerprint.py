@@ -97,6 +97,8 @@ def test_averaged_weights_do_not_hide_the_difference(base, saved, tmp_path):
 
 
 def test_plain_load_from_may_differ(base, saved, tmp_path):
-    cfg = config(tmp_path, base, alpha=99.)
+    cfg = config(tmp_path, base)
+    cfg['model']['backbone']['drop_path_rate'] = 0.1
+    cfg['optim_wrapper']['paramwise_cfg'] = dict(delta_lr_mult=2.)
     runs.start(dict(cfg, load_from=str(saved))).train()
     assert len(runs.losses(tmp_path)) == 18
