@@ -4,6 +4,7 @@ A config reaches every member by its scope prefix (``mona_mm.X``) under any
 default scope; the prefix alone imports what is needed.
 """
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import LOOPS as MMENGINE_LOOPS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import (
     OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
@@ -18,6 +19,11 @@ MODELS = Registry(
 HOOKS = Registry(
     'hook',
     parent=MMENGINE_HOOKS,
+    scope='mona_mm',
+    locations=['mona_mm.engine'])
+LOOPS = Registry(
+    'loop',
+    parent=MMENGINE_LOOPS,
     scope='mona_mm',
     locations=['mona_mm.engine'])
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(

@@ -14,6 +14,7 @@ from mona_mm.checkpoint.io import TRUST
 from mona_mm.errors import ConfigError
 
 from .device import adapt_to_cpu, init_cpu_group
+from .resume import newest_checkpoint
 from .tuner_option import set_tuner
 
 
@@ -124,11 +125,39 @@ def set_auto_scale_lr(cfg: Config) -> None:
 
 
 def set_resume(cfg: Config, resume: Optional[str]) -> None:
-    """Resume from a checkpoint (``'auto'``: the newest in the work dir)."""
+    """Resume from a checkpoint (``'auto'``: the newest in the work dir).
+
+    With nothing there to resume, the run starts as the config says.
+
+    Raises:
+        CheckpointError: If there are checkpoints, but none that is usable.
+    """
     if resume is None:
         return
-    cfg.resume = True
-    cfg.load_from = None if resume == 'auto' else resume
+    found = newest_checkpoint(cfg) if resume == 'auto' else resume
+    cfg.resume = found is not None
+    if found is not None:
+        cfg.load_from = found
+
+
+def set_resumable(cfg: Config) -> None:
+    """Replace mmengine's checkpoint hook and epoch loop by ours.
+
+    They do the same, safe against kills and able to go on within an epoch.
+    Other hooks and loops are left alone.
+
+    Args:
+        cfg (Config): Changed in place.
+    """
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint')
+    if hook and hook.get('type') in ('CheckpointHook',
+                                     'mmengine.CheckpointHook'):
+        hook['type'] = 'mona_mm.AtomicCheckpointHook'
+    loop = cfg.get('train_cfg') or {}
+    if loop.get('type') == 'EpochBasedTrainLoop' or (
+            'type' not in loop and loop.get('by_epoch')):
+        loop.pop('by_epoch', None)
+        loop['type'] = 'mona_mm.ResumableEpochLoop'
 
 
 def add_hook(cfg: Config, **hook) -> None:
