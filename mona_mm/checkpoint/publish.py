@@ -7,6 +7,8 @@ from mona_mm.errors import CheckpointError
 
 from .files import whole_state, write_checkpoint
 from .io import read_checkpoint
+from .pack import pack
+from .record import records
 
 _ENDINGS = ('.pth', '.pt', '.safetensors')
 
@@ -33,7 +35,10 @@ def publish(source: str, out: str) -> str:
     content = read_checkpoint(source)
     meta = dict(content.get('meta') or {})
     meta.pop('run_state', None)  # only for going on with the run
-    kept = dict(meta=meta, state_dict=whole_state(content, source))
+    state = whole_state(content, source)
+    if records(state):  # our reader takes them apart again
+        pack(state)
+    kept = dict(meta=meta, state_dict=state)
     partial = f'{stem}.{os.getpid()}{ending}'
     try:
         write_checkpoint(kept, partial)
