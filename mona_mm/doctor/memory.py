@@ -6,7 +6,6 @@ from mmengine.config import Config
 from torch import nn
 
 _ADAM = ('Adam', 'AdamW', 'NAdam', 'RAdam')
-_GIB = 2**30
 
 
 def estimate(cfg: Config, model: nn.Module) -> str:
@@ -21,9 +20,8 @@ def estimate(cfg: Config, model: nn.Module) -> str:
                   for p in model.parameters() if p.requires_grad)
     kind = cfg.optim_wrapper.optimizer.type
     moments = trained * (2 if kind in _ADAM else 1)
-    parts = [f'weights {weights / _GIB:.2f}',
-             f'gradients {trained / _GIB:.2f}',
-             f'{kind} {moments / _GIB:.2f}']
+    parts = [f'weights {_size(weights)}', f'gradients {_size(trained)}',
+             f'{kind} {_size(moments)}']
     total = weights + trained + moments
     batch = cfg.train_dataloader.get('batch_size', 1)
     size = picture_size(cfg)
@@ -38,12 +36,19 @@ def estimate(cfg: Config, model: nn.Module) -> str:
             kept //= 2
             what += ', halved for mixed precision'
         total += kept
-        parts.append(f'backbone activations {kept / _GIB:.2f}')
-    return (f'about {total / _GIB:.1f} GiB and the heads\' activations on '
-            f'top: {" + ".join(parts)} GiB\n(an estimate: parameters '
+        parts.append(f'backbone activations {_size(kept)}')
+    return (f'about {_size(total)} and the heads\' activations on top: '
+            f'{" + ".join(parts)}\n(an estimate: parameters '
             f'counted; tensors that the backbone keeps for the backward '
             f'pass counted in a pass without data, {what}; no workspace, no '
             'fragmentation)')
+
+
+def _size(count: int) -> str:
+    """A number of bytes, in words."""
+    if count < 2**30:
+        return f'{count / 2**20:.0f} MiB'
+    return f'{count / 2**30:.1f} GiB'
 
 
 def saved_bytes(module: nn.Module, shape: Tuple[int, ...]) -> int:

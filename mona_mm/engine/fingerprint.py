@@ -59,6 +59,8 @@ class FingerprintHook(Hook):
                 'differently:\n- ' + '\n- '.join(found) + '\nResume with the '
                 'config of that run, or start a new one from its weights '
                 'with --cfg-options load_from=... and without --resume')
+        for line in _kept_settings(checkpoint['optimizer'], runner):
+            runner.logger.warning(line)
 
 
 def fingerprint(runner: Runner) -> Dict[str, Any]:
@@ -195,3 +197,20 @@ def _other_counts(optimizer: dict, runner: Runner) -> List[str]:
     return [] if then == now else [
         f'optimizer groups of {then} parameters then, of {now} now'
     ]
+
+
+def _kept_settings(optimizer: dict, runner: Runner) -> Iterator[str]:
+    """Settings of the config that resuming has no use for.
+
+    mmengine takes the optimizer's groups from the checkpoint, whole.
+    """
+    now = list(_param_groups(runner.optim_wrapper))
+    for i, (then, own) in enumerate(
+            zip(optimizer.get('param_groups', []), now)):
+        rate = 'initial_lr' if 'initial_lr' in then else 'lr'
+        for key in (rate, 'weight_decay', 'betas', 'momentum'):
+            before, wanted = then.get(key), own.get(key)
+            if None not in (before, wanted) and before != wanted:
+                yield (f'parameter group {i}: {key} stays {before} as in the '
+                       f'checkpoint; the {wanted} of the config has no effect '
+                       'on a resumed run')

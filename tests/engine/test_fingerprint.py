@@ -102,3 +102,18 @@ def test_plain_load_from_may_differ(base, saved, tmp_path):
     cfg['optim_wrapper']['paramwise_cfg'] = dict(delta_lr_mult=2.)
     runs.start(dict(cfg, load_from=str(saved))).train()
     assert len(runs.losses(tmp_path)) == 18
+
+
+def test_rate_that_resuming_ignores_is_told(base, saved, tmp_path):
+    cfg = config(tmp_path, base)
+    cfg['optim_wrapper']['optimizer'].update(lr=5e-4, betas=(0.8, 0.999))
+    runs.start(cfg, str(saved)).train()
+    text = ''.join(p.read_text() for p in tmp_path.glob('*/*.log'))
+    assert 'lr stays 0.01 as in the checkpoint; the 0.0005 of the' in text
+    assert 'betas stays (0.9, 0.999)' in text
+
+
+def test_same_settings_are_not_told(base, saved, tmp_path):
+    runs.start(config(tmp_path, base), str(saved)).train()
+    text = ''.join(p.read_text() for p in tmp_path.glob('*/*.log'))
+    assert 'stays' not in text
