@@ -66,7 +66,7 @@ def test_header_that_claims_terabytes_is_refused_before_they_are_taken(
         dtype='F32', shape=[1 << 40], data_offsets=[0, 1 << 42])}).encode()
     path = tmp_path / 'huge.safetensors'
     path.write_bytes(struct.pack('<Q', len(header)) + header)
-    with pytest.raises(CheckpointError, match='huge.*are announced, 0 are'):
+    with pytest.raises(CheckpointError, match='huge.*no safetensors file'):
         read_checkpoint(str(path))
 
 
