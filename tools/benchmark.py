@@ -17,7 +17,6 @@ from mona_mm.benchmark.options import DTYPES, MEASURES, Options, parse_size
 from mona_mm.errors import ConfigError, UserError
 from mona_mm.text import write_atomically
 
-
 _SKIP = dict(auto='auto', on=True, off=False)
 
 
