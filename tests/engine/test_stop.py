@@ -1,4 +1,5 @@
 """A run that is asked to stop saves first, and goes on exactly."""
+import multiprocessing
 import os
 import signal
 import time
@@ -127,6 +128,44 @@ def test_handlers_are_given_back_after_an_error(base, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(1)
+
+
+class Pools(runs.Right):
+    """A metric with a pool of processes, as mmdet's VOC metric has."""
+
+    def compute_metrics(self, results) -> dict:
+        with multiprocessing.get_context('fork').Pool(2) as pool:
+            pool.map(abs, range(4))
+        return super().compute_metrics(results)
+
+
+def test_processes_forked_in_training_still_end_by_a_signal(base, tmp_path):
+    runs.METRICS.register_module(module=Pools, force=True)
+    cfg = config(tmp_path, base, val_evaluator=dict(type='Pools'))
+    signal.alarm(60)  # it would wait for ever
+    runs.start(cfg).train()
+    signal.alarm(0)
+
+
+class ListensInFork(runs.Hook):
+    """Forks a child that waits, and ends it as a pool does."""
+
+    def before_train_iter(self, *args, **kwargs):
+        child = os.fork()
+        if not child:
+            time.sleep(30)
+            os._exit(0)
+        time.sleep(0.05)
+        os.kill(child, signal.SIGTERM)
+        self.status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_child_forked_in_training_dies_of_a_signal(base, tmp_path):
+    runner = runs.start(config(tmp_path, base, iters=1))
+    hook = ListensInFork()
+    runner.register_hook(hook)
+    runner.train()
+    assert hook.status == -signal.SIGTERM
 
 
 class Slow(runs.Hook):
