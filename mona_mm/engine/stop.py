@@ -55,6 +55,7 @@ class StopOnSignalHook(Hook):
                 loader.worker_init_fn = partial(_deafen,
                                                 loader.worker_init_fn)
         if threading.current_thread() is threading.main_thread():
+            _give_all_back()  # of trainings that an error has ended
             _listening.append(self)
             self.handlers = {
                 number: signal.signal(number, self._hear)
@@ -187,15 +188,12 @@ def _miss(number: int, frame: Any) -> None:
     signal.signal(number, signal.SIG_DFL)
 
 
-def _forget_in_child() -> None:
-    """Give the signals back in a process that was forked in training.
-
-    Pools of processes, as metrics use them, end their workers by SIGTERM and
-    wait until they are gone.
-    """
-    for hook in list(_listening):
+def _give_all_back() -> None:
+    for hook in reversed(_listening[:]):
         hook._give_back()
 
 
 _listening: List[StopOnSignalHook] = []
-os.register_at_fork(after_in_child=_forget_in_child)
+# Pools of processes, as metrics use them, end their workers by SIGTERM and
+# wait until they are gone: what is forked in training must not listen.
+os.register_at_fork(after_in_child=_give_all_back)

@@ -117,10 +117,14 @@ def test_handlers_are_given_back_after_training(base, tmp_path):
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+class Fail(runs.Hook):
+    """An error of the user's own code."""
+
+    def before_train_iter(self, *args, **kwargs):
+        raise ValueError('of the user')
+
+
 def test_handlers_are_given_back_after_an_error(base, tmp_path):
-    class Fail(runs.Hook):
-        def before_train_iter(self, *args, **kwargs):
-            raise ValueError('of the user')
     runner = runs.start(config(tmp_path, base))
     runner.register_hook(Fail())
     with pytest.raises(ValueError, match='of the user'):
@@ -128,6 +132,17 @@ def test_handlers_are_given_back_after_an_error(base, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(1)
+
+
+def test_training_after_a_failed_one_gives_the_first_handlers_back(
+        base, tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(ValueError, match='of the user'):
+        runner = runs.start(config(tmp_path / 'a', base))
+        runner.register_hook(Fail())
+        runner.train()
+    runs.start(config(tmp_path / 'b', base)).train()
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 class Pools(runs.Right):
