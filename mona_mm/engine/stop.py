@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 from functools import partial
-from typing import Any, Callable, Optional
+from typing import Any, Callable, List, Optional
 
 import torch
 import torch.distributed as dist
@@ -55,6 +55,8 @@ class StopOnSignalHook(Hook):
                 loader.worker_init_fn = partial(_deafen,
                                                 loader.worker_init_fn)
         if threading.current_thread() is threading.main_thread():
+            _give_all_back()  # of trainings that an error has ended
+            _listening.append(self)
             self.handlers = {
                 number: signal.signal(number, self._hear)
                 for number in _SIGNALS
@@ -111,6 +113,8 @@ class StopOnSignalHook(Hook):
         for number, handler in self.handlers.items():
             signal.signal(number, handler)
         self.handlers = {}
+        if self in _listening:
+            _listening.remove(self)
 
     def _hear(self, number: int, frame: Any) -> None:
         now = time.monotonic()
@@ -172,8 +176,24 @@ def _stepped(wrapper) -> bool:
 
 
 def _deafen(inner: Optional[Callable], worker: int) -> None:
-    """Let a data loader's worker outlive a signal to its whole group."""
+    """Let a data loader's worker outlive one signal to its whole group."""
     for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, _miss)
     if inner is not None:
         inner(worker)
+
+
+def _miss(number: int, frame: Any) -> None:
+    """Do not hear one signal; the next, of a parent that insists, ends it."""
+    signal.signal(number, signal.SIG_DFL)
+
+
+def _give_all_back() -> None:
+    for hook in reversed(_listening[:]):
+        hook._give_back()
+
+
+_listening: List[StopOnSignalHook] = []
+# Pools of processes, as metrics use them, end their workers by SIGTERM and
+# wait until they are gone: what is forked in training must not listen.
+os.register_at_fork(after_in_child=_give_all_back)

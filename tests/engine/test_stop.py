@@ -1,4 +1,5 @@
 """A run that is asked to stop saves first, and goes on exactly."""
+import multiprocessing
 import os
 import signal
 import time
@@ -116,10 +117,14 @@ def test_handlers_are_given_back_after_training(base, tmp_path):
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+class Fail(runs.Hook):
+    """An error of the user's own code."""
+
+    def before_train_iter(self, *args, **kwargs):
+        raise ValueError('of the user')
+
+
 def test_handlers_are_given_back_after_an_error(base, tmp_path):
-    class Fail(runs.Hook):
-        def before_train_iter(self, *args, **kwargs):
-            raise ValueError('of the user')
     runner = runs.start(config(tmp_path, base))
     runner.register_hook(Fail())
     with pytest.raises(ValueError, match='of the user'):
@@ -127,6 +132,55 @@ def test_handlers_are_given_back_after_an_error(base, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(1)
+
+
+def test_training_after_a_failed_one_gives_the_first_handlers_back(
+        base, tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(ValueError, match='of the user'):
+        runner = runs.start(config(tmp_path / 'a', base))
+        runner.register_hook(Fail())
+        runner.train()
+    runs.start(config(tmp_path / 'b', base)).train()
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+class Pools(runs.Right):
+    """A metric with a pool of processes, as mmdet's VOC metric has."""
+
+    def compute_metrics(self, results) -> dict:
+        with multiprocessing.get_context('fork').Pool(2) as pool:
+            pool.map(abs, range(4))
+        return super().compute_metrics(results)
+
+
+def test_processes_forked_in_training_still_end_by_a_signal(base, tmp_path):
+    runs.METRICS.register_module(module=Pools, force=True)
+    cfg = config(tmp_path, base, val_evaluator=dict(type='Pools'))
+    signal.alarm(60)  # it would wait for ever
+    runs.start(cfg).train()
+    signal.alarm(0)
+
+
+class ListensInFork(runs.Hook):
+    """Forks a child that waits, and ends it as a pool does."""
+
+    def before_train_iter(self, *args, **kwargs):
+        child = os.fork()
+        if not child:
+            time.sleep(30)
+            os._exit(0)
+        time.sleep(0.05)
+        os.kill(child, signal.SIGTERM)
+        self.status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_child_forked_in_training_dies_of_a_signal(base, tmp_path):
+    runner = runs.start(config(tmp_path, base, iters=1))
+    hook = ListensInFork()
+    runner.register_hook(hook)
+    runner.train()
+    assert hook.status == -signal.SIGTERM
 
 
 class Slow(runs.Hook):
