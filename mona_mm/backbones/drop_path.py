@@ -40,7 +40,7 @@ def add_branch(x: Tensor, normed: Optional[Tensor], branch: Branch,
         return x
     chosen = kept or [0]
     out = branch(_take(x, chosen), _take(normed, chosen)).to(x.dtype)
-    index = torch.tensor(chosen).to(x.device, non_blocking=True)
+    index = torch.tensor(chosen, device='cpu').to(x.device)
     return torch.index_add(x, 0, index, out, alpha=1 / keep if kept else 0)
 
 

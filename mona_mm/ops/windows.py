@@ -54,7 +54,8 @@ def plan_windows(batch: int, hw_shape: Tuple[int, int], window: int,
 
 
 def _plan(batch, hw_shape, window, shift, device) -> WindowPlan:
-    with torch.inference_mode(False):
+    # On the host, whatever the ambient mode and default device are.
+    with torch.inference_mode(False), torch.device('cpu'):
         cut = _cut_tokens(hw_shape, window, shift)
         kinds = _kinds(cut) if shift else (cut, )
         present = tuple(i for i, k in enumerate(kinds) if k.numel())

@@ -8,6 +8,7 @@ from torch import nn
 
 from mona_mm.backbones import TunedSwinTransformer
 from mona_mm.benchmark.saved import saved_activations
+from mona_mm.ops.windows import PLANS
 
 MIB = 2**20
 
@@ -272,6 +273,19 @@ def test_fifty_steps_give_the_same_loss_curve():
     plain, fast = curves
     assert plain[-10:].mean() < .5 * plain[:5].mean()
     assert (plain - fast).abs().max() < 2e-3
+
+
+@pytest.mark.parametrize('name', TUNERS)
+def test_runs_forward_and_backward_on_the_meta_device(name):
+    """As memory estimates do, and under another default device."""
+    PLANS.clear()
+    with torch.device('meta'):
+        net = nano(name)
+        outputs = net(torch.empty(2, 3, 64, 70))
+        if outputs[-1].requires_grad:
+            sum(o.sum() for o in outputs).backward()
+    assert [tuple(o.shape) for o in outputs] == [
+        (2, 16, 16, 18), (2, 32, 8, 9), (2, 64, 4, 5), (2, 128, 2, 3)]
 
 
 def test_a_wrong_skip_dropped_names_its_values():
