@@ -1,4 +1,5 @@
 """Fixtures of all tests."""
+import logging
 import os
 from pathlib import Path
 
@@ -17,6 +18,12 @@ def _one_thread():
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _logging_stays_enabled():
+    yield
+    assert logging.root.manager.disable == 0, 'a test left logging disabled'
 
 
 @pytest.fixture(scope='session')

@@ -6,7 +6,6 @@ random weights, so neither data nor checkpoints are needed.
 """
 import argparse
 import json
-import logging
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import torch
 from mona_mm import benchmark
 from mona_mm.benchmark.options import DTYPES, MEASURES, Options, parse_size
 from mona_mm.errors import ConfigError, UserError
+from mona_mm.quiet import quiet
 from mona_mm.text import write_atomically
 
 _SKIP = dict(auto='auto', on=True, off=False)
@@ -121,13 +121,10 @@ def main(argv=None) -> None:
     """Measure, print, write."""
     args = parse_args(argv)
     _check_chart(args)
-    logging.disable(logging.INFO)
-    try:
+    with quiet():
         result = benchmark.benchmark(
             comparisons_of(args), options_of(args),
             partial(print, flush=True))
-    finally:
-        logging.disable(logging.NOTSET)
     if args.json:
         with write_atomically(args.json) as path:
             Path(path).write_text(json.dumps(result, indent=1))

@@ -2,7 +2,6 @@
 """Count what trains in the backbones of configs, as the paper's tables do."""
 import argparse
 import json
-import logging
 import os.path as osp
 
 from rich.console import Console
@@ -11,6 +10,7 @@ from rich.table import Table
 from mona_mm.counting import count_backbone
 from mona_mm.engine import launch
 from mona_mm.errors import UserError
+from mona_mm.quiet import quiet
 
 
 def show(counts: dict) -> None:
@@ -45,8 +45,10 @@ def main(argv=None) -> None:
     parser.add_argument('config', nargs='+', help='config files')
     parser.add_argument('--json', action='store_true', help='print JSON')
     args = parser.parse_args(argv)
-    logging.disable(logging.INFO)
-    counts = {c: count_backbone(launch.read_config(c)) for c in args.config}
+    with quiet():
+        counts = {
+            c: count_backbone(launch.read_config(c)) for c in args.config
+        }
     if args.json:
         print(json.dumps(counts, indent=1))
     else:

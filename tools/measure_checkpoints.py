@@ -5,7 +5,6 @@ Base and weights are random; the files lie in a temporary folder, and are
 read from the page cache. Times are the shortest of several tries.
 """
 import argparse
-import logging
 import tempfile
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import nn
 from mona_mm.backbones import TunedSwinTransformer
 from mona_mm.checkpoint import read_checkpoint
 from mona_mm.checkpoint.delta import slim
+from mona_mm.quiet import quiet
 from mona_mm.tuners import known_tuners
 
 COLUMNS = ('arch', 'tuner', 'trained x 4 (MB)', 'delta (MB)', 'delta / '
@@ -32,10 +32,9 @@ def main(argv=None) -> None:
     parser.add_argument('--tuner', nargs='+', default=list(known_tuners()))
     parser.add_argument('--tries', type=int, default=3)
     args = parser.parse_args(argv)
-    logging.disable(logging.INFO)
     rows = []
     for arch in args.arch:
-        with tempfile.TemporaryDirectory() as folder:
+        with quiet(), tempfile.TemporaryDirectory() as folder:
             base = Path(folder) / 'base.pth'
             plain = TunedSwinTransformer(arch=arch, out_indices=())
             torch.save(plain.state_dict(), base)

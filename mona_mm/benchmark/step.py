@@ -1,13 +1,13 @@
 """One training step of a backbone, its parts timed apart."""
 import logging
-from contextlib import contextmanager
-from typing import Iterator, Optional, Sequence
+from typing import Optional, Sequence
 
 import torch
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from torch import Tensor, nn
 
 from mona_mm.engine.optim import DeltaOptimWrapperConstructor
+from mona_mm.quiet import quiet
 
 from .options import Options
 from .timing import Laps, Stopwatch
@@ -41,7 +41,7 @@ def build_optim(model: nn.Module, cfg: dict,
     constructor = kind(
         dict(type='OptimWrapper', optimizer=dict(cfg['optimizer'])), rules)
     # Rules match names as they are in a whole model.
-    with _silent():
+    with quiet(logging.WARNING):
         return constructor(nn.ModuleDict(dict(backbone=model)))
 
 
@@ -93,14 +93,3 @@ class TrainingStep:
             forward=forward,
             backward=backward,
             optimizer=optimizer)
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Keep quiet: mmengine warns of every frozen parameter."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)

@@ -3,9 +3,7 @@
 Ends with 1 if anything is wrong.
 """
 import argparse
-import logging
 import sys
-import warnings
 
 from .finding import show
 from .stack import check_stack
@@ -37,20 +35,20 @@ def _importable() -> bool:
 def _config(words) -> bool:
     from mona_mm.engine import launch
     from mona_mm.errors import UserError
+    from mona_mm.quiet import quiet
 
     from .config import check_config
     parser = argparse.ArgumentParser(
         prog='python -m mona_mm.doctor', description=__doc__)
     launch.add_common_arguments(parser)
     args = parser.parse_args(words)
-    logging.disable(logging.INFO)
-    warnings.simplefilter('ignore')
-    try:
-        cfg = launch.load_config(args)
-    except UserError as error:
-        print(f'\nConfig\n  WRONG  {error}')
-        return False
-    return show(f'Config {args.config}', check_config(cfg))
+    with quiet():
+        try:
+            cfg = launch.load_config(args)
+        except UserError as error:
+            print(f'\nConfig\n  WRONG  {error}')
+            return False
+        return show(f'Config {args.config}', check_config(cfg))
 
 
 if __name__ == '__main__':
