@@ -1,5 +1,4 @@
 """Testing on whole images by windows, as STAR's benchmark does."""
-from copy import copy
 from typing import List, Sequence, Union
 
 import torch
@@ -66,7 +65,7 @@ class WindowedTest:
         found, step = [], self.windows['batch_size']
         for i in range(0, len(places), step):
             found += self._predict_windows(image, sample, places[i:i + step])
-        whole = copy(sample)
+        whole = sample.new()
         whole.pred_instances = _merge(found, self.windows['iou_threshold'])
         return whole
 
