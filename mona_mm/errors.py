@@ -11,3 +11,16 @@ class ConfigError(UserError):
 
 class CheckpointError(UserError):
     """A checkpoint file that is missing, broken, or not what it should be."""
+
+
+class Interrupted(SystemExit):
+    """A run was asked to stop, and has saved where it was.
+
+    Uncaught it ends the process with :attr:`status`.
+    """
+
+    #: Exit status: "call me again, I go on from a checkpoint".
+    status = 85
+
+    def __init__(self) -> None:
+        super().__init__(self.status)

@@ -5,6 +5,7 @@ default scope; the prefix alone imports what is needed.
 """
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import LOOPS as MMENGINE_LOOPS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import (
     OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
@@ -24,6 +25,11 @@ DATASETS = Registry(
 HOOKS = Registry(
     'hook',
     parent=MMENGINE_HOOKS,
+    scope='mona_mm',
+    locations=['mona_mm.engine'])
+LOOPS = Registry(
+    'loop',
+    parent=MMENGINE_LOOPS,
     scope='mona_mm',
     locations=['mona_mm.engine'])
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(

@@ -17,7 +17,6 @@ from mona_mm.benchmark.options import DTYPES, MEASURES, Options, parse_size
 from mona_mm.errors import ConfigError, UserError
 from mona_mm.text import write_atomically
 
-
 _SKIP = dict(auto='auto', on=True, off=False)
 
 
@@ -121,10 +120,14 @@ def _check_chart(args: argparse.Namespace) -> None:
 def main(argv=None) -> None:
     """Measure, print, write."""
     args = parse_args(argv)
-    logging.disable(logging.INFO)
     _check_chart(args)
-    result = benchmark.benchmark(
-        comparisons_of(args), options_of(args), partial(print, flush=True))
+    logging.disable(logging.INFO)
+    try:
+        result = benchmark.benchmark(
+            comparisons_of(args), options_of(args),
+            partial(print, flush=True))
+    finally:
+        logging.disable(logging.NOTSET)
     if args.json:
         with write_atomically(args.json) as path:
             Path(path).write_text(json.dumps(result, indent=1))

@@ -3,7 +3,7 @@
 import argparse
 
 from mona_mm.engine import device, launch, preflight
-from mona_mm.errors import UserError
+from mona_mm.errors import Interrupted, UserError
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -45,8 +45,10 @@ def main(argv=None) -> None:
     if args.check is not None:
         launch.add_hook(
             cfg, type='mona_mm.TrainabilityCheckHook', after=args.check)
+    launch.set_resumable(cfg)
     launch.set_resume(cfg, args.resume)
     preflight.preflight(cfg, ('train', 'val'))
+    preflight.check_folders(cfg)
     preflight.check_start(cfg)
     launch.run(cfg, lambda runner: runner.train())
 
@@ -56,4 +58,7 @@ if __name__ == '__main__':
         main()
     except UserError as error:
         raise SystemExit(f'error: {error}') from None
+    except Interrupted:
+        device.leave_group()
+        raise
     device.leave_group()

@@ -1,11 +1,21 @@
+# Reads checkpoints safely, those of inferencers too.
+custom_imports = dict(imports=['mona_mm.checkpoint'])
 default_scope = 'mmdet'
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
+    delta=dict(type='mona_mm.DeltaCheckpointHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(
-        type='CheckpointHook', interval=1, max_keep_ckpts=3, save_best='auto'),
+        type='mona_mm.AtomicCheckpointHook',
+        interval=1,
+        max_keep_ckpts=3,
+        save_best='auto'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    fingerprint=dict(type='mona_mm.FingerprintHook'),
+    run_state=dict(type='mona_mm.RunStateHook'),
+    finite_loss=dict(type='mona_mm.NonFiniteLossHook'),
+    stop=dict(type='mona_mm.StopOnSignalHook'),
     visualization=dict(type='DetVisualizationHook'))
 env_cfg = dict(
     cudnn_benchmark=False,

@@ -1,15 +1,22 @@
+# Reads checkpoints safely, those of inferencers too.
+custom_imports = dict(imports=['mona_mm.checkpoint'])
 default_scope = 'mmseg'
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
+    delta=dict(type='mona_mm.DeltaCheckpointHook'),
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(
-        type='CheckpointHook',
+        type='mona_mm.AtomicCheckpointHook',
         by_epoch=False,
         interval=16000,
         max_keep_ckpts=3,
         save_best='mIoU'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    fingerprint=dict(type='mona_mm.FingerprintHook'),
+    run_state=dict(type='mona_mm.RunStateHook'),
+    finite_loss=dict(type='mona_mm.NonFiniteLossHook'),
+    stop=dict(type='mona_mm.StopOnSignalHook'),
     visualization=dict(type='SegVisualizationHook'))
 env_cfg = dict(
     cudnn_benchmark=True,

@@ -4,20 +4,25 @@ A frozen backbone can never train away a tensor that did not load, so every
 pretrained tensor is accounted for.
 """
 import warnings
-from typing import Dict, FrozenSet, Optional, Set
+from typing import Dict, FrozenSet, Optional, Sequence, Set
 
+import torch
 from mmengine.logging import MessageHub, print_log
 from torch import Tensor
 from torch.nn import functional as F
 
-from mona_mm.checkpoint import base_state, read_checkpoint, unwrap
+from mona_mm.checkpoint import BaseState, base_state, read_checkpoint, unwrap
+from mona_mm.checkpoint.candidates import pretrained_cfg
+from mona_mm.checkpoint.record import needs_base
 from mona_mm.errors import CheckpointError
 from mona_mm.text import some
+
+from .recorded import RecordedBase
 
 _TABLE = 'relative_position_bias_table'
 
 
-class PretrainedBase:
+class PretrainedBase(RecordedBase):
     """Mixin: a base that knows whether its pretrained weights are there."""
 
     #: Endings of tensors that are computed, not learnt.
@@ -37,7 +42,7 @@ class PretrainedBase:
         if self.base_loaded:
             self._is_init = True
             return
-        pretrained = _pretrained_cfg(self.init_cfg)
+        pretrained = pretrained_cfg(self.init_cfg)
         if pretrained is None:
             super().init_weights()
         else:
@@ -61,23 +66,45 @@ class PretrainedBase:
             CheckpointError: If a tensor is missing, unexpected or of another
                 shape; the message names them.
         """
-        content = unwrap(read_checkpoint(source), source)
+        found = self._read_base(source, prefix, self.map_final_norm)
         try:
-            found = base_state(content, prefix, self.tuner.released_names)
+            self.load_state_dict(found.tensors, strict=False)
         except CheckpointError as error:
             raise CheckpointError(f'base {source}: {error}') from error
-        tensors, left = self._place_norms(found.tensors)
-        self._account(source, tensors)
-        try:
-            self.load_state_dict(self._resized(tensors), strict=False)
-        except CheckpointError as error:
-            raise CheckpointError(f'base {source}: {error}') from error
-        left += [k for k in found.left if not k.endswith(self.derived)]
-        loaded = len(self._required() & set(tensors))
+        self._remember_base(source, prefix, self.map_final_norm)
+        left = [k for k in found.left if not k.endswith(self.derived)]
+        loaded = len(self._required() & set(found.tensors))
         print_log(
             f'base {source} ({found.layout} layout): all {loaded} tensors '
             f'loaded; left out: {_by_module(left) or "nothing"}',
             logger='current')
+
+    def _read_base(self, source: str, prefix: Optional[str],
+                   map_final_norm: bool) -> BaseState:
+        """Read a pretrained file into tensors that fit this backbone."""
+        content = read_checkpoint(source)
+        if base := needs_base(content.get('state_dict')):
+            raise CheckpointError(
+                f'base {source} is a delta checkpoint, itself without its '
+                f'base {base.source}: name that one in init_cfg, and the '
+                'delta in load_from')
+        content = unwrap(content, source)
+        try:
+            found = base_state(content, prefix, self.tuner.released_names)
+        except CheckpointError as error:
+            raise CheckpointError(f'base {source}: {error}') from error
+        tensors, left = self._place_norms(found.tensors, map_final_norm)
+        self._account(source, tensors)
+        tensors = {**self._initial_norms(), **self._resized(tensors)}
+        return BaseState(tensors, found.layout, (*left, *found.left))
+
+    def _initial_norms(self) -> Dict[str, Tensor]:
+        """Output norms as they start; few pretrained files hold them."""
+        own = self.state_dict()
+        return {
+            k: torch.full(own[k].shape, float(k.endswith('weight')))
+            for k in self._output_norm_names()
+        }
 
     def _guard_base(self) -> None:
         """Start to watch what is loaded; called once all is attached."""
@@ -86,6 +113,7 @@ class PretrainedBase:
         self._has_frozen_base = any(
             not p.requires_grad for p in self.base_parameters().values())
         self._register_load_state_dict_pre_hook(self._before_load)
+        self._watch_records()
 
     def _base_names(self) -> Set[str]:
         return {
@@ -102,7 +130,8 @@ class PretrainedBase:
         """Tensors that every pretrained file must hold."""
         return self._base_names() - self._output_norm_names()
 
-    def _place_norms(self, tensors: Dict[str, Tensor]):
+    def _place_norms(self, tensors: Dict[str, Tensor],
+                     map_final_norm: bool):
         """Decide about norms: (what to load, keys rightly left out).
 
         A file with one output norm alone comes from a classifier: that norm
@@ -118,7 +147,7 @@ class PretrainedBase:
             if key.startswith('head.'):
                 left.append(key)
             elif not dense and key.startswith(final):
-                if self.map_final_norm and last is not None:
+                if map_final_norm and last is not None:
                     key = key.replace(final, f'norm{last}.', 1)
                     placed[key] = value
                 else:
@@ -159,18 +188,29 @@ class PretrainedBase:
                 f' no key starts with {prefix!r}. To start from a pretrained '
                 'backbone file, name it in the backbone\'s init_cfg='
                 "dict(type='Pretrained', checkpoint=...)")
+        self._fill_computed(state_dict, prefix)
         self._check_shapes(state_dict, prefix)
         given = {k[len(prefix):] for k in state_dict if k.startswith(prefix)}
         self._check_delta(given)
-        missing = sorted(self._required() - given)
-        if missing and not given & self.delta_names:
-            part = len(missing) < len(self._required())
-            raise CheckpointError(
-                f'the checkpoint holds {"only a part of" if part else "no"} '
-                f'{type(self).__name__}: {len(missing)} tensors missing '
-                f'({some(missing)}); it has {some(sorted(given), 4)}')
-        if not missing:
-            self.base_loaded = True
+        if missing := sorted(self._required() - given):
+            raise CheckpointError(self._lacks_base(missing, given))
+        if not (self._recalled and self._recalled.base):
+            self._forget_other_base(state_dict, prefix)
+        self.base_loaded = True
+
+    def _lacks_base(self, missing: Sequence[str], given: Set[str]) -> str:
+        lost = f'{len(missing)} tensors missing ({some(missing)})'
+        if given & self.delta_names:
+            return (
+                f'the checkpoint holds what {type(self.tuner).__name__} '
+                f'inserts, but neither the frozen base nor the record of it: '
+                f'{lost}. The record is in the state dict\'s _metadata, '
+                'which a copy into a plain dict loses: load the file as it '
+                'was saved')
+        part = len(missing) < len(self._required())
+        return (f'the checkpoint holds {"only a part of" if part else "no"} '
+                f'{type(self).__name__}: {lost}; it has '
+                f'{some(sorted(given - self.computed_names()), 4)}')
 
     def _check_delta(self, given: Set[str]) -> None:
         """All of what the tuner inserted, or (a plain file) none of it."""
@@ -219,12 +259,6 @@ def _resize_table(table: Tensor, own: Tensor) -> Tensor:
     image = F.interpolate(
         image, size=(sides[1], ) * 2, mode='bicubic', align_corners=False)
     return image.flatten(2)[0].T.to(table.dtype)
-
-
-def _pretrained_cfg(init_cfg) -> Optional[dict]:
-    cfgs = init_cfg if isinstance(init_cfg, (list, tuple)) else [init_cfg]
-    found = [c for c in cfgs if c and c.get('type') == 'Pretrained']
-    return found[-1] if found else None
 
 
 def _inside_runner() -> bool:

@@ -132,6 +132,18 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
         """``{i: 'norm<i>'}`` of the stages that are output."""
         return {i: f'norm{i}' for i in self.out_indices}
 
+    def facts(self) -> dict:
+        """What a checkpoint must agree with, beyond shapes."""
+        windows = [s.blocks[0].attn.window_size for s in self.stages]
+        return dict(
+            family='swin',
+            embed_dims=self.embed_dims,
+            depths=list(self.depths),
+            num_heads=list(self.num_heads),
+            window_sizes=windows,
+            pad_small_map=self.stages[0].blocks[0].attn.pad_small_map,
+            out_indices=list(self.out_indices))
+
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
         """Extract feature maps.
 

@@ -1,7 +1,14 @@
-"""Checkpoint files: reading them safely, and the layouts of their keys."""
+"""Checkpoint files: reading them safely, and the layouts of their keys.
+
+Importing this makes mmengine read checkpoints safely, too; see
+:mod:`.loader`.
+"""
 from .io import fetch, read_checkpoint
 from .layouts import BaseState, base_state, unwrap
+from .loader import install
 
 __all__ = [
     'BaseState', 'base_state', 'fetch', 'read_checkpoint', 'unwrap'
 ]
+
+install()

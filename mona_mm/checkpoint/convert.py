@@ -30,6 +30,7 @@ from .layouts import (
     unwrap,
 )
 from .recognise import PLAIN, inner_name, inserted, recognise
+from .record import needs_base
 
 #: Layouts that a file may be in, and what ``--from`` accepts for each: the
 #: methods that insert nothing leave no trace in the names.
@@ -111,6 +112,10 @@ def convert_file(source: str,
         raise CheckpointError(f'{out!r} is the input itself; give another '
                               'name for the output')
     content = read_checkpoint(source)
+    if base := needs_base(content.get('state_dict')):
+        raise CheckpointError(
+            f'{source} is a delta checkpoint, without its base {base.source}:'
+            ' write both as one file first, with tools/merge_delta.py')
     try:
         result = convert(unwrap(content, source), layout, target)
     except CheckpointError as error:

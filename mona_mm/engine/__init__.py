@@ -1,8 +1,18 @@
 """How tuned models are trained, tested and launched."""
 from .check import TrainabilityCheckHook
+from .delta_checkpoint import DeltaCheckpointHook
+from .fingerprint import FingerprintHook
 from .fuse_hook import FuseHook
+from .loops import ResumableEpochLoop
+from .nonfinite import NonFiniteLossHook
 from .optim import DeltaOptimWrapperConstructor
+from .run_state import RunStateHook
+from .saving import AtomicCheckpointHook
+from .stop import StopOnSignalHook
 
 __all__ = [
-    'DeltaOptimWrapperConstructor', 'FuseHook', 'TrainabilityCheckHook'
+    'AtomicCheckpointHook', 'DeltaCheckpointHook',
+    'DeltaOptimWrapperConstructor', 'FingerprintHook', 'FuseHook',
+    'NonFiniteLossHook', 'ResumableEpochLoop', 'RunStateHook',
+    'StopOnSignalHook', 'TrainabilityCheckHook'
 ]

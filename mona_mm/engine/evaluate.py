@@ -1,10 +1,13 @@
 """What ``tools/test.py`` adds to a config before testing."""
 import os.path as osp
+from typing import Set
 
 from mmengine.config import Config, ConfigDict
 from torch import nn
 
 from mona_mm.checkpoint import read_checkpoint, unwrap
+from mona_mm.checkpoint.delta import tuned_backbones
+from mona_mm.checkpoint.record import records
 from mona_mm.errors import CheckpointError, ConfigError
 from mona_mm.text import some
 
@@ -85,15 +88,38 @@ def check_for_test(runner, path: str) -> None:
     model = getattr(runner.model, 'module', runner.model)
     if hasattr(model, 'module'):  # test-time augmentation wraps once more
         model = model.module
-    _check_fit(model, unwrap(read_checkpoint(path), path), path)
+    content = read_checkpoint(path)
+    _check_fit(model, unwrap(content, path), path,
+               _refilled(model, content, path))
 
 
-def _check_fit(model: nn.Module, given: dict, path: str) -> None:
+def _refilled(model: nn.Module, content: dict, path: str) -> Set[str]:
+    """Names that a delta checkpoint leaves out and loading puts back."""
+    found = records(content.get('state_dict', content))
+    names: Set[str] = set()
+    for where, backbone in tuned_backbones(model):
+        record = found.get(where)
+        if record is None:
+            continue
+        try:
+            backbone.check_record(record)
+        except CheckpointError as error:
+            raise CheckpointError(f'{path} is not a checkpoint of this '
+                                  f'config: {error}') from error
+        if record.base:
+            lead = f'{where}.' if where else ''
+            names |= {lead + name for name in backbone.frozen_names}
+    return names
+
+
+def _check_fit(model: nn.Module, given: dict, path: str,
+               refilled: Set[str]) -> None:
     own = model.state_dict()
     computed = tuple(
         ending for module in model.modules()
         for ending in getattr(module, 'derived', ()))
-    missing = [k for k in own if k not in given and not k.endswith(computed)]
+    missing = [k for k in own if k not in given and k not in refilled
+               and not k.endswith(computed)]
     unexpected = [
         k for k in given if k not in own and not k.endswith(computed)
     ]

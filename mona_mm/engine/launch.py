@@ -10,9 +10,11 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from mona_mm.checkpoint.io import TRUST
 from mona_mm.errors import ConfigError
 
 from .device import adapt_to_cpu, init_cpu_group
+from .resume import newest_checkpoint
 from .tuner_option import set_tuner
 
 
@@ -41,6 +43,11 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         default='none',
         help='how the processes were started')
     parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='read checkpoints that hold more than tensors and plain data; '
+        'such a file can run any code')
+    parser.add_argument(
         '--local_rank', '--local-rank', type=int, default=0,
         help=argparse.SUPPRESS)
 
@@ -53,6 +60,8 @@ def load_config(args: argparse.Namespace) -> Config:
             option would have no effect.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if getattr(args, 'trust_checkpoint', False):
+        os.environ[TRUST] = '1'
     cfg = read_config(args.config)
     _check_options(args.cfg_options)
     if args.tuner:
@@ -116,11 +125,39 @@ def set_auto_scale_lr(cfg: Config) -> None:
 
 
 def set_resume(cfg: Config, resume: Optional[str]) -> None:
-    """Resume from a checkpoint (``'auto'``: the newest in the work dir)."""
+    """Resume from a checkpoint (``'auto'``: the newest in the work dir).
+
+    With nothing there to resume, the run starts as the config says.
+
+    Raises:
+        CheckpointError: If there are checkpoints, but none that is usable.
+    """
     if resume is None:
         return
-    cfg.resume = True
-    cfg.load_from = None if resume == 'auto' else resume
+    found = newest_checkpoint(cfg) if resume == 'auto' else resume
+    cfg.resume = found is not None
+    if found is not None:
+        cfg.load_from = found
+
+
+def set_resumable(cfg: Config) -> None:
+    """Replace mmengine's checkpoint hook and epoch loop by ours.
+
+    They do the same, safe against kills and able to go on within an epoch.
+    Other hooks and loops are left alone.
+
+    Args:
+        cfg (Config): Changed in place.
+    """
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint')
+    if hook and hook.get('type') in ('CheckpointHook',
+                                     'mmengine.CheckpointHook'):
+        hook['type'] = 'mona_mm.AtomicCheckpointHook'
+    loop = cfg.get('train_cfg') or {}
+    if loop.get('type') == 'EpochBasedTrainLoop' or (
+            'type' not in loop and loop.get('by_epoch')):
+        loop.pop('by_epoch', None)
+        loop['type'] = 'mona_mm.ResumableEpochLoop'
 
 
 def add_hook(cfg: Config, **hook) -> None:

@@ -1,15 +1,17 @@
 """What can be checked before data are read and models are built."""
 import os
 import os.path as osp
+from tempfile import TemporaryFile
 from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 from mmengine.config import Config
 from mmengine.fileio import list_from_file
 from mmengine.registry import DATASETS
-from mmengine.runner import find_latest_checkpoint
 
 from mona_mm.checkpoint import read_checkpoint, unwrap
 from mona_mm.errors import ConfigError
+
+from .resume import newest_checkpoint, save_folders, verify
 
 _OTHER_HEADS = ('backbone', 'neck', 'rpn_head', 'semantic_head',
                 'panoptic_head', 'panoptic_fusion_head')
@@ -46,14 +48,45 @@ def preflight(cfg: Config, phases: Sequence[str]) -> None:
 def check_start(cfg: Config) -> None:
     """Read the checkpoint that a run starts from, before anything is built.
 
+    Args:
+        cfg (Config): With ``resume`` and no ``load_from``, the latter becomes
+            the newest complete checkpoint of the work dir.
+
     Raises:
         CheckpointError: If it is missing, damaged or no checkpoint.
     """
+    if cfg.get('resume') and cfg.get('load_from') is None:
+        cfg.load_from = newest_checkpoint(cfg)
+        cfg.resume = cfg.load_from is not None
     source = cfg.get('load_from')
-    if source is None and cfg.get('resume'):
-        source = find_latest_checkpoint(cfg.work_dir)
-    if source is not None:
+    if cfg.get('resume'):
+        verify(source)
+    elif source is not None:
         unwrap(read_checkpoint(source), source)
+
+
+def check_folders(cfg: Config) -> None:
+    """Try to write where logs and checkpoints will go, leaving nothing.
+
+    Raises:
+        ConfigError: If that is impossible; it names the folder and why.
+    """
+    for folder in save_folders(cfg):
+        try:
+            with TemporaryFile(dir=_existing(folder)) as file:
+                file.write(b'0' * 4096)
+                file.flush()
+        except OSError as error:
+            raise ConfigError(
+                f'cannot write to {folder!r} ({error.strerror or error}): '
+                'logs and checkpoints go there; name another folder with '
+                '--work-dir') from error
+
+
+def _existing(folder: str) -> str:
+    """The folder, or the nearest one above that is there."""
+    folder = osp.abspath(folder)
+    return folder if osp.lexists(folder) else _existing(osp.dirname(folder))
 
 
 def _leaves(dataset: Optional[dict]) -> Iterator[dict]:

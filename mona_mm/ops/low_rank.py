@@ -47,8 +47,8 @@ class _LowRankLinear(torch.autograd.Function):
             out = F.linear(tokens, weight.to(dtype),
                            None if bias is None else bias.to(dtype))
             low = F.linear(tokens, down.to(dtype))
-            for third, a, b in _each(out, low, up.to(dtype), parts, count):
-                third.addmm_(a, b.t(), alpha=scale)
+            for wide, part, b in _each(out, low, up.to(dtype), parts, count):
+                wide.addmm_(part, b.t(), alpha=scale)
         return out.view(*x.shape[:-1], -1)
 
     @staticmethod
@@ -59,12 +59,13 @@ class _LowRankLinear(torch.autograd.Function):
         with no_autocast(x.device):
             tokens = x.reshape(-1, x.shape[-1]).to(dtype)
             grad = grad.reshape(-1, grad.shape[-1]).to(dtype)
-            a, b = down.to(dtype), up.to(dtype)
+            a = down.to(dtype)
             low = F.linear(tokens, a)
             low_grads, ups = [], []
-            for third, part, b in _each(grad, low, b, ctx.parts, ctx.count):
-                low_grads.append(third @ b)
-                ups.append(third.t() @ part)
+            for wide, part, b in _each(grad, low, up.to(dtype), ctx.parts,
+                                       ctx.count):
+                low_grads.append(wide @ b)
+                ups.append(wide.t() @ part)
             low_grad = torch.cat(low_grads, -1).mul_(ctx.scale)
             x_grad = None
             if ctx.needs_input_grad[0]:

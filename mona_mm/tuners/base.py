@@ -50,6 +50,10 @@ class Tuner:
     #: names below them are the same): {released path: our path}.
     released_names: Dict[str, str] = {}
 
+    #: Arguments that act in training alone, or only on speed: a checkpoint
+    #: may be loaded whatever they were.
+    free: Tuple[str, ...] = ('drop_rate', )
+
     def build(self, site: str, dims: int) -> Optional[nn.Module]:
         """Make the module for one site of one block.
 

@@ -5,6 +5,7 @@ import pytest
 from helpers import TUNERS
 from mmengine.config import Config
 
+from mona_mm.checkpoint.io import trusted
 from mona_mm.engine import launch
 from mona_mm.engine.device import adapt_to_cpu
 from mona_mm.errors import ConfigError
@@ -36,6 +37,15 @@ def test_option_on_the_unused_tuner_variable_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r'model\.backbone\.tuner\.rank'):
         launch.load_config(
             parse(str(tmp_path / 'a.py'), '--cfg-options', 'tuner.rank=32'))
+
+
+def test_trust_in_checkpoints_has_to_be_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv('MONA_MM_TRUST_CHECKPOINTS', '0')
+    (tmp_path / 'a.py').write_text('a = 1\n')
+    launch.load_config(parse(str(tmp_path / 'a.py')))
+    assert not trusted()
+    launch.load_config(parse(str(tmp_path / 'a.py'), '--trust-checkpoint'))
+    assert trusted()
 
 
 def test_work_dir_defaults_to_the_name_of_the_config(tmp_path):

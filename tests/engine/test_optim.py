@@ -105,6 +105,31 @@ def test_log_has_one_line_per_group_and_none_per_parameter(caplog):
                 if 'requires_grad' in li or 'paramwise_options' in li]
 
 
+@pytest.mark.parametrize('given, fused', [
+    ({}, True), (dict(foreach=True), None), (dict(fused=False), False)])
+def test_step_is_fused_unless_the_config_names_another(given, fused):
+    optimizer = dict(type='AdamW', lr=1e-3, **given)
+    wrapper = build_optim_wrapper(
+        Model(), dict(constructor=CONSTRUCTOR, optimizer=optimizer))
+    assert wrapper.optimizer.defaults['fused'] is fused
+
+
+def test_fused_step_moves_parameters_like_the_plain_one():
+    moved = []
+    for fused in (True, False):
+        torch.manual_seed(0)
+        model = Model()
+        wrapper = build_optim_wrapper(model, dict(
+            constructor=CONSTRUCTOR,
+            optimizer=dict(type='AdamW', lr=1e-3, fused=fused)))
+        for _ in range(3):
+            loss = sum((p**2).sum() for p in model.parameters())
+            wrapper.update_params(loss)
+        moved.append([p.detach() for p in model.parameters()])
+    for a, b in zip(*moved):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
 def test_model_in_which_nothing_trains_is_refused():
     model = nn.ModuleDict(dict(backbone=nano('Fixed')))
     with pytest.raises(ValueError, match='no parameter of the model trains'):

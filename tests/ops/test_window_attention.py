@@ -4,9 +4,9 @@ import torch
 from mmpretrain.models.utils import ShiftWindowMSA
 from torch import nn
 
+from mona_mm.backbones.attention_bias import AttentionBias
 from mona_mm.ops.window_attention import _by_kernels, window_attention
 from mona_mm.ops.windows import PLANS, cut, paste, plan_windows, shift_masks
-from mona_mm.backbones.attention_bias import AttentionBias
 
 HEADS, DIMS, WINDOW = 2, 8, 4
 SHAPES = [(8, 8), (4, 4), (3, 2), (9, 5), (4, 13), (12, 8)]

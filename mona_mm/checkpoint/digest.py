@@ -1,0 +1,67 @@
+"""What tensors hold, as a short text that tells any two apart."""
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Dict, Mapping, Optional
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+#: Elements below which starting threads takes longer than hashing.
+_FEW = 4_000_000
+#: {tensor: (version, digest)}.
+_remembered = WeakTensorKeyDictionary()
+
+
+def version_of(tensor: Tensor) -> Optional[int]:
+    """How often it was written to; None where PyTorch does not count."""
+    return None if tensor.is_inference() else tensor._version
+
+
+def tensor_digest(tensor: Tensor) -> str:
+    """The sha256 of a tensor's dtype, shape and bytes, in hex."""
+    version, digest = _remembered.get(tensor, (None, ''))
+    if version is not None and version == version_of(tensor):
+        return digest
+    tensor = tensor.detach().cpu().contiguous()
+    found = hashlib.sha256(f'{tensor.dtype} {tuple(tensor.shape)}\n'.encode())
+    found.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
+
+
+def tensor_digests(tensors: Mapping[str, Tensor]) -> Dict[str, str]:
+    """The digest of every tensor; of large ones several at a time."""
+    if sum(t.numel() for t in tensors.values()) < _FEW:
+        return {k: tensor_digest(v) for k, v in tensors.items()}
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        return dict(zip(tensors, pool.map(tensor_digest, tensors.values())))
+
+
+def remember(tensors: Mapping[str, Tensor],
+             digests: Mapping[str, str]) -> None:
+    """Note digests of tensors that will soon be asked for again."""
+    for name, tensor in tensors.items():
+        _remembered[tensor] = version_of(tensor), digests[name]
+
+
+def base_digests(tensors: Mapping[str, Tensor]) -> Dict[str, str]:
+    """The digest of every tensor's float32 content.
+
+    A base is the same base in every precision that a model runs in.
+    """
+    return tensor_digests({
+        k: v.float() if v.is_floating_point() else v
+        for k, v in tensors.items()
+    })
+
+
+def joined(digests: Mapping[str, str]) -> str:
+    """One digest of many named ones, whatever their order."""
+    lines = ''.join(f'{k} {digests[k]}\n' for k in sorted(digests))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def state_digest(tensors: Mapping[str, Tensor]) -> str:
+    """One digest of names, dtypes, shapes and bytes, whatever the order."""
+    return joined(tensor_digests(tensors))

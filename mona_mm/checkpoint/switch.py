@@ -1,0 +1,219 @@
+"""Several deltas on one frozen base, in one process."""
+from typing import Dict, Optional, Tuple
+
+import torch
+from torch import Tensor, nn
+
+from mona_mm.errors import CheckpointError, ConfigError
+from mona_mm.text import some
+from mona_mm.tuners import Tuner
+
+from .delta import tuned_backbones
+from .digest import state_digest
+from .files import whole_state
+from .io import read_checkpoint
+from .record import records
+
+
+class DeltaSwitch:
+    """Change the delta of a model in place, in milliseconds.
+
+    A delta is a few megabytes; the base, which is the rest, stays. All
+    deltas must be of the backbone's own tuner, with the same arguments, and
+    trained on the base that is in place::
+
+        switch = DeltaSwitch(detector.backbone)
+        switch.load('boxes', 'retinanet.pth')
+        switch.load('regions', 'upernet.pth')
+        segmentor.backbone = detector.backbone  # one base in memory
+        switch.use('regions')  # segmentor now
+        switch.use('boxes')  # detector again
+        switch.use(None)  # the pretrained backbone alone
+
+    Given a whole model it switches neck and head as well.
+
+    Args:
+        model (nn.Module): A tuned backbone, or a model with one.
+
+    Raises:
+        ConfigError: If there is no tuned backbone in it, or several, or its
+            tuner cannot be switched off.
+        CheckpointError: If the base in place has no known source.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        found = dict(tuned_backbones(model))
+        if len(set(map(id, found.values()))) != 1:
+            raise ConfigError('DeltaSwitch needs a model with one tuned '
+                              f'backbone, but {type(model).__name__} has '
+                              f'{len(found)}')
+        self.model = model
+        (self.path, self.backbone), *_ = found.items()
+        self._check_tuner()
+        self._deltas: Dict[Optional[str], Dict[str, Tensor]] = {
+            None: self._off()
+        }
+
+    @property
+    def names(self) -> Tuple[str, ...]:
+        """What :meth:`use` takes, besides None."""
+        return tuple(n for n in self._deltas if n is not None)
+
+    def load(self, name: str, checkpoint: str) -> None:
+        """Read a delta and keep it for :meth:`use`.
+
+        Args:
+            name (str): How to call it; a name that is there is replaced.
+            checkpoint (str): A delta checkpoint's path or URL.
+
+        Raises:
+            CheckpointError: If it is of another tuner, backbone or base, or
+                does not hold all of what trained.
+        """
+        if not isinstance(name, str):
+            raise ConfigError('DeltaSwitch.load: the name must be a text, '
+                              f'but got {name!r}')
+        state = whole_state(read_checkpoint(checkpoint), checkpoint)
+        try:
+            self._deltas[name] = self._fitting(state)
+        except CheckpointError as error:
+            raise CheckpointError(f'{checkpoint}: {error}') from error
+
+    def use(self, name: Optional[str]) -> None:
+        """Put a delta in place, or none.
+
+        Args:
+            name (str, optional): One that was loaded. ``None``: the
+                pretrained backbone alone; neck and head stay.
+
+        Raises:
+            ConfigError: If nothing of this name was loaded.
+        """
+        if name not in self._deltas:
+            raise ConfigError(f'no delta {name!r} was loaded; there are '
+                              f'{", ".join(self.names) or "none"}')
+        own = self._switched()
+        with torch.no_grad():
+            for key, value in self._deltas[name].items():
+                own[key].copy_(value)
+        for module in self.model.modules():
+            if getattr(module, 'folded', None) is not None:
+                module.fold()  # it was made of the weights before
+
+    def _prefix(self) -> str:
+        return f'{self.path}.' if self.path else ''
+
+    def _switched(self) -> Dict[str, Tensor]:
+        """All tensors but the frozen base and computed buffers."""
+        backbone, prefix = self.backbone, self._prefix()
+        fixed = {
+            prefix + n
+            for n in backbone.frozen_names | backbone.computed_names()
+        }
+        return {
+            k: v
+            for k, v in self.model.state_dict().items() if k not in fixed
+        }
+
+    def _fitting(self, state: Dict[str, Tensor]) -> Dict[str, Tensor]:
+        prefix = self._prefix()
+        record, lead = self._record(state)
+        self.backbone.check_record(record)
+        inside = {
+            k[len(lead):]: v
+            for k, v in state.items() if k.startswith(lead)
+        }
+        if state_digest(inside) not in record.stored:
+            raise CheckpointError('the backbone\'s tensors are not the ones '
+                                  'that were saved: the file is damaged')
+        if record.base is None:
+            raise CheckpointError('it holds its base itself: make a delta of '
+                                  'it with tools/extract_delta.py')
+        if not self.backbone.has_base(record.base):
+            raise CheckpointError(
+                f'it was trained on another base ({record.base.source}, '
+                f'sha256 {record.base.sha256[:12]}) than the one in place')
+        given = {prefix + k: v for k, v in inside.items()}
+        if self.path:
+            given.update({k: v for k, v in state.items()
+                          if not k.startswith(lead)})
+        return self._complete(given)
+
+    def _record(self, state):
+        """The record of the file's backbone, and what its keys start with."""
+        found = records(state)
+        if len(found) != 1:
+            raise CheckpointError(
+                f'expected a delta of one tuned backbone, but it records '
+                f'{len(found)}; extract_delta makes one of a full checkpoint')
+        (path, record), = found.items()
+        return record, f'{path}.' if path else ''
+
+    def _complete(self, given: Dict[str, Tensor]) -> Dict[str, Tensor]:
+        own = self._switched()
+        missing = sorted(set(own) - set(given))
+        other = sorted(k for k in own
+                       if k in given and given[k].shape != own[k].shape)
+        unexpected = sorted(set(given) - set(own))
+        if missing or other or unexpected:
+            raise CheckpointError(
+                f'it does not fit: {len(missing)} tensors missing '
+                f'({some(missing)}), {len(other)} of another shape '
+                f'({some(other)}), {len(unexpected)} unexpected '
+                f'({some(unexpected)}); to switch the backbone alone, give '
+                'DeltaSwitch the backbone')
+        return {k: given[k].clone() for k in own}
+
+    def _off(self) -> Dict[str, Tensor]:
+        """Inserted modules that do nothing, and the base's own values."""
+        backbone, prefix = self.backbone, self._prefix()
+        released = self._released()
+        return {
+            prefix + n: released[n] if n in released else torch.zeros_like(v)
+            for n, v in backbone.state_dict().items()
+            if n in backbone.delta_names or n in released
+        }
+
+    def _released(self) -> Dict[str, Tensor]:
+        """The base's values of what trained on top of it."""
+        backbone = self.backbone
+        if backbone.base is None:
+            raise CheckpointError(
+                'DeltaSwitch needs a base whose source is known: load a delta'
+                ' checkpoint first, or the base that init_cfg names')
+        wanted = set(backbone.base_parameters()) - backbone.frozen_names
+        if not wanted:
+            return {}
+        tensors = backbone.find_base(backbone.base)
+        return {k: tensors[k] for k in wanted}
+
+    def _check_tuner(self) -> None:
+        """Refuse a tuner whose modules do something when all zero."""
+        tuner: Tuner = self.backbone.tuner
+        if not self.backbone.frozen_names:
+            raise ConfigError(f'{type(tuner).__name__} freezes nothing: there'
+                              ' is no base that deltas could share')
+        for site in tuner.sites:
+            if not _is_off(tuner, site):
+                raise ConfigError(
+                    f'{type(tuner).__name__} cannot be switched off: with all'
+                    f' its parameters zero, what it inserts at {site!r} still'
+                    ' changes its input')
+
+
+def _is_off(tuner: Tuner, site: str, dims: int = 16) -> bool:
+    x = torch.linspace(-1, 1, 4 * dims).reshape(1, 4, dims)
+    with torch.no_grad():
+        if site == 'qkv':
+            linear = nn.Linear(dims, 3 * dims)
+            plain, kept = linear(x), dict(linear.named_parameters())
+            module = tuner.adapt_qkv(linear)
+            for name, param in module.named_parameters():
+                if name not in kept:
+                    param.zero_()
+            return torch.equal(module.eval()(x), plain)
+        module = tuner.build(site, dims).eval()
+        for param in module.parameters():
+            param.zero_()
+        expected = torch.zeros_like(x) if site == 'beside_ffn' else x
+        return torch.equal(module(x, (2, 2)), expected)

@@ -1,0 +1,120 @@
+"""What training a config takes, without data and without a GPU."""
+from typing import Any, Iterator, Optional, Tuple
+
+import torch
+from mmengine.config import Config
+from torch import nn
+
+_ADAM = ('Adam', 'AdamW', 'NAdam', 'RAdam')
+
+
+def estimate(cfg: Config, model: nn.Module) -> str:
+    """Estimate the memory of one training process, and say how.
+
+    Args:
+        cfg (Config): Batch size, picture size, optimizer and precision.
+        model (nn.Module): The config's model, on the meta device.
+    """
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    trained = sum(p.numel() * p.element_size()
+                  for p in model.parameters() if p.requires_grad)
+    kind = cfg.optim_wrapper.optimizer.type
+    moments = trained * (2 if kind in _ADAM else 1)
+    parts = [f'weights {_size(weights)}', f'gradients {_size(trained)}',
+             f'{kind} {_size(moments)}']
+    total = weights + trained + moments
+    batch = cfg.train_dataloader.get('batch_size', 1)
+    size = picture_size(cfg)
+    if size is None:
+        what = ('activations not counted: no picture size found in the '
+                'training pipeline')
+    else:
+        model.backbone.allow_random_base = True  # it holds no numbers at all
+        kept = saved_bytes(model.backbone, (batch, 3, *size))
+        what = f'{batch} x {size[0]} x {size[1]}'
+        if cfg.optim_wrapper.get('type') == 'AmpOptimWrapper':
+            kept //= 2
+            what += ', halved for mixed precision'
+        total += kept
+        parts.append(f'backbone activations {_size(kept)}')
+    return (f'about {_size(total)} and the heads\' activations on top: '
+            f'{" + ".join(parts)}\n(an estimate: parameters '
+            f'counted; tensors that the backbone keeps for the backward '
+            f'pass counted in a pass without data, {what}; no workspace, no '
+            'fragmentation)')
+
+
+def _size(count: int) -> str:
+    """A number of bytes, in words."""
+    if count < 2**30:
+        return f'{count / 2**20:.0f} MiB'
+    return f'{count / 2**30:.1f} GiB'
+
+
+def saved_bytes(module: nn.Module, shape: Tuple[int, ...]) -> int:
+    """Count what a module keeps for its backward pass, storage by storage.
+
+    Args:
+        module (nn.Module): On the meta device: nothing is computed.
+        shape (tuple[int, ...]): Of its input, (B, C, H, W).
+    """
+    params = {p.untyped_storage()._cdata for p in module.parameters()}
+    params |= {b.untyped_storage()._cdata for b in module.buffers()}
+    kept = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in params:
+            kept[storage._cdata] = storage  # held: numbers are not reused
+        return tensor
+
+    was = module.training
+    module.train()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+        outputs = module(torch.empty(shape, device='meta'))
+    module.train(was)
+    total = sum(storage.nbytes() for storage in kept.values())
+    del outputs
+    return total
+
+
+def picture_size(cfg: Config) -> Optional[Tuple[int, int]]:
+    """The largest (height, width) that the training pipeline makes.
+
+    A crop wins over the resizing before it.
+    """
+    found = None
+    for transform in _transforms(cfg.train_dataloader.get('dataset')):
+        keys = ('crop_size', ) if 'crop_size' in transform else (
+            'scale', 'size', 'scales')
+        for key in keys:
+            sizes = list(_sizes(transform.get(key)))
+            if sizes and 'Resize' in transform['type'] or (
+                    sizes and 'Crop' in transform['type']):
+                found = max(sizes, key=lambda s: s[0] * s[1])
+                break
+    return found
+
+
+def _transforms(node: Any) -> Iterator[dict]:
+    """Every transform of a dataset's pipelines, in order."""
+    if isinstance(node, dict):
+        if isinstance(node.get('type'), str) and (
+                'Resize' in node['type'] or 'Crop' in node['type']):
+            yield node
+        for key in ('pipeline', 'dataset', 'datasets', 'transforms'):
+            yield from _transforms(node.get(key))
+    elif isinstance(node, (list, tuple)):
+        for child in node:
+            yield from _transforms(child)
+
+
+def _sizes(value: Any) -> Iterator[Tuple[int, int]]:
+    if isinstance(value, int):
+        yield value, value
+    elif isinstance(value, (list, tuple)):
+        if len(value) == 2 and all(isinstance(v, int) for v in value):
+            yield min(value), max(value)
+        else:
+            for child in value:
+                yield from _sizes(child)

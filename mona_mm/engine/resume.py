@@ -1,0 +1,166 @@
+"""Which checkpoint a run goes on from."""
+import logging
+import os
+import os.path as osp
+from functools import lru_cache
+from glob import escape, glob
+from typing import Dict, List, Optional, Tuple
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+from mona_mm.checkpoint import read_checkpoint
+from mona_mm.checkpoint.io import _plain_globals
+from mona_mm.errors import CheckpointError
+
+#: (iteration, time of writing), in which the newest is the largest.
+Age = Tuple[int, float]
+
+
+def newest_checkpoint(cfg: Config) -> Optional[str]:
+    """Find the newest checkpoint of a work dir that is complete.
+
+    The one that ``last_checkpoint`` names, unless one was written after it
+    that is further on; if it is gone or broken, the one written last. Files
+    without an optimizer's state (best, published, delta) do not count.
+
+    Args:
+        cfg (Config): ``work_dir`` and the checkpoint hook's ``out_dir``.
+
+    Returns:
+        str, optional: Its path, or None if there is nothing to go on from.
+
+    Raises:
+        CheckpointError: If there are checkpoints, but none is usable.
+    """
+    pointed, told = _pointed(cfg.work_dir)
+    good, bad, bare = _sorted_out(cfg, pointed)
+    for path in _in_order(good, pointed):
+        try:
+            verify(path)
+        except CheckpointError as error:
+            bad[path] = str(error)
+            continue
+        _tell(told, bad, f'resuming from {path} (iteration {good[path][0]})')
+        return path
+    if bad or bare:
+        raise CheckpointError(_unusable(cfg.work_dir, bad, bare))
+    _tell([*told, f'nothing to resume in {cfg.work_dir}'], bad,
+          'training starts from the beginning')
+    return None
+
+
+def verify(path: str) -> None:
+    """Read a checkpoint in full, once per process and version of the file.
+
+    Raises:
+        CheckpointError: If it is missing or damaged.
+    """
+    if osp.isfile(path):
+        stat = os.stat(path)
+        _read(path, stat.st_mtime_ns, stat.st_size)
+    else:
+        read_checkpoint(path)
+
+
+@lru_cache(maxsize=8)
+def _read(path: str, time: int, size: int) -> None:
+    read_checkpoint(path)
+
+
+def save_folders(cfg: Config) -> List[str]:
+    """The local folders that a run writes checkpoints to.
+
+    Args:
+        cfg (Config): ``work_dir`` and the checkpoint hook's ``out_dir``.
+    """
+    folders = [cfg.work_dir]
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    out_dir = hook.get('out_dir')
+    if out_dir and '://' not in str(out_dir):
+        name = osp.basename(cfg.work_dir.rstrip(os.sep))
+        folders.append(osp.join(out_dir, name))
+    return folders
+
+
+def _pointed(work_dir: str) -> Tuple[Optional[str], List[str]]:
+    """The file that ``last_checkpoint`` means, and what to say about it."""
+    pointer = osp.join(work_dir, 'last_checkpoint')
+    if not osp.isfile(pointer):
+        return None, []
+    with open(pointer, errors='replace') as file:
+        named = file.read().strip('\0 \n')
+    for path in (named, osp.join(work_dir, osp.basename(named))):
+        if named and osp.isfile(path):
+            return path, []
+    return None, [f'{pointer} names {named!r}, which does not exist']
+
+
+def _sorted_out(cfg: Config, pointed: Optional[str]):
+    """Split the files into resumable, broken, and without an optimizer."""
+    good: Dict[str, Age] = {}
+    bad: Dict[str, str] = {}
+    bare = []
+    for path in _candidates(cfg, pointed):
+        try:
+            iteration = _iteration(path)
+        except Exception as error:  # a damaged file raises anything
+            bad[path] = str(error).split('\n')[0]
+            continue
+        if iteration is None:
+            bare.append(path)
+        else:
+            good[path] = (iteration, osp.getmtime(path))
+    return good, bad, bare
+
+
+def _candidates(cfg: Config, pointed: Optional[str]) -> List[str]:
+    found = [pointed] if pointed else []
+    for folder in save_folders(cfg):
+        found += glob(osp.join(escape(folder), '*.pth'))
+    return list({osp.abspath(path): path for path in reversed(found)}.values())
+
+
+def _iteration(path: str) -> Optional[int]:
+    """Look into a file without reading its tensors; None if not resumable."""
+    with torch.serialization.safe_globals(_plain_globals()):
+        try:
+            content = torch.load(path, map_location='cpu', weights_only=True,
+                                 mmap=True)
+        except RuntimeError as error:
+            if 'mmap' not in str(error):
+                raise
+            content = read_checkpoint(path)  # the format before torch 1.6
+    if not isinstance(content, dict) or 'optimizer' not in content:
+        return None
+    return (content.get('meta') or {}).get('iter')
+
+
+def _in_order(good: Dict[str, Age], pointed: Optional[str]) -> List[str]:
+    by_time = sorted(good, key=lambda p: good[p][::-1], reverse=True)
+    if pointed not in good:
+        return by_time
+    own = good[pointed]
+    ahead = [p for p in by_time
+             if good[p][0] > own[0] and good[p][1] > own[1]]
+    others = [p for p in by_time if p not in ahead and p != pointed]
+    return [*ahead, pointed, *others]
+
+
+def _tell(told: List[str], bad: Dict[str, str], result: str) -> None:
+    if os.environ.get('RANK', '0') != '0':
+        return
+    told = [*told, *(f'skipped {path}: {why}' for path, why in bad.items())]
+    print_log(
+        '; '.join(['--resume', *told, result]).replace('; ', ': ', 1),
+        logger='current',
+        level=logging.WARNING if told else logging.INFO)
+
+
+def _unusable(work_dir: str, bad: Dict[str, str], bare: List[str]) -> str:
+    lines = [f'{path}: {why}' for path, why in bad.items()]
+    lines += [f'{path}: holds no optimizer state' for path in bare]
+    return (f'--resume: no checkpoint in {work_dir} can be resumed:\n- ' +
+            '\n- '.join(lines) + '\nTo start again, move them away; to start '
+            'from the weights of one, use --cfg-options load_from=PATH')

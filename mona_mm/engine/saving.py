@@ -1,0 +1,205 @@
+"""Checkpoints of which the last good one is always there."""
+import os.path as osp
+import shutil
+from contextlib import contextmanager, suppress
+from typing import Iterator, List, Optional
+
+from mmengine.dist import barrier, is_main_process
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
+
+from mona_mm.checkpoint.atomic import ATOMIC, remove_partials, replace_file
+from mona_mm.errors import CheckpointError
+from mona_mm.registry import HOOKS
+
+from .run_state import RunStateHook, find_hook
+
+#: The file of a run that was asked to stop between two checkpoints.
+INTERRUPTED = 'interrupted.pth'
+_OUTDATED = 'outdated_ckpts'
+
+
+@HOOKS.register_module()
+class AtomicCheckpointHook(CheckpointHook):
+    """mmengine's CheckpointHook, safe against a kill at any moment.
+
+    Files come into place in one step, ``last_checkpoint`` too, and what they
+    replace (``max_keep_ckpts``, the previous best) is removed only then. It
+    takes all arguments of ``CheckpointHook``; with a remote ``out_dir``, or
+    ``backend_args`` of your own, writing is up to that backend.
+    """
+
+    #: The newest checkpoint of this process's run that is in place.
+    last_saved: Optional[str] = None
+
+    def before_train(self, runner: Runner) -> None:
+        """Choose the backend, tidy up, and check the disk.
+
+        Raises:
+            CheckpointError: If the disk cannot hold one checkpoint.
+        """
+        if (self.backend_args is None and self.file_client_args is None
+                and '://' not in str(self.out_dir or '')):
+            self.backend_args = dict(backend=ATOMIC)
+        super().before_train(runner)
+        if is_main_process() and self._local:
+            for path in remove_partials(self.out_dir):
+                runner.logger.info(f'{path}: removed; a killed run had not '
+                                   'finished writing it')
+            _check_space(runner, self.out_dir)
+        self._outdated = [
+            path for path in _info(runner, _OUTDATED, [])
+            if osp.basename(path) != INTERRUPTED and path != runner._load_from
+        ]  # killed between saving and removing
+        self._remove_outdated(runner)
+
+    def save_interrupted(self, runner: Runner, meta: dict) -> str:
+        """Save everything now, whatever the interval and the options are.
+
+        Args:
+            runner (Runner): The runner; all processes have to call this.
+            meta (dict): ``epoch`` and ``iter`` to go on from.
+
+        Returns:
+            str: The file. The next regular checkpoint removes it.
+        """
+        path = self.file_backend.join_path(self.out_dir, INTERRUPTED)
+        self._write(runner, INTERRUPTED, meta, dict(by_epoch=False))
+        self._point_to(runner, path)
+        barrier()
+        return path
+
+    @property
+    def _local(self) -> bool:
+        return self.backend_args == dict(backend=ATOMIC)
+
+    def _save_checkpoint_with_step(self, runner, step, meta) -> None:
+        """Save, point to it, and only then remove what is outdated."""
+        name = self.filename_tmpl.format(step)
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        self._count(runner, step)
+        runner.message_hub.update_info(_OUTDATED, list(self._outdated))
+        self._write(runner, name, meta, dict(
+            by_epoch=self.by_epoch,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            **self.args))
+        self._point_to(runner, self.last_ckpt)
+        self._remove_outdated(runner)
+
+    def _save_best_checkpoint(self, runner, metrics) -> None:
+        """As in mmengine, but the previous best goes last."""
+        with self._removing_later():
+            super()._save_best_checkpoint(runner, metrics)
+        self._remove_outdated(runner)
+
+    def _count(self, runner, step: int) -> None:
+        """Keep the newest ``max_keep_ckpts``; the others are outdated."""
+        self._outdate(INTERRUPTED)
+        if self.max_keep_ckpts <= 0:
+            return
+        ids = [i for i in self.keep_ckpt_ids if i != step] + [step]
+        for old in ids[:-self.max_keep_ckpts]:
+            self._outdate(self.filename_tmpl.format(old))
+        self.keep_ckpt_ids.clear()
+        self.keep_ckpt_ids.extend(ids[-self.max_keep_ckpts:])
+        runner.message_hub.update_info('keep_ckpt_ids',
+                                       list(self.keep_ckpt_ids))
+
+    def _outdate(self, name: str) -> None:
+        path = self.file_backend.join_path(self.out_dir, name)
+        if path not in self._outdated and self.file_backend.exists(path):
+            self._outdated.append(path)
+
+    def _write(self, runner, name: str, meta: dict, options: dict) -> None:
+        state = find_hook(runner, RunStateHook)
+        if state is not None:  # on all ranks: mmengine saves on one alone
+            meta['run_state'] = state.collect(runner, meta)
+        runner.save_checkpoint(
+            self.out_dir,
+            name,
+            self.file_client_args,
+            meta=meta,
+            backend_args=self.backend_args,
+            **options)
+
+    def _point_to(self, runner: Runner, path: str) -> None:
+        self.last_saved = path
+        if is_main_process():
+            replace_file(osp.join(runner.work_dir, 'last_checkpoint'),
+                         str(path).encode())
+
+    @contextmanager
+    def _removing_later(self) -> Iterator[None]:
+        backend = self.file_backend
+        self.file_backend = _Postponed(backend, self._outdated)
+        try:
+            yield
+        finally:
+            self.file_backend = backend
+
+    def _remove_outdated(self, runner) -> None:
+        """Remove them, except what has become current again."""
+        if isinstance(self.file_backend, _Postponed):
+            return
+        current = {str(path) for path in self._current(runner)}
+        for path in self._outdated if is_main_process() else []:
+            if str(path) not in current:
+                _remove(self.file_backend, path)
+        self._outdated.clear()
+        runner.message_hub.update_info(_OUTDATED, [])
+
+    def _current(self, runner) -> List[Optional[str]]:
+        best = getattr(self, 'best_ckpt_path_dict', {}).values()
+        return [self.last_ckpt, getattr(self, 'best_ckpt_path', None), *best,
+                _info(runner, 'last_ckpt', None)]
+
+
+class _Postponed:
+    """A file backend that notes removals instead of doing them."""
+
+    def __init__(self, backend, noted: list) -> None:
+        self.backend, self.noted = backend, noted
+
+    def remove(self, path) -> None:
+        self.noted.append(path)
+
+    rmtree = remove
+
+    def __getattr__(self, name: str):
+        return getattr(self.backend, name)
+
+
+def _remove(backend, path) -> None:
+    with suppress(FileNotFoundError):
+        if backend.isdir(path):  # DeepSpeed's checkpoints are folders
+            backend.rmtree(path)
+        elif backend.isfile(path):
+            backend.remove(path)
+
+
+def _info(runner: Runner, key: str, default):
+    hub = runner.message_hub
+    return hub.get_info(key) if key in hub.runtime_info else default
+
+
+def _check_space(runner: Runner, folder: str) -> None:
+    """Compare the disk with one checkpoint: parameters and Adam's moments.
+
+    Only the trained weights are sure to be saved, so only for these it stops.
+    """
+    params = list(runner.model.parameters())
+    trained = sum(p.numel() * p.element_size() for p in params
+                  if p.requires_grad)
+    full = 2 * trained + sum(p.numel() * p.element_size() for p in params)
+    while not osp.isdir(folder):
+        folder = osp.dirname(osp.abspath(folder))
+    free = shutil.disk_usage(folder).free
+    told = (f'{folder} has {free / 2**20:,.0f} MiB free; a full checkpoint '
+            f'takes about {full / 2**20:,.0f} MiB')
+    if free < trained:
+        raise CheckpointError(f'{told}: no checkpoint could be saved. Free '
+                              'some space, or name another --work-dir')
+    if free < full:
+        runner.logger.warning(told)

@@ -1,0 +1,211 @@
+"""Full files become deltas, deltas become plain files, and both are told."""
+import hashlib
+import importlib
+import re
+import runpy
+
+import pytest
+import torch
+from deltas import MICRO, make_base, move, same_state, save_delta
+from helpers import TUNERS, image
+from mmengine.registry import DefaultScope
+
+from mona_mm.checkpoint import read_checkpoint
+from mona_mm.checkpoint.merge import fold_lora, merge_delta
+from mona_mm.checkpoint.models import build, load_all
+from mona_mm.engine.launch import read_config
+from mona_mm.errors import CheckpointError, ConfigError
+from mona_mm.tuners import build_tuner
+
+FOLDING = ('BitFit', 'Fixed', 'Full', 'LoRA', 'NormTuning', 'Partial')
+LIBRARIES = {
+    'mmdet': 'mmdet.models.backbones.swin',
+    'mmseg': 'mmseg.models.backbones.swin',
+    'mmpretrain': 'mmpretrain.models.backbones.swin_transformer',
+}
+CONFIG = """default_scope = 'mmpretrain'
+model = dict(
+    type='ImageClassifier',
+    backbone=dict(
+        type='mona_mm.TunedSwinTransformer',
+        tuner=dict(type='{tuner}'),
+        arch={arch},
+        init_cfg={init_cfg}),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(type='LinearClsHead', num_classes=3, in_channels=64))
+"""
+
+
+@pytest.fixture(autouse=True)
+def _forget_scope():
+    yield
+    DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture
+def base(tmp_path):
+    return make_base(tmp_path / 'base.pth')
+
+
+def config_of(tmp_path, tuner, base=None) -> str:
+    init_cfg = base and dict(type='Pretrained', checkpoint=str(base))
+    path = tmp_path / f'{tuner.lower()}{"" if base else "_bare"}.py'
+    path.write_text(CONFIG.format(
+        tuner=tuner, arch=MICRO, init_cfg=init_cfg))
+    return str(path)
+
+
+def trained(config):
+    model = build(read_config(config))
+    model.backbone.init_weights()
+    return move(model)
+
+
+def run(root, tool, *words):
+    runpy.run_path(str(root / f'tools/{tool}.py'))['main'](
+        list(map(str, words)))
+
+
+@pytest.mark.parametrize('ending', ['pth', 'safetensors'])
+@pytest.mark.parametrize('tuner', ['Mona', 'BitFit', 'Full'])
+def test_extracted_delta_gives_the_full_model_back(
+        tuner, ending, root, tmp_path, base, capsys):
+    config = config_of(tmp_path, tuner, base)
+    model = trained(config)
+    full, out = tmp_path / 'full.pth', tmp_path / f'delta.{ending}'
+    torch.save(dict(state_dict=model.state_dict(), meta=dict(
+        cfg=read_config(config).pretty_text)), full)
+    run(root, 'extract_delta', full, out)
+    assert f'{out.stat().st_size:,} bytes instead of' in capsys.readouterr(
+    ).out
+    assert out.stat().st_size < full.stat().st_size
+    fresh = build(read_config(config_of(tmp_path, tuner)))
+    load_all(fresh, read_checkpoint(str(out)), str(out))
+    assert same_state(fresh, model)
+
+
+def test_extraction_says_what_is_wrong(root, tmp_path, base):
+    config = config_of(tmp_path, 'Mona', base)
+    full, out = str(tmp_path / 'full.pth'), str(tmp_path / 'out.pth')
+    torch.save(dict(state_dict=trained(config).state_dict()), full)
+    with pytest.raises(ConfigError, match='holds no config.*--config'):
+        run(root, 'extract_delta', full, out)
+    with pytest.raises(CheckpointError, match='is the input itself'):
+        run(root, 'extract_delta', full, full)
+    with pytest.raises(ConfigError, match='names no base'):
+        run(root, 'extract_delta', full, out, '--config',
+            config_of(tmp_path, 'Mona'))
+    with pytest.raises(CheckpointError, match='missing'):
+        run(root, 'extract_delta', full, out, '--config',
+            config_of(tmp_path, 'Adapter', base))
+    make_base(base, seed=8)
+    with pytest.raises(CheckpointError, match='was not trained on the base.*'
+                       'frozen tensors differ'):
+        run(root, 'extract_delta', full, out, '--config', config)
+    assert not (tmp_path / 'out.pth').exists()
+
+
+@pytest.mark.parametrize('tuner', TUNERS)
+def test_merged_file_is_plain_where_it_can_be(
+        tuner, root, tmp_path, base, capsys):
+    config = config_of(tmp_path, tuner, base)
+    model = trained(config)
+    delta = save_delta(model, tmp_path / 'delta.pth')
+    out = tmp_path / 'merged.pth'
+    run(root, 'merge_delta', config_of(tmp_path, tuner), delta, out)
+    said, content = capsys.readouterr().out, read_checkpoint(str(out))
+    if tuner not in FOLDING:
+        assert f'what {tuner} inserts computes more' in said
+        base.unlink()
+        fresh = build(read_config(config_of(tmp_path, tuner)))
+        load_all(fresh, content, str(out))
+        assert same_state(fresh, model)
+        return
+    assert 'plain: it loads into' in said
+    state = {k.removeprefix('backbone.'): v
+             for k, v in content['state_dict'].items()
+             if k.startswith('backbone.')}
+    with torch.no_grad():
+        expected = model.backbone(image(1, 3, 64, 64))
+        for library in LIBRARIES:
+            plain = vanilla(library)
+            plain.load_state_dict(state, strict=True)
+            for a, b in zip(plain(image(1, 3, 64, 64)), expected):
+                assert torch.allclose(a, b, atol=1e-4, rtol=1e-4), library
+
+
+def vanilla(library):
+    """The library's own Swin."""
+    cls = importlib.import_module(LIBRARIES[library]).SwinTransformer
+    if library == 'mmpretrain':
+        net = cls(arch=MICRO, out_indices=(0, 1, 2, 3), pad_small_map=True)
+    else:
+        net = cls(out_indices=(0, 1, 2, 3), **MICRO)
+    net.eval()  # returns None in some libraries
+    return net
+
+
+def test_merged_config_builds_what_the_merged_file_fits(tmp_path, base):
+    config = config_of(tmp_path, 'LoRA', base)
+    delta = save_delta(trained(config), tmp_path / 'delta.pth')
+    merge_delta(config, str(delta), str(tmp_path / 'merged.pth'))
+    content = torch.load(tmp_path / 'merged.pth')
+    (tmp_path / 'plain.py').write_text(content['meta']['cfg'])
+    from mmpretrain.registry import MODELS
+    plain = MODELS.build(read_config(str(tmp_path / 'plain.py')).model)
+    plain.load_state_dict(content['state_dict'], strict=True)
+    assert type(plain.backbone).__name__ == 'SwinTransformer'
+
+
+def test_folded_weight_is_the_sum_of_weight_and_update():
+    tuner = build_tuner(dict(
+        type='LoRA', rank=2, alpha=6, targets=('q', 'v')))
+    linear = torch.nn.Linear(4, 12)
+    before = linear.weight.detach().clone()
+    lora = tuner.adapt_qkv(linear)
+    torch.nn.init.normal_(lora.lora_B)
+    a, b = lora.lora_A.detach(), lora.lora_B.detach()
+    expected = before.clone()
+    expected[:4] += 3 * b[:4] @ a[:2]  # alpha / rank = 3; q
+    expected[8:] += 3 * b[4:] @ a[2:]  # v; k stays
+    assert torch.allclose(fold_lora(lora), expected, atol=1e-6)
+    assert torch.equal(lora.weight, before)
+
+
+def test_merged_model_that_computes_something_else_is_not_written(
+        tmp_path, base, monkeypatch):
+    from mona_mm.checkpoint import merge
+    config = config_of(tmp_path, 'LoRA', base)
+    delta = save_delta(trained(config), tmp_path / 'delta.pth')
+    monkeypatch.setattr(merge, 'fold_lora', lambda m: m.weight.detach())
+    with pytest.raises(CheckpointError, match='computes something else'):
+        merge_delta(config, str(delta), str(tmp_path / 'out.pth'))
+    assert not (tmp_path / 'out.pth').exists()
+
+
+@pytest.mark.parametrize('ending', ['pth', 'safetensors'])
+def test_published_file_has_the_weights_alone_and_its_hash(
+        ending, root, tmp_path, base, capsys):
+    config = config_of(tmp_path, 'Mona', base)
+    model = trained(config)
+    save_delta(model, tmp_path / 'run.pth', meta=dict(epoch=3),
+               optimizer=dict(state=torch.zeros(1 << 16)),
+               ema_state_dict={'module.' + k: v for k, v in
+                               model.state_dict().items()})
+    run(root, 'publish_model', tmp_path / 'run.pth',
+        tmp_path / f'out/mona.{ending}')
+    path = capsys.readouterr().out.strip().splitlines()[-1]
+    digest = re.search(rf'mona-([0-9a-f]{{8}})\.{ending}$', path)[1]
+    with open(path, 'rb') as file:
+        assert hashlib.sha256(file.read()).hexdigest().startswith(digest)
+    assert [str(p) for p in (tmp_path / 'out').iterdir()] == [path]
+    content = read_checkpoint(path)
+    assert set(content) == {'meta', 'state_dict'}
+    fresh = build(read_config(config_of(tmp_path, 'Mona')))
+    load_all(fresh, content, path)
+    assert same_state(fresh, model)
+
+
+def test_name_that_is_no_checkpoints_is_refused(root, tmp_path):
+    with pytest.raises(CheckpointError, match="'out.txt'.*ends with .pth"):
+        run(root, 'publish_model', 'any.pth', 'out.txt')

@@ -1,0 +1,141 @@
+"""mmengine reads every checkpoint with our reader."""
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+import torch
+from mmengine.runner import CheckpointLoader, load_checkpoint
+from torch import nn
+
+from mona_mm.checkpoint.loader import is_data
+from mona_mm.errors import CheckpointError
+
+
+class Hostile:
+    """Unpickling this would make a folder."""
+
+    def __init__(self, target):
+        self.target = str(target)
+
+    def __reduce__(self):
+        return os.mkdir, (self.target, )
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    torch.save(dict(state_dict=dict(weight=torch.ones(1, 1)),
+                    odd=Hostile(tmp_path / 'made')), tmp_path / 'bad.pth')
+    return tmp_path / 'bad.pth'
+
+
+def test_file_that_would_run_code_is_refused_unrun(hostile):
+    with pytest.raises(CheckpointError, match='bad.pth.*mkdir.*'
+                       'MONA_MM_TRUST_CHECKPOINTS=1.*--trust-checkpoint'):
+        load_checkpoint(nn.Linear(1, 1, bias=False), str(hostile))
+    assert not (hostile.parent / 'made').exists()
+
+
+def test_file_is_read_if_the_user_vouches_for_it(hostile, monkeypatch):
+    monkeypatch.setenv('MONA_MM_TRUST_CHECKPOINTS', '1')
+    net = nn.Linear(1, 1, bias=False)
+    load_checkpoint(net, str(hostile))
+    assert net.weight.item() == 1
+    assert (hostile.parent / 'made').exists()
+
+
+@pytest.mark.parametrize('flag', ['0', ''])
+def test_vouching_can_be_denied(hostile, monkeypatch, flag):
+    monkeypatch.setenv('MONA_MM_TRUST_CHECKPOINTS', flag)
+    with pytest.raises(CheckpointError):
+        load_checkpoint(nn.Linear(1, 1), str(hostile))
+
+
+def test_damage_vouched_for_is_damage_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setenv('MONA_MM_TRUST_CHECKPOINTS', '1')
+    torch.save(dict(weight=torch.ones(100)), tmp_path / 'a.pth')
+    content = bytearray((tmp_path / 'a.pth').read_bytes())
+    content[len(content) // 2] ^= 4
+    (tmp_path / 'a.pth').write_bytes(content)
+    with pytest.raises(CheckpointError, match='a.pth.*damaged'):
+        load_checkpoint(nn.Linear(1, 1), str(tmp_path / 'a.pth'))
+
+
+def test_every_scheme_of_mmengine_goes_through_our_reader():
+    """Else one of them would still fall back to unpickling."""
+    for loader in CheckpointLoader._schemes.values():
+        ours = loader.__module__ == 'mona_mm.checkpoint.loader'
+        assert ours or loader.__name__ == 'load_from_pavi'
+
+
+def test_object_stores_are_read_safely_too(hostile, monkeypatch):
+    from mona_mm.checkpoint import loader
+
+    @contextmanager
+    def fetched(url, backend_args):
+        assert (url, backend_args) == ('s3://a/b.pth',
+                                       dict(backend='petrel'))
+        yield str(hostile)
+
+    monkeypatch.setattr(loader, 'get_local_path', fetched)
+    with pytest.raises(CheckpointError, match='mkdir'):
+        CheckpointLoader.load_checkpoint('s3://a/b.pth')
+
+
+def test_names_of_the_zoos_are_looked_up(tmp_path, monkeypatch):
+    from mona_mm.checkpoint import loader
+    asked = []
+    monkeypatch.setattr(loader, 'load_from_local',
+                        lambda url, where: asked.append(url) or {})
+    load = CheckpointLoader.load_checkpoint
+    load('torchvision://resnet18.imagenet1k_v1')
+    load('open-mmlab://detectron2/resnet50_caffe')
+    load('mmcls://vgg11')
+    assert [a.rsplit('/', 1)[1] for a in asked] == [
+        'resnet18-f37072fd.pth', 'resnet50_msra-5891d200.pth',
+        'vgg11_batch256_imagenet_20210208-4271cd6c.pth']
+
+
+def test_map_location_is_respected(tmp_path):
+    torch.save(dict(w=torch.ones(2)), tmp_path / 'a.pth')
+    for path in (tmp_path / 'a.pth', ):
+        found = CheckpointLoader.load_checkpoint(str(path), 'meta')
+        assert found['w'].is_meta
+
+
+@pytest.mark.parametrize('text, data', [
+    ("a = dict(b=[1, -2.5, None, True], c=('x', ))\nd = {'e': set()}", True),
+    ('', True),
+    ("import os\na = os.getcwd()", False),
+    ("a = __import__('os').getcwd()", False),
+    ("a = open('x')", False), ('a = [x for x in ()]', False),
+    ("_base_ = ['/tmp/other.py']", False), ('a = (lambda: 1)()', False),
+    ('def f(): pass', False), ('a = dict(b=f"{1}")', False),
+    ('dict.a = 1', False), ('a = ', False), ('a\0', False),
+])
+def test_configs_that_are_programs_are_told_from_data(text, data):
+    assert is_data(text) == data
+
+
+def test_program_inside_a_checkpoint_is_left_out(tmp_path):
+    program = f"import os\nos.mkdir('{tmp_path}/made')\n"
+    torch.save(dict(
+        state_dict={}, meta=dict(cfg=program, config=program, epoch=3),
+        message_hub=dict(runtime_info=dict(cfg='a = 1'))),
+        tmp_path / 'a.pth')
+    found = CheckpointLoader.load_checkpoint(str(tmp_path / 'a.pth'))
+    assert found['meta'] == dict(epoch=3)
+    assert found['message_hub']['runtime_info'] == dict(cfg='a = 1')
+
+
+def test_runtime_configs_protect_inferencers_that_read_before_they_build(
+        root, hostile):
+    code = (
+        'from mmdet.apis import DetInferencer\n'
+        f"DetInferencer('{root}/configs/quickstart/"
+        f"retinanet_swin-nano-mona_shapes.py', '{hostile}', device='cpu')\n")
+    done = subprocess.run([sys.executable, '-c', code], text=True,
+                          capture_output=True, cwd=hostile.parent)
+    assert 'CheckpointError' in done.stderr.splitlines()[-1]
+    assert not (hostile.parent / 'made').exists()

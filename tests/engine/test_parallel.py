@@ -1,0 +1,135 @@
+"""Two processes save, stop, go on and fail together."""
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import pytest
+import runs
+from mmengine.config import Config
+
+from mona_mm.checkpoint import read_checkpoint
+from mona_mm.engine import launch
+from mona_mm.errors import Interrupted
+
+
+@pytest.fixture(scope='module')
+def base(tmp_path_factory):
+    return runs.save_base(tmp_path_factory.mktemp('base') / 'base.pth')
+
+
+def config(folder, base, **hook) -> dict:
+    """18 iterations of two processes with random generators of their own."""
+    folder.mkdir(exist_ok=True)
+    cfg = runs.config(
+        folder, base, by_epoch=False, hook=dict(interval=2),
+        randomness=dict(seed=7, diff_rank_seed=True),
+        custom_imports=dict(imports=['runs']),
+        custom_hooks=[dict(type='RankLosses'), dict(type='Pids', **hook)])
+    cfg['train_dataloader']['dataset']['size'] = 24
+    return cfg
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(('127.0.0.1', 0))
+        return listener.getsockname()[1]
+
+
+def fork_two(cfg, resume=None) -> list:
+    """Train in two children of this process; return their statuses."""
+    port, children = free_port(), []
+    for rank in (0, 1):
+        child = os.fork()
+        if not child:
+            os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank),
+                              WORLD_SIZE='2', MASTER_ADDR='127.0.0.1',
+                              MASTER_PORT=str(port))
+            _train_and_exit(cfg, resume)
+        children.append(child)
+    return [os.waitstatus_to_exitcode(os.waitpid(c, 0)[1]) for c in children]
+
+
+def _train_and_exit(cfg, resume):
+    status = 1
+    try:
+        cfg = Config(dict(cfg, launcher='pytorch', experiment_name='pair'))
+        launch.set_resumable(cfg)
+        launch.set_resume(cfg, resume)
+        launch.run(cfg, lambda runner: runner.train())
+        status = 0
+    except Interrupted as stopped:
+        status = stopped.code
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def start(root, cfg, *words):
+    """Start ``dist_train.sh`` with two processes; return the process."""
+    folder = Path(cfg['work_dir'])
+    Config(cfg).dump(folder / 'config.py')
+    env = dict(os.environ, PYTHON=sys.executable, PORT=str(free_port()),
+               OMP_NUM_THREADS='1', PYTHONPATH=str(root / 'tests'))
+    return subprocess.Popen(
+        ['bash', root / 'tools/dist_train.sh', folder / 'config.py', '2',
+         *words], env=env, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT)
+
+
+def read_until(process, pattern) -> str:
+    text = ''
+    for line in process.stdout:
+        text += line
+        if re.search(pattern, line):
+            return text
+    raise AssertionError(f'{pattern} never came:\n{text[-3000:]}')
+
+
+def losses(folder, rank):
+    lines = (folder / f'losses{rank}.txt').read_text().splitlines()
+    return {int(i): float(v) for i, v in map(str.split, lines)}
+
+
+def test_two_processes_stop_together_and_go_on_exactly(base, tmp_path):
+    whole, stopped = tmp_path / 'whole', tmp_path / 'stopped'
+    assert fork_two(config(whole, base)) == [0, 0]
+    # One process alone is asked.
+    assert fork_two(config(stopped, base, at=5, number=15)) == [85, 85]
+    at = read_checkpoint(str(stopped / 'interrupted.pth'))['meta']['iter']
+    assert 5 < at < 9
+    for rank in (0, 1):
+        assert max(losses(stopped, rank)) + 1 == at
+    assert fork_two(config(stopped, base), 'auto') == [0, 0]
+    for rank in (0, 1):  # the generators of each are its own
+        assert losses(stopped, rank) == losses(whole, rank)
+    assert losses(whole, 0) != losses(whole, 1)
+
+
+def test_script_says_that_it_was_stopped_and_does_not_hang_on_a_death(
+        root, base, tmp_path):
+    cfg = config(tmp_path, base, at=5, seconds=0.2)
+    process = start(root, cfg)
+    found = read_until(process, 'process of rank 1: ')
+    process.send_signal(signal.SIGTERM)  # the launcher passes it on
+    output = found + process.communicate(timeout=60)[0]
+    assert process.returncode == 85, output[-3000:]
+    saved = read_checkpoint(str(tmp_path / 'interrupted.pth'))['meta']['iter']
+    assert 5 < saved < 12
+    cfg = config(tmp_path, base, at=12, seconds=0.2)
+    process = start(root, cfg, '--resume')
+    found = read_until(process, 'process of rank 1: ')
+    assert found.count('--resume') == 1  # said once
+    begun = time.monotonic()
+    os.kill(int(found.split('process of rank 1: ')[1].split()[0]),
+            signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert process.returncode not in (0, 85)
+    assert time.monotonic() - begun < 60
+    assert (tmp_path / 'last_checkpoint').read_text().endswith('iter_12.pth')

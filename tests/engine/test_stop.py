@@ -1,0 +1,217 @@
+"""A run that is asked to stop saves first, and goes on exactly."""
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import runs
+import torch
+
+from mona_mm.checkpoint import read_checkpoint
+from mona_mm.errors import Interrupted
+
+
+@pytest.fixture(scope='module')
+def base(tmp_path_factory):
+    return runs.save_base(tmp_path_factory.mktemp('base') / 'base.pth')
+
+
+class Ask(runs.Hook):
+    """Sends this process a signal at one moment of its run."""
+
+    def __init__(self, moment, at, number=signal.SIGTERM) -> None:
+        self.at, self.number = at, number
+        setattr(self, moment, self.ask)
+
+    def ask(self, runner, *args, **kwargs):
+        if runner.iter == self.at:
+            os.kill(os.getpid(), self.number)
+            time.sleep(0.01)  # Python handles it between two instructions
+
+    def get_triggered_stages(self):
+        return ['before_train_iter', 'after_val_iter', 'after_train_epoch']
+
+
+def stop(cfg, ask):
+    runner = runs.start(cfg)
+    runner.register_hook(ask)
+    with pytest.raises(Interrupted) as stopped:
+        runner.train()
+    assert stopped.value.code == 85
+    return Path(runner.work_dir)
+
+
+@pytest.fixture(autouse=True)
+def _handlers():
+    before = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
+    yield
+    for number, handler in zip((signal.SIGTERM, signal.SIGINT), before):
+        signal.signal(number, handler)
+
+
+@pytest.fixture(scope='module')
+def whole(base, tmp_path_factory):
+    """The run that nobody stopped, and its final weights."""
+    folder = tmp_path_factory.mktemp('whole')
+    runs.start(config(folder, base)).train()
+    return runs.losses(folder), read_checkpoint(
+        str(folder / 'epoch_3.pth'))
+
+
+def config(folder, base, **options):
+    return runs.config(folder, base, hook=dict(interval=3), **dict(
+        dict(randomness=dict(seed=7),
+             custom_hooks=[dict(type='Losses'),
+                           dict(type='EMAHook', momentum=0.2)]), **options))
+
+
+@pytest.mark.parametrize('moment, at, saved, number', [
+    ('before_train_iter', 8, 9, signal.SIGTERM),  # within an epoch
+    ('before_train_iter', 8, 9, signal.SIGINT),
+    ('before_train_iter', 11, 12, signal.SIGTERM),  # its last iteration
+    ('after_val_iter', 12, 12, signal.SIGTERM),  # within a validation
+    ('after_val_iter', 18, 18, signal.SIGTERM),  # within the last one
+])
+def test_stopped_run_goes_on_exactly(
+        base, whole, tmp_path, moment, at, saved, number):
+    cfg = config(tmp_path, base)
+    stop(cfg, Ask(moment, at, number))
+    path = tmp_path / 'interrupted.pth'
+    assert (tmp_path / 'last_checkpoint').read_text() == str(path)
+    assert read_checkpoint(str(path))['meta']['iter'] == saved
+    runner = runs.start(cfg, 'auto')
+    runner.train()
+    losses, last = whole
+    assert runs.losses(tmp_path) == losses
+    if at < 18:
+        again = read_checkpoint(str(tmp_path / 'epoch_3.pth'))
+        assert not path.exists()  # a regular one has replaced it
+        for kind in ('state_dict', 'ema_state_dict'):
+            for key, value in last[kind].items():
+                assert torch.equal(again[kind][key], value), (kind, key)
+    # The validation that was broken off has run.
+    assert 'val/accuracy' in runner.message_hub.log_scalars
+
+
+def test_accumulated_gradients_are_used_first(base, tmp_path):
+    cfg = config(tmp_path, base)
+    cfg['optim_wrapper']['accumulative_counts'] = 3
+    stop(cfg, Ask('before_train_iter', 6))
+    assert read_checkpoint(
+        str(tmp_path / 'interrupted.pth'))['meta']['iter'] == 9
+
+
+def test_runs_without_our_checkpoint_hook_are_saved_too(base, tmp_path):
+    cfg = config(tmp_path, base)
+    cfg['default_hooks']['checkpoint'] = None
+    stop(cfg, Ask('before_train_iter', 4))
+    assert read_checkpoint(
+        str(tmp_path / 'interrupted.pth'))['meta']['iter'] == 5
+
+
+def test_handlers_are_given_back_after_training(base, tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    runs.start(config(tmp_path, base)).train()
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+class Fail(runs.Hook):
+    """An error of the user's own code."""
+
+    def before_train_iter(self, *args, **kwargs):
+        raise ValueError('of the user')
+
+
+def test_handlers_are_given_back_after_an_error(base, tmp_path):
+    runner = runs.start(config(tmp_path, base))
+    runner.register_hook(Fail())
+    with pytest.raises(ValueError, match='of the user'):
+        runner.train()
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+
+
+def test_training_after_a_failed_one_gives_the_first_handlers_back(
+        base, tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(ValueError, match='of the user'):
+        runner = runs.start(config(tmp_path / 'a', base))
+        runner.register_hook(Fail())
+        runner.train()
+    runs.start(config(tmp_path / 'b', base)).train()
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+class Pools(runs.Right):
+    """A metric with a pool of processes, as mmdet's VOC metric has."""
+
+    def compute_metrics(self, results) -> dict:
+        with multiprocessing.get_context('fork').Pool(2) as pool:
+            pool.map(abs, range(4))
+        return super().compute_metrics(results)
+
+
+def test_processes_forked_in_training_still_end_by_a_signal(base, tmp_path):
+    runs.METRICS.register_module(module=Pools, force=True)
+    cfg = config(tmp_path, base, val_evaluator=dict(type='Pools'))
+    signal.alarm(60)  # it would wait for ever
+    runs.start(cfg).train()
+    signal.alarm(0)
+
+
+class ListensInFork(runs.Hook):
+    """Forks a child that waits, and ends it as a pool does."""
+
+    def before_train_iter(self, *args, **kwargs):
+        child = os.fork()
+        if not child:
+            time.sleep(30)
+            os._exit(0)
+        time.sleep(0.05)
+        os.kill(child, signal.SIGTERM)
+        self.status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_child_forked_in_training_dies_of_a_signal(base, tmp_path):
+    runner = runs.start(config(tmp_path, base, iters=1))
+    hook = ListensInFork()
+    runner.register_hook(hook)
+    runner.train()
+    assert hook.status == -signal.SIGTERM
+
+
+class Slow(runs.Hook):
+    """Takes a minute over its first iteration, once it has said so."""
+
+    def __init__(self, pipe: int) -> None:
+        self.pipe = pipe
+
+    def before_train_iter(self, *args, **kwargs):
+        os.write(self.pipe, b'.')
+        time.sleep(60)
+
+
+def test_second_signal_ends_at_once(base, tmp_path, monkeypatch):
+    monkeypatch.setattr('mona_mm.engine.stop._ECHO', 0.5)
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            runner = runs.start(config(tmp_path, base))
+            runner.register_hook(Slow(write))
+            runner.train()
+        finally:
+            os._exit(0)
+    os.read(read, 1)
+    for _ in range(2):  # the second is a launcher's echo of the first
+        os.kill(child, signal.SIGTERM)
+        time.sleep(0.2)
+    time.sleep(0.5)
+    assert os.waitpid(child, os.WNOHANG) == (0, 0)
+    os.kill(child, signal.SIGTERM)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status == -signal.SIGTERM
+    assert not (tmp_path / 'interrupted.pth').exists()
