@@ -13,17 +13,17 @@ from scipy.io import savemat
 from mona_mm.prepare.potsdam import COLOURS
 
 
-def picture(suffix='.jpg', height=12, width=16, seed=0) -> bytes:
+def picture(suffix='.jpg', height=36, width=48, seed=0) -> bytes:
     """An encoded picture of slopes, no two places near each other alike."""
     row, column, channel = np.indices((height, width, 3))
     pixels = (7 * row + 13 * column + 31 * channel + seed) % 251
     return cv2.imencode(suffix, pixels.astype(np.uint8))[1].tobytes()
 
 
-def mask(height=12, width=16) -> bytes:
+def mask(height=36, width=48) -> bytes:
     """An encoded label map."""
-    pixels = np.arange(height * width, dtype=np.uint8).reshape(height, width)
-    return cv2.imencode('.png', pixels % 3)[1].tobytes()
+    pixels = np.arange(height * width).reshape(height, width) % 3
+    return cv2.imencode('.png', pixels.astype(np.uint8))[1].tobytes()
 
 
 def write_zip(path, files) -> None:
@@ -50,10 +50,14 @@ def coco(source):
             f'{split}/{i:012d}.jpg': picture(seed=i) for i in range(count)})
     write_zip(source / 'annotations_trainval2017.zip', {
         f'annotations/instances_{split}.json': json.dumps(dict(
-            images=[dict(id=i, file_name=f'{i:012d}.jpg')
-                    for i in range(count)],
-            annotations=[dict(id=i, image_id=i) for i in range(count)],
-            categories=[dict(id=1)]))
+            images=[dict(id=i, file_name=f'{i:012d}.jpg', height=36,
+                         width=48) for i in range(count)],
+            annotations=[dict(
+                id=i, image_id=i, category_id=1, bbox=[4, 4, 20, 20],
+                area=400, iscrowd=0,
+                segmentation=[[4, 4, 24, 4, 24, 24, 4, 24]])
+                for i in range(count)],
+            categories=[dict(id=1, name='person')]))
         for split, count in (('train2017', 3), ('val2017', 2))})
     return dict(train2017=3, val2017=2, train2017_objects=3,
                 val2017_objects=2, classes=1)
