@@ -32,7 +32,7 @@ class Label:
     def line(self, window: Window = (0, 0, 0, 0)) -> str:
         """Write it as a line of a label file, relative to a window."""
         moved = (v - window[i % 2] for i, v in enumerate(self.corners))
-        return ' '.join([*(f'{v:g}' for v in moved), self.name,
+        return ' '.join([*(f'{v:.10g}' for v in moved), self.name,
                          self.difficulty])
 
 

@@ -2,7 +2,7 @@
 from pathlib import Path
 from typing import Dict, List
 
-from .aerial import cut, wrong_labels
+from .aerial import cut, read_labels, wrong_labels
 from .checks import broken, same, total
 from .dota import DOTA
 from .files import link, names, read_lines, write_lines
@@ -40,7 +40,9 @@ class STAR(DOTA):
         else:
             for name, path in pictures.items():
                 link(path, self.root / f'test/images/{path.name}')
-                link(labels[name], self.root / f'test/annfiles/{name}.txt')
+                # Without the header, which mmrotate does not expect.
+                write_lines(self.root / f'test/annfiles/{name}.txt',
+                            [la.line() for la in read_labels(labels[name])])
         write_lines(self.root / f'{split}.txt', sorted(pictures))
 
     def check(self) -> List[str]:

@@ -56,7 +56,8 @@ def test_archives_become_the_layout_and_stay_as_they_were(name, tmp_path):
 def test_second_run_fills_the_gap_and_rewrites_nothing_else(name, tmp_path):
     preparer = prepared(name, tmp_path)
     before = contents(preparer.root)
-    lists = ('train.txt', 'val.txt', 'test.txt')  # are written anew
+    # Lists, and labels of whole pictures, are written anew.
+    lists = ('train.txt', 'val.txt', 'test.txt', 'test0.txt')
     kept = {k: v for k, v in before.items() if not k.endswith(lists)}
     gone = max(k for k in kept if 'raw' not in k)
     (tmp_path / gone).unlink()
@@ -321,6 +322,18 @@ def test_share_of_a_turned_square():
     # The corner x > 5 is a triangle of base 10 and height 5.
     assert aerial.share_inside(label, (5, -99, 99, 99)) == pytest.approx(
         25 / 200)
+
+
+def test_whole_pictures_of_star_keep_their_labels_to_the_digit(tmp_path):
+    source = tmp_path / 'downloads'
+    MINI['star'](source)
+    lines = '20000.125 2 3 4 5 6 7 30000.0625 boat 1\n'
+    write_zip(source / 'test/labels.zip', {
+        'object-TXT/test0.txt': f'imagesource:x\ngsd:1\n{lines}'})
+    preparer = build('star', out=str(tmp_path / 'data'), source=str(source),
+                     expected=dict(train=1, test=1), progress=False)
+    preparer.prepare()
+    assert (preparer.root / 'test/annfiles/test0.txt').read_text() == lines
 
 
 def test_small_picture_is_filled_up(tmp_path):
