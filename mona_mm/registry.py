@@ -3,6 +3,7 @@
 A config reaches every member by its scope prefix (``mona_mm.X``) under any
 default scope; the prefix alone imports what is needed.
 """
+from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import LOOPS as MMENGINE_LOOPS
 from mmengine.registry import MODELS as MMENGINE_MODELS
@@ -15,7 +16,12 @@ MODELS = Registry(
     'model',
     parent=MMENGINE_MODELS,
     scope='mona_mm',
-    locations=['mona_mm.backbones'])
+    locations=['mona_mm.backbones', 'mona_mm.detectors'])
+DATASETS = Registry(
+    'dataset',
+    parent=MMENGINE_DATASETS,
+    scope='mona_mm',
+    locations=['mona_mm.datasets'])
 HOOKS = Registry(
     'hook',
     parent=MMENGINE_HOOKS,

@@ -1,4 +1,5 @@
 """Reading checkpoint files: safely, and with errors that name the file."""
+import hashlib
 import logging
 import os
 import os.path as osp
@@ -7,6 +8,7 @@ import re
 import struct
 import zipfile
 import zlib
+from functools import lru_cache
 from typing import Any, Dict, List
 from urllib.parse import urlparse
 
@@ -24,28 +26,43 @@ from .safetensors import read_safetensors
 
 #: Environment variable: 1 lets checkpoints run code, as torch.load used to.
 TRUST = 'MONA_MM_TRUST_CHECKPOINTS'
+_NAMED_HASH = re.compile(r'-([a-f0-9]{8,64})\.(?:pth|safetensors)$')
 
 
 def fetch(source: str) -> str:
     """Return the local path of a checkpoint, downloading a URL once.
 
-    Downloads go to PyTorch's hub cache, where mmengine puts them too; the
-    hash at the end of a name such as ``swin-4f79f7c0.pth`` is verified.
+    Downloads go to PyTorch's hub cache, where mmengine puts them too. The
+    hash at the end of a name such as ``swin-4f79f7c0.pth`` is compared with
+    the file, downloaded, found in the cache or given as a path (eight digits
+    and no letter are taken for a date there).
 
     Args:
         source (str): A path, or an http(s) URL.
 
     Raises:
-        CheckpointError: If the path does not exist or the download fails.
+        CheckpointError: If the path does not exist, the download fails, or
+            the file is not the one that its name says.
     """
     source = os.fspath(source)
     if urlparse(source).scheme in ('http', 'https'):
-        return _download(source)
-    path = osp.expanduser(source)
+        path = _download(source)
+    else:
+        path = osp.expanduser(source)
     if not osp.isfile(path):
         raise CheckpointError(
             f'checkpoint {source!r} does not exist (looked for '
             f'{osp.abspath(path)}); give the path of a .pth file, or a URL')
+    named = _NAMED_HASH.search(osp.basename(path))
+    if named and not named.group(1).isdigit():
+        status = os.stat(path)
+        found = _sha256(path, status.st_mtime_ns, status.st_size)
+        if not found.startswith(named.group(1)):
+            raise CheckpointError(
+                f'{path}: its name says that its SHA-256 hash starts with '
+                f'{named.group(1)}, but it starts with {found[:8]}: it is '
+                'damaged or another file. Fetch it again, or rename it if '
+                'you changed it')
     return path
 
 
@@ -119,6 +136,16 @@ def _unpickle(path: str, map_location: Any) -> Any:
             f'it cannot be read ({type(error).__name__}: {error}); it is '
             'incomplete or no file of torch.save: fetch it again') from error
     return torch.load(path, map_location=map_location, weights_only=False)
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: str, mtime: int, size: int) -> str:
+    """Hash a file, once per process as long as it does not change."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _download(url: str) -> str:

@@ -1,4 +1,5 @@
 """Files are read safely, and refused by name."""
+import hashlib
 import os
 import subprocess
 import sys
@@ -172,6 +173,26 @@ def test_download_with_another_hash_than_its_name_says_is_refused(
     torch.save(dict(w=torch.ones(3)), tmp_path / 'web/base-0123abcd.pth')
     with pytest.raises(CheckpointError, match='hash'):
         read_checkpoint(f'{served[0]}base-0123abcd.pth')
+
+
+@pytest.mark.parametrize('cached', [False, True])
+def test_file_with_another_hash_than_its_name_says_is_refused(
+        cached, tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    folder = tmp_path / 'hub/checkpoints'
+    folder.mkdir(parents=True)
+    path = folder / 'base-0123abcd.pth'
+    torch.save(dict(w=torch.ones(3)), path)
+    source = 'http://localhost:9/base-0123abcd.pth' if cached else str(path)
+    with pytest.raises(CheckpointError, match='0123abcd'):
+        read_checkpoint(source)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    path = path.rename(folder / f'base-a{digest}.pth')
+    with pytest.raises(CheckpointError, match=f'a{digest}'):
+        read_checkpoint(str(path))
+    for name in (f'base-{digest}.pth', 'base-20220317.pth', 'base-new.pth'):
+        path = path.rename(folder / name)
+        assert read_checkpoint(str(path))['w'].sum() == 3
 
 
 def test_file_without_weights_lists_what_it_holds():

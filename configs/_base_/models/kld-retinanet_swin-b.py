@@ -1,0 +1,86 @@
+# RetinaNet that regresses rotated boxes under the KLD loss; anchors are
+# assigned by the horizontal boxes around them. Angles in OpenCV's old range.
+angle_version = 'oc'
+model = dict(
+    type='mmdet.RetinaNet',
+    data_preprocessor=dict(
+        type='mmdet.DetDataPreprocessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_size_divisor=32,
+        boxtype2tensor=False),
+    backbone=dict(
+        type='mona_mm.TunedSwinTransformer',
+        tuner=dict(type='Full'),
+        arch='base',
+        # Stride 4 feeds nothing here: an output norm that gets no gradient
+        # would stop distributed training.
+        out_indices=(1, 2, 3),
+        drop_path_rate=0.2,
+        with_cp=False,
+        init_cfg=dict(
+            type='Pretrained',
+            # ImageNet-22k, 224 pixels, window 7.
+            checkpoint='https://download.openmmlab.com/mmsegmentation/v0.5/'
+            'pretrain/swin/'
+            'swin_base_patch4_window7_224_22k_20220317-4f79f7c0.pth')),
+    neck=dict(
+        type='mmdet.FPN',
+        in_channels=[256, 512, 1024],
+        out_channels=256,
+        start_level=0,
+        add_extra_convs='on_input',
+        num_outs=5),
+    bbox_head=dict(
+        type='mmdet.RetinaHead',
+        num_classes=15,
+        in_channels=256,
+        stacked_convs=4,
+        feat_channels=256,
+        anchor_generator=dict(
+            type='FakeRotatedAnchorGenerator',
+            angle_version=angle_version,
+            octave_base_scale=4,
+            scales_per_octave=3,
+            ratios=[1.0, 0.5, 2.0],
+            strides=[8, 16, 32, 64, 128]),
+        bbox_coder=dict(
+            type='DeltaXYWHTRBBoxCoder',
+            angle_version=angle_version,
+            norm_factor=None,
+            edge_swap=False,
+            proj_xy=False,
+            target_means=(0.0, 0.0, 0.0, 0.0, 0.0),
+            target_stds=(1.0, 1.0, 1.0, 1.0, 1.0)),
+        reg_decoded_bbox=True,
+        loss_cls=dict(
+            type='mmdet.FocalLoss',
+            use_sigmoid=True,
+            gamma=2.0,
+            alpha=0.25,
+            loss_weight=1.0),
+        loss_bbox=dict(
+            type='GDLoss_v1',
+            loss_type='kld',
+            fun='log1p',
+            tau=1,
+            loss_weight=1.0)),
+    train_cfg=dict(
+        assigner=dict(
+            type='mmdet.MaxIoUAssigner',
+            pos_iou_thr=0.5,
+            neg_iou_thr=0.4,
+            min_pos_iou=0,
+            ignore_iof_thr=-1,
+            iou_calculator=dict(type='FakeRBboxOverlaps2D')),
+        sampler=dict(type='mmdet.PseudoSampler'),
+        allowed_border=-1,
+        pos_weight=-1,
+        debug=False),
+    test_cfg=dict(
+        nms_pre=2000,
+        min_bbox_size=0,
+        score_thr=0.05,
+        nms=dict(type='nms_rotated', iou_threshold=0.1),
+        max_per_img=2000))

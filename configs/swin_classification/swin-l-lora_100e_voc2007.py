@@ -1,0 +1,3 @@
+# python tools/train.py configs/swin_classification/swin-l-lora_100e_voc2007.py
+_base_ = ['./swin-l_100e_voc2007.py', '../_base_/tuners/lora.py']
+model = dict(backbone=dict(tuner=dict(_delete_=True, **_base_.tuner)))

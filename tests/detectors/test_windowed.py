@@ -1,0 +1,166 @@
+"""Whole images by windows: where boxes land, and which are doubles."""
+import pytest
+import torch
+from conftest import ROOT
+from helpers import NANO
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.structures import InstanceData
+
+from mona_mm.detectors import WindowedTest
+from mona_mm.errors import ConfigError
+
+WINDOWS = dict(size=64, gap=16, iou_threshold=0.4)
+#: Detectors that STAR's leaves name, and what is small about the test's.
+LEAVES = ('oriented_rcnn/oriented-rcnn_swin-b-mona_1x_star.py',
+          'kld/kld-retinanet_swin-b-mona_1x_star.py',
+          'h2rbox_v2/h2rbox-v2_swin-b-mona_1x_star.py')
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _ops():
+    pytest.importorskip('mmcv.ops')
+    init_default_scope('mmrotate')
+
+
+def sample(shape, **meta):
+    from mmdet.structures import DetDataSample
+    return DetDataSample(metainfo=dict(
+        img_id='a', img_shape=shape, ori_shape=shape, **meta))
+
+
+class BrightPixels:
+    """Finds a 9 x 5 box around every bright pixel; the value is the class.
+
+    At a window's border it sees only a part, so its score is lower there.
+    """
+
+    def __init__(self, **kwargs):
+        self.seen = []
+
+    def test_step(self, data):
+        self.seen.append([tuple(i.shape[-2:]) for i in data['inputs']])
+        for image, out in zip(data['inputs'], data['data_samples']):
+            assert tuple(image.shape[-2:]) == tuple(out.img_shape)
+            y, x = image[0].nonzero(as_tuple=True)
+            boxes = torch.stack(
+                [x, y, *torch.tensor([[9], [5]]).expand(2, len(x)),
+                 0 * x], 1).float()
+            edge = torch.stack([x, y, image.shape[2] - x,
+                                image.shape[1] - y]).amin(0).clamp(max=9)
+            out.pred_instances = InstanceData(
+                bboxes=boxes, scores=edge / 10, labels=image[0, y, x].long())
+        return data['data_samples']
+
+
+class Windowed(WindowedTest, BrightPixels):
+    pass
+
+
+def found(image, **windows):
+    detector = Windowed(windows=dict(WINDOWS, **windows))
+    (out, ) = detector.test_step(dict(
+        inputs=[image], data_samples=[sample(tuple(image.shape[1:]))]))
+    return detector, out
+
+
+@pytest.mark.parametrize('batch_size', [1, 3])
+def test_boxes_lie_where_they_are_in_the_image_once_each(batch_size):
+    image = torch.zeros(3, 130, 200, dtype=torch.uint8)
+    # In one window, in two, in four (overlaps at 48..64), at the border.
+    places = {(10, 12): 1, (55, 20): 2, (55, 55): 3, (199, 129): 4}
+    for (x, y), label in places.items():
+        image[:, y, x] = label
+    detector, out = found(image, batch_size=batch_size)
+    boxes = out.pred_instances.bboxes
+    assert {(int(b[0]), int(b[1])): int(label) for b, label in zip(
+        boxes, out.pred_instances.labels)} == places
+    assert len(boxes) == len(places)
+    assert (boxes[:, 2:] == torch.tensor([9., 5., 0.])).all()
+    # 200 wide: starts 0, 48, 96, 136; 130 high: 0, 48, 66.
+    assert sum(map(len, detector.seen)) == 12
+    assert max(map(len, detector.seen)) == batch_size
+
+
+def test_best_score_of_doubles_stays_and_order_is_by_score():
+    image = torch.zeros(3, 64, 112, dtype=torch.uint8)
+    image[:, 30, 62] = 1  # 2 from the border of the first window
+    image[:, 3, 20] = 1
+    _, out = found(image)
+    # 62 - 48 = 14 away from the second window's border: capped at 9.
+    assert out.pred_instances.scores.tolist() == pytest.approx([.9, .3])
+
+
+def test_doubles_of_another_class_stay():
+    detector = Windowed(windows=WINDOWS)
+    merged = InstanceData(
+        bboxes=torch.tensor([[5., 5., 4., 4., 0.]] * 3),
+        scores=torch.tensor([.5, .6, .7]), labels=torch.tensor([1, 2, 1]))
+    from mona_mm.detectors.windowed import _merge
+    kept = _merge([merged], detector.windows['iou_threshold'])
+    assert sorted(kept.labels.tolist()) == [1, 2]
+    assert kept.scores.tolist() == pytest.approx([.7, .6])
+
+
+def test_image_without_finds_gives_empty_instances():
+    _, out = found(torch.zeros(3, 130, 200, dtype=torch.uint8))
+    assert out.pred_instances.bboxes.shape == (0, 5)
+
+
+def test_labels_and_metainfo_of_the_image_are_kept():
+    given = sample((64, 64))
+    given.gt_instances = InstanceData(labels=torch.tensor([1]))
+    (out, ) = Windowed(windows=WINDOWS).test_step(dict(
+        inputs=[torch.zeros(3, 64, 64, dtype=torch.uint8)],
+        data_samples=[given]))
+    assert out.img_id == 'a' and out.gt_instances.labels.tolist() == [1]
+    assert 'pred_instances' not in given
+
+
+def test_resized_images_are_refused():
+    with pytest.raises(ConfigError, match='leave Resize out'):
+        Windowed(windows=WINDOWS).test_step(dict(
+            inputs=[torch.zeros(3, 32, 32, dtype=torch.uint8)],
+            data_samples=[sample((32, 32)).clone().new(metainfo=dict(
+                img_shape=(32, 32), ori_shape=(64, 64)))]))
+
+
+@pytest.mark.parametrize('bad', [dict(size=64), dict(WINDOWS, stride=3)])
+def test_wrong_windows_are_refused(bad):
+    with pytest.raises(ConfigError, match='windows has the keys'):
+        Windowed(windows=bad)
+
+
+@pytest.mark.parametrize('leaf', LEAVES)
+def test_detector_of_a_star_leaf_finds_the_same_in_one_window(leaf):
+    torch.manual_seed(0)
+    cfg = Config.fromfile(ROOT / 'configs' / leaf).model
+    cfg.backbone.update(arch=NANO, allow_random_base=True, init_cfg=None)
+    first = 4 - len(cfg.neck.in_channels)
+    cfg.neck.update(in_channels=[16, 32, 64, 128][first:])
+    if 'rpn_head' in cfg:
+        cfg.roi_head.bbox_head.fc_out_channels = 16
+        cfg.test_cfg.rcnn.score_thr = 0.02  # 49 classes: about 1 / 49
+        cfg.test_cfg.rpn.max_per_img = 20
+    else:
+        cfg.test_cfg.score_thr = 0.
+        cfg.test_cfg.nms_pre = 20
+    cfg.windows.update(size=96, gap=32)
+    detector = MODELS.build(cfg).eval()
+    image = torch.randint(0, 255, (3, 96, 96), dtype=torch.uint8)
+    data = dict(inputs=[image], data_samples=[
+        sample((96, 96), scale_factor=(1., 1.))])
+    (whole, ) = detector.test_step(data)
+    (plain, ) = super(WindowedTest, detector).test_step(data)
+    boxes = plain.pred_instances.bboxes
+    boxes = getattr(boxes, 'tensor', boxes)
+    assert 0 < len(whole.pred_instances) <= len(boxes)
+    # Merging with 0.4 removes nothing that NMS with 0.1 left.
+    order = plain.pred_instances.scores.argsort(descending=True)
+    assert torch.allclose(whole.pred_instances.scores,
+                          plain.pred_instances.scores[order])
+    # Two windows side by side: some boxes lie beyond the first.
+    wide = torch.cat([image, image], 2)
+    (out, ) = detector.test_step(dict(
+        inputs=[wide], data_samples=[sample((96, 192))]))
+    assert out.pred_instances.bboxes[:, 0].max() > 96
