@@ -1,4 +1,5 @@
 """Running GPU recipes where there is no accelerator, alone or in parallel."""
+import gc
 import os
 from typing import Any, List
 
@@ -67,6 +68,7 @@ def init_cpu_group(launcher: str) -> None:
 def leave_group() -> None:
     """Leave the process group; without it a finished run aborts."""
     if dist.is_initialized():
+        gc.collect()  # a runner that is gone keeps the group's threads alive
         dist.destroy_process_group()
 
 
