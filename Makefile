@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
+# Two test processes; with more than a thread each they would be in each
+# other's way.
+ONE_THREAD := OMP_NUM_THREADS=1
 
 .PHONY: install quickstart test test-all lint clean-quickstart
 
@@ -20,11 +23,11 @@ quickstart: install
 
 test: install
 	@echo "Tests: about 10 minutes on two cores."
-	$(RUN) -m pytest -m "not slow"
+	$(ONE_THREAD) $(RUN) -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-all: install
 	@echo "All tests, every method in every family: about 20 minutes."
-	$(RUN) -m pytest
+	$(ONE_THREAD) $(RUN) -m pytest -n 2 --dist loadfile
 
 lint: install
 	$(RUN) -m pip install -q ruff==0.17.5
