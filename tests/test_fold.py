@@ -66,3 +66,16 @@ class TestWhatFolds:
         net.train()
         with pytest.raises(RuntimeError, match='eval'):
             mona_mm.fuse(net)
+
+
+def test_a_folded_layer_takes_any_layout():
+    torch.manual_seed(0)
+    layer = MonaLayer(12, 4, (3, 5), True, 0.).double().eval()
+    for param in layer.parameters():
+        nn.init.normal_(param)
+    x = torch.randn(2, 12, 20, dtype=torch.double).transpose(1, 2)
+    with torch.no_grad():
+        before = layer(x, (4, 5))
+        layer.fold()
+        after = layer(x, (4, 5))
+    assert (before - after).abs().max() <= 1e-12 * before.abs().max()

@@ -73,8 +73,7 @@ class MonaParams(NamedTuple):
 def mona(x: Tensor,
          spec: MonaSpec,
          params: MonaParams,
-         next_norm: Optional[Tuple[Tensor, Tensor]] = None,
-         merged: Optional[MergedFilters] = None):
+         next_norm: Optional[Tuple[Tensor, Tensor]] = None):
     """Run one Mona layer and, if given, the frozen norm that follows it.
 
     Args:
@@ -83,24 +82,22 @@ def mona(x: Tensor,
         params (MonaParams): The parameters.
         next_norm (tuple[Tensor, Tensor], optional): Weight and bias, (C, )
             each, of a layer norm that does not train.
-        merged (MergedFilters, optional): The filters, if merged already.
 
     Returns:
         tuple: y (B, N, C), and norm(y) or None.
     """
-    return _Mona.apply(x, spec, merged, *(next_norm or (None, None)),
-                       *params.flat())
+    return _Mona.apply(x, spec, *(next_norm or (None, None)), *params.flat())
 
 
 class _Mona(torch.autograd.Function):
 
     @staticmethod
-    def forward(ctx, x, spec, merged, next_w, next_b, *flat):
+    def forward(ctx, x, spec, next_w, next_b, *flat):
         ctx.set_materialize_grads(False)
         params = MonaParams.of(flat)
         with no_autocast(x.device):
             tokens = x.reshape(-1, x.shape[-1])
-            merged = (merged or params.merged()).to(spec.dtype)
+            merged = params.merged().to(spec.dtype)
             low, mean, rstd = down(tokens, params.down, spec.eps, spec.dtype)
             mixed = depthwise(low, merged, x.shape[0], spec.hw_shape)
             act = F.gelu(_point(mixed, merged))
@@ -143,7 +140,7 @@ class _Mona(torch.autograd.Function):
             x_grad, downs = down_backward(grad, g, tokens, mean, rstd,
                                           params.down, spec.eps)
         grads = _match(downs + up + mixing + filters, flat)
-        return (x_grad.view_as(x), None, None, None, None, *grads)
+        return (x_grad.view_as(x), None, None, None, *grads)
 
 
 def _through_norm(grad_y, grad_t, tokens, act, params, norm) -> Tensor:

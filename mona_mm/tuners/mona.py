@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from mona_mm.fold import Foldable
 from mona_mm.ops import is_plain
-from mona_mm.ops.filters import MergedFilters
 from mona_mm.ops.mona import MonaParams, MonaSpec, mona
+from mona_mm.ops.mona_folded import FoldedMona, fold_mona, mona_folded
 from mona_mm.ops.precision import compute_dtype
 from mona_mm.ops.scaled_norm import DownParams
 from mona_mm.registry import TUNERS
@@ -106,11 +106,14 @@ class MonaLayer(Foldable):
             Tensor | tuple: (B, N, C); with ``next_norm`` a tuple of that and
             its norm.
         """
-        if is_plain(self):
+        if self.folded is not None and not torch.is_grad_enabled():
+            y = mona_folded(x, hw_shape, self.folded)
+        elif is_plain(self):
             y = self.formula(x, hw_shape)
-            return y if next_norm is None else (y, next_norm(y))
-        y, t = self._run(x, hw_shape, next_norm)
-        return y if next_norm is None else (y, t)
+        else:
+            y, t = self._run(x, hw_shape, next_norm)
+            return y if next_norm is None else (y, t)
+        return y if next_norm is None else (y, next_norm(y))
 
     def formula(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
         """The layer as released, line by line: the specification."""
@@ -140,11 +143,12 @@ class MonaLayer(Foldable):
             self.norm.eps if self.scaled_norm else 0., compute_dtype(x),
             next_norm.eps if next_norm is not None else 0.)
         norm = next_norm and (next_norm.weight, next_norm.bias)
-        return mona(x, spec, self.parameters_in_order(), norm, self.folded)
+        return mona(x, spec, self.parameters_in_order(), norm)
 
-    def make_folded(self) -> MergedFilters:
+    def make_folded(self) -> FoldedMona:
         """Filters and skips as one depth-wise and one point-wise step."""
-        return self.parameters_in_order().merged()
+        eps = self.norm.eps if self.scaled_norm else 0.
+        return fold_mona(self.parameters_in_order(), eps)
 
 
 @TUNERS.register_module()
