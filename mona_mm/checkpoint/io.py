@@ -9,7 +9,7 @@ import struct
 import zipfile
 import zlib
 from functools import lru_cache
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 from urllib.parse import urlparse
 
 import numpy as np
@@ -34,36 +34,46 @@ def fetch(source: str) -> str:
 
     Downloads go to PyTorch's hub cache, where mmengine puts them too. The
     hash at the end of a name such as ``swin-4f79f7c0.pth`` is compared with
-    the file, downloaded, found in the cache or given as a path (eight digits
-    and no letter are taken for a date there).
+    the file. For a URL, downloaded now or before, it must be the file's; for
+    a path another one is a warning, because mmengine's ``published_keys``
+    names files by a hash that is not quite theirs. (Eight digits without a
+    letter in a file that is there already are taken for a date.)
 
     Args:
         source (str): A path, or an http(s) URL.
 
     Raises:
         CheckpointError: If the path does not exist, the download fails, or
-            the file is not the one that its name says.
+            the file behind a URL is not the one that its name says.
     """
     source = os.fspath(source)
-    if urlparse(source).scheme in ('http', 'https'):
-        path = _download(source)
-    else:
-        path = osp.expanduser(source)
+    remote = urlparse(source).scheme in ('http', 'https')
+    path = _download(source) if remote else osp.expanduser(source)
     if not osp.isfile(path):
         raise CheckpointError(
             f'checkpoint {source!r} does not exist (looked for '
             f'{osp.abspath(path)}); give the path of a .pth file, or a URL')
-    named = _NAMED_HASH.search(osp.basename(path))
-    if named and not named.group(1).isdigit():
-        status = os.stat(path)
-        found = _sha256(path, status.st_mtime_ns, status.st_size)
-        if not found.startswith(named.group(1)):
-            raise CheckpointError(
-                f'{path}: its name says that its SHA-256 hash starts with '
-                f'{named.group(1)}, but it starts with {found[:8]}: it is '
-                'damaged or another file. Fetch it again, or rename it if '
-                'you changed it')
+    told = _other_hash(path)
+    if told and remote:
+        raise CheckpointError(f'{told}: it is damaged or another file. Remove '
+                              'it, to have it fetched again')
+    if told:
+        print_log(f'{told}; was it changed?', logger='current',
+                  level=logging.WARNING)
     return path
+
+
+def _other_hash(path: str) -> Optional[str]:
+    """What is wrong with the hash in a file's name, if anything is."""
+    named = _NAMED_HASH.search(osp.basename(path))
+    if not named or named.group(1).isdigit():
+        return None
+    status = os.stat(path)
+    found = _sha256(path, status.st_mtime_ns, status.st_size)
+    if found.startswith(named.group(1)):
+        return None
+    return (f'{path}: its name says that its SHA-256 hash starts with '
+            f'{named.group(1)}, but it starts with {found[:8]}')
 
 
 def read_checkpoint(source: str,

@@ -73,8 +73,8 @@ def test_iterations_go_on_where_they_stopped(base, tmp_path, at):
 
 def shortened(schedulers):
     """A schedule of tens of thousands of iterations, over 3 epochs of 6."""
-    ends = {1500: 4, 160000: 14, 500: 4, 20: 2, 27: 1, 33: 2, 8: 1, 11: 2,
-            3: 2}
+    ends = {1500: 4, 160000: 14, 80000: 14, 500: 4, 20: 2, 27: 1, 33: 2,
+            8: 1, 11: 2, 3: 2}
     for scheduler in schedulers:
         if scheduler.get('end') and scheduler.get('convert_to_iter_based'):
             scheduler['end'] = 1

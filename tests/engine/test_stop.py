@@ -125,13 +125,18 @@ class Fail(runs.Hook):
 
 
 def test_handlers_are_given_back_after_an_error(base, tmp_path):
-    runner = runs.start(config(tmp_path, base))
-    runner.register_hook(Fail())
-    with pytest.raises(ValueError, match='of the user'):
-        runner.train()
-    with pytest.raises(KeyboardInterrupt):
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(1)
+    # Test processes may be started with Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        runner = runs.start(config(tmp_path, base))
+        runner.register_hook(Fail())
+        with pytest.raises(ValueError, match='of the user'):
+            runner.train()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_training_after_a_failed_one_gives_the_first_handlers_back(
