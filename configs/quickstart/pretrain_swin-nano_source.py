@@ -17,3 +17,5 @@ val_dataloader = dict(dataset=dict(data_root=data_root))
 test_dataloader = val_dataloader
 train_cfg = dict(max_epochs=14, val_interval=7)
 auto_scale_lr = dict(base_batch_size=32)
+# So narrow a network leaves the start's plateau early or late, by luck.
+randomness = dict(seed=1)
