@@ -22,7 +22,7 @@ quickstart: install
 	$(RUN) tools/quickstart.py
 
 test: install
-	@echo "Tests: about 10 minutes on two cores."
+	@echo "Tests: about 6 minutes on two cores."
 	$(ONE_THREAD) $(RUN) -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-all: install
