@@ -113,6 +113,7 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
 
     @line_by_line.setter
     def line_by_line(self, value: bool) -> None:
+        """Set it here and in every module that offers a fast form."""
         self._line_by_line = value
         for module in self.modules():
             if module is not self and hasattr(module, 'line_by_line'):

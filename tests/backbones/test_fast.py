@@ -193,8 +193,11 @@ class TestMask:
     def test_survives_inference_mode(self):
         net = lively('Mona')
         with torch.inference_mode():
-            net(self.x)
+            before = net(self.x)
         loss_of(net(self.x)).backward()
+        assert all(
+            p.grad is not None for p in net.delta_parameters().values())
+        assert not before[0].requires_grad
 
     def test_does_not_grow_with_the_image(self):
         net = self.warm()
