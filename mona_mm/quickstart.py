@@ -45,7 +45,7 @@ def run(methods: Sequence[str]) -> List[dict]:
          '(half a minute)')
     make_shapes('data/shapes', progress=sys.stderr.isatty())
     _say(2, total, 'base: a small Swin learns the source task (4 minutes)')
-    _pretrain()
+    pretrain(OUT / 'base.pth', OUT / PRETRAIN)
     rows = []
     for i, method in enumerate(methods, 3):
         _say(i, total, f'{method}: RetinaNet on the frozen base, trained and '
@@ -59,7 +59,16 @@ def _say(step: int, total: int, text: str) -> None:
     print(f'\n=== [{step}/{total}] {text}', flush=True)
 
 
-def _tool(name: str, *args: str) -> None:
+def run_tool(name: str, *args: str) -> None:
+    """Run one of ``tools/`` as a user would.
+
+    Args:
+        name (str): Without ``.py``.
+        *args (str): Its arguments.
+
+    Raises:
+        subprocess.CalledProcessError: If it fails.
+    """
     env = dict(os.environ, PYTHONWARNINGS='ignore')
     # Threads that wait by spinning starve each other on shared cores; not
     # spinning at all takes twice as long on free ones.
@@ -68,17 +77,23 @@ def _tool(name: str, *args: str) -> None:
     subprocess.run(command, check=True, env=env)
 
 
-def _pretrain() -> None:
+def pretrain(base: Path, folder: Path, *options: str) -> None:
+    """Teach a small Swin the source task and keep its backbone.
+
+    Args:
+        base (Path): Where the backbone goes; nothing is done if it is there.
+        folder (Path): Work dir of the training.
+        *options (str): For ``--cfg-options``.
+    """
     import torch
 
     from mona_mm.checkpoint import base_state, read_checkpoint, unwrap
-    base = OUT / 'base.pth'
     if base.is_file():
         print(f'{base} is there')
         return
-    folder = OUT / PRETRAIN
-    _tool('train', str(CONFIGS / f'{PRETRAIN}.py'), '--work-dir', str(folder),
-          '--resume')
+    run_tool('train', str(CONFIGS / f'{PRETRAIN}.py'), '--work-dir',
+             str(folder), '--resume',
+             *(['--cfg-options', *options] if options else []))
     state = base_state(unwrap(read_checkpoint(_last_checkpoint(folder))))
     with write_atomically(base) as path:
         torch.save(dict(state_dict=state.tensors), path)
@@ -91,11 +106,11 @@ def _tune(method: str) -> dict:
         print(f'{done} is there')
         return json.loads(done.read_text())
     config, start = config_of(method), time.time()
-    _tool('train', config, '--work-dir', str(folder), '--resume')
+    run_tool('train', config, '--work-dir', str(folder), '--resume')
     minutes = (time.time() - start) / 60
     test = folder / 'test'
-    _tool('test', config, _last_checkpoint(folder), '--work-dir', str(test),
-          '--out', str(folder / 'predictions.pkl'))
+    run_tool('test', config, _last_checkpoint(folder), '--work-dir',
+             str(test), '--out', str(folder / 'predictions.pkl'))
     row = dict(
         method=method,
         metric=_newest(test, '*/*.json')['pascal_voc/mAP'],

@@ -14,6 +14,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     fingerprint=dict(type='mona_mm.FingerprintHook'),
     run_state=dict(type='mona_mm.RunStateHook'),
+    run_record=dict(type='mona_mm.RunRecordHook'),
     finite_loss=dict(type='mona_mm.NonFiniteLossHook'),
     stop=dict(type='mona_mm.StopOnSignalHook'),
     visualization=dict(type='DetVisualizationHook'))

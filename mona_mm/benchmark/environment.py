@@ -2,9 +2,10 @@
 import os
 import platform
 from datetime import datetime, timezone
-from importlib import import_module
 
 import torch
+
+from mona_mm.machine import device_name, versions
 
 _PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmpretrain', 'mona_mm')
 _VARIABLES = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'GOMP_SPINCOUNT',
@@ -23,7 +24,7 @@ def environment(place: torch.device) -> dict:
     """
     return dict(
         date=datetime.now(timezone.utc).isoformat(timespec='seconds'),
-        device=_device_name(place),
+        device=device_name(place),
         device_type=place.type,
         cores=os.cpu_count(),
         threads=torch.get_num_threads(),
@@ -33,20 +34,5 @@ def environment(place: torch.device) -> dict:
         cuda=torch.version.cuda if place.type == 'cuda' else None,
         python=platform.python_version(),
         system=f'{platform.system()} {platform.machine()}',
-        versions={n: import_module(n).__version__ for n in _PACKAGES},
+        versions=versions(_PACKAGES),
         variables={k: os.environ[k] for k in _VARIABLES if k in os.environ})
-
-
-def _device_name(place: torch.device) -> str:
-    if place.type == 'cuda':
-        return torch.cuda.get_device_name(place)
-    return _cpu_name() or platform.processor() or platform.machine()
-
-
-def _cpu_name() -> str:
-    if not os.path.isfile('/proc/cpuinfo'):
-        return ''
-    with open('/proc/cpuinfo') as file:
-        names = [line.split(':', 1)[1].strip() for line in file
-                 if line.startswith('model name')]
-    return names[0] if names else ''

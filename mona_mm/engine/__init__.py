@@ -6,6 +6,7 @@ from .fuse_hook import FuseHook
 from .loops import ResumableEpochLoop
 from .nonfinite import NonFiniteLossHook
 from .optim import DeltaOptimWrapperConstructor
+from .run_record import RunRecordHook
 from .run_state import RunStateHook
 from .saving import AtomicCheckpointHook
 from .stop import StopOnSignalHook
@@ -13,6 +14,6 @@ from .stop import StopOnSignalHook
 __all__ = [
     'AtomicCheckpointHook', 'DeltaCheckpointHook',
     'DeltaOptimWrapperConstructor', 'FingerprintHook', 'FuseHook',
-    'NonFiniteLossHook', 'ResumableEpochLoop', 'RunStateHook',
-    'StopOnSignalHook', 'TrainabilityCheckHook'
+    'NonFiniteLossHook', 'ResumableEpochLoop', 'RunRecordHook',
+    'RunStateHook', 'StopOnSignalHook', 'TrainabilityCheckHook'
 ]

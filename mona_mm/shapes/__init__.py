@@ -38,8 +38,8 @@ Tick = Callable[[], None]
 
 
 def make_shapes(root: str | os.PathLike[str], *, train: int = 320,
-                val: int = 64, size: int = 128, per_class: int = 100,
-                source_per_class: int = 400, val_per_class: int = 30,
+                val: int = 192, size: int = 128, per_class: int = 100,
+                source_per_class: int = 400, val_per_class: int = 60,
                 seed: int = 0, overwrite: bool = False,
                 progress: bool = False) -> dict[str, Any]:
     """Render the set under ``root``, or return at once if it is there.

@@ -1,0 +1,187 @@
+"""What became of a run, in one file beside its checkpoints."""
+import json
+import os.path as osp
+import resource
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.dist import get_world_size, master_only
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import IterBasedTrainLoop, Runner
+
+from mona_mm.backbones import TunedBackbone
+from mona_mm.machine import device_name, versions
+from mona_mm.registry import HOOKS
+from mona_mm.text import write_atomically
+
+from .changes import changes
+
+#: The file's name within the work dir.
+RUN_RECORD = 'run.json'
+_PACKAGES = ('torch', 'mmengine', 'mmcv', 'mona_mm')
+_ROOT = Path(__file__).parents[2]
+
+
+@HOOKS.register_module()
+class RunRecordHook(Hook):
+    """Write ``run.json`` into the work dir; ``tools/report.py`` reads it.
+
+    It holds the config and what the command line changed in it, the seed,
+    when and on what the run ran, the seconds of training and validation over
+    all sessions, the peak memory of one process (what PyTorch allocated on a
+    GPU, else the resident set), how far the run is, and the last and the
+    highest value of every validation metric. It is rewritten with each
+    checkpoint, after each validation and at the end. A resumed run goes on
+    with the record that it finds.
+    """
+
+    priority = 'LOWEST'  # the end is when all others are done
+
+    def __init__(self) -> None:
+        self.record: Dict[str, Any] = {}
+        self.seconds = 0.0  # of earlier sessions
+        self.began = 0.0
+
+    @master_only
+    def before_train(self, runner: Runner) -> None:
+        """Start a record, or go on with that of the resumed run."""
+        old = _read(runner.work_dir) if runner._resume else {}
+        self.began, self.seconds = time.time(), old.get('wall_seconds', 0.0)
+        self.record = dict(
+            _described(runner),
+            started=old.get('started', _now()),
+            sessions=old.get('sessions', 0) + 1,
+            memory_mib=old.get('memory_mib', 0.0),
+            last=old.get('last', {}),
+            best=old.get('best', {}),
+            finished=False)
+        self._write(runner, _done(runner))
+
+    @master_only
+    def before_save_checkpoint(self, runner: Runner,
+                               checkpoint: dict) -> None:
+        """Write how far the run is."""
+        if self.record:
+            meta = checkpoint['meta']
+            self._write(runner, meta[self.record['unit']])
+
+    @master_only
+    def after_val_epoch(self,
+                        runner: Runner,
+                        metrics: Optional[Dict[str, float]] = None) -> None:
+        """Write the metrics of a validation within a training."""
+        if not self.record:
+            return
+        found = _plain(metrics or {})
+        best = self.record['best']
+        self.record['last'] = found
+        self.record['best'] = {
+            **best,
+            **{k: max(v, best.get(k, v)) for k, v in found.items()}
+        }
+        self._write(runner, _done(runner))
+
+    @master_only
+    def after_train(self, runner: Runner) -> None:
+        """Write that the run has ended as it should."""
+        self.record['finished'] = True
+        self._write(runner, _done(runner))
+
+    def _write(self, runner: Runner, done: int) -> None:
+        self.record.update(
+            done=done,
+            ended=_now(),
+            wall_seconds=round(self.seconds + time.time() - self.began, 1),
+            memory_mib=max(self.record['memory_mib'], _peak_memory()))
+        with write_atomically(osp.join(runner.work_dir, RUN_RECORD)) as path:
+            Path(path).write_text(json.dumps(self.record, indent=1))
+
+
+def _described(runner: Runner) -> Dict[str, Any]:
+    iters = _counts_iters(runner)
+    return dict(
+        config=_config_name(runner.cfg),
+        changed=changes(runner.cfg),
+        tuner=_tuner(runner.cfg),
+        **_counts(runner.model),
+        seed=runner.seed,
+        device=_device(),
+        world_size=get_world_size(),
+        unit='iter' if iters else 'epoch',
+        total=runner.max_iters if iters else runner.max_epochs,
+        versions=versions(_PACKAGES))
+
+
+def _counts_iters(runner: Runner) -> bool:
+    return isinstance(runner.train_loop, IterBasedTrainLoop)
+
+
+def _done(runner: Runner) -> int:
+    return runner.iter if _counts_iters(runner) else runner.epoch
+
+
+def _config_name(cfg: Config) -> str:
+    path = Path(cfg.filename or '').resolve()
+    inside = path.is_relative_to(_ROOT)
+    return path.relative_to(_ROOT).as_posix() if inside else str(path)
+
+
+def _tuner(cfg: Config) -> dict:
+    backbone = (cfg.get('model') or {}).get('backbone') or {}
+    tuner = backbone.get('tuner') or {}
+    return json.loads(json.dumps(tuner, default=str))
+
+
+def _counts(model: torch.nn.Module) -> Dict[str, Any]:
+    model = model.module if is_model_wrapper(model) else model
+    backbone = getattr(model, 'backbone', None)
+    if not isinstance(backbone, TunedBackbone):
+        return {}
+    share = backbone.share()
+    return dict(trained=share.trained, share=share.ratio)
+
+
+def _device() -> str:
+    kind, count = torch.device(get_device()), get_world_size()
+    many = f'{count} x ' if count > 1 else ''
+    threads = '' if kind.type != 'cpu' else (
+        f', {torch.get_num_threads()} threads')
+    return many + device_name(kind) + threads
+
+
+def _peak_memory() -> float:
+    """MiB that this process has held at most."""
+    if torch.cuda.is_available():
+        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    return round(
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, 1)
+
+
+def _plain(metrics: Dict[str, Any]) -> Dict[str, float]:
+    numbers: Dict[str, float] = {}
+    for key, value in metrics.items():
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            continue  # tables per class and the like
+        if number == number:
+            numbers[key] = number
+    return numbers
+
+
+def _read(folder: str) -> Dict[str, Any]:
+    path = Path(folder, RUN_RECORD)
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}  # a run from before there were records
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec='seconds')

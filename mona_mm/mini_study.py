@@ -1,0 +1,90 @@
+"""The paper's comparison in miniature, on generated pictures and a CPU.
+
+Ten methods, and five variants of Mona, on four tasks from one small frozen
+Swin: the paper's tables 1 to 4 and its structure ablation with everything
+shrunk. It cannot confirm or refute the paper; it shows that all of it runs,
+what it costs, and which of the orderings appear at this scale.
+"""
+from pathlib import Path
+from typing import List, NamedTuple, Optional, Tuple
+
+from mona_mm.quickstart import PRETRAIN, pretrain
+from mona_mm.shapes import make_shapes
+from mona_mm.sweep import Job, expand
+from mona_mm.sweep.local import Outcome, run_locally
+
+OUT = Path('work_dirs/mini_study')
+_QUICK, _VARIANTS = Path('configs/quickstart'), Path('configs/mini_study')
+
+
+class Task(NamedTuple):
+    """One task of the study.
+
+    Attributes:
+        name (str): The head of its leaves' names.
+        title (str): What it is.
+        epochs (int): In the short form.
+        every (int): Epochs between validations, in the short form.
+    """
+    name: str
+    title: str
+    epochs: int
+    every: int
+
+
+class Form(NamedTuple):
+    """How much of the study is run.
+
+    Attributes:
+        seeds (tuple[int]): Each run is repeated with these.
+        times (int): Epochs are multiplied by this.
+    """
+    seeds: Tuple[int, ...]
+    times: int
+
+
+TASKS = (
+    Task('retinanet_swin-nano', 'detection', 12, 3),
+    Task('upernet_swin-nano', 'segmentation', 8, 2),
+    # mmrotate's evaluation starts processes of its own: once is enough.
+    Task('oriented-rcnn_swin-nano', 'oriented detection', 8, 8),
+    Task('swin-nano', 'classification', 8, 2),
+)
+FORMS = dict(short=Form((1, ), 1), full=Form((1, 2, 3), 3))
+#: Epochs of the base on the source task: more than the quickstart's, because
+#: tuning presupposes a base that is worth keeping.
+BASE_EPOCHS = 24
+
+
+def run(form: str, at_once: Optional[int] = None) -> List[Outcome]:
+    """Make the pictures and the base, then run what is not finished.
+
+    Args:
+        form (str): A key of :data:`FORMS`.
+        at_once (int, optional): How many runs at a time; one by default.
+    """
+    make_shapes('data/shapes')
+    pretrain(OUT / 'base.pth', OUT / PRETRAIN,
+             f'train_cfg.max_epochs={BASE_EPOCHS}')
+    return run_locally(jobs(form), at_once)
+
+
+def jobs(form: str) -> List[Job]:
+    """All runs of a form, method by method so that tasks advance together."""
+    chosen = FORMS[form]
+    per_task = [_jobs_of(task, chosen, form) for task in TASKS]
+    return [job for together in zip(*per_task) for job in together]
+
+
+def _jobs_of(task: Task, form: Form, name: str) -> List[Job]:
+    leaf = f'{task.name}_shapes.py'
+    variants = sorted(_VARIANTS.glob(f'{task.name}-mona-*_shapes.py'))
+    return expand(
+        tasks=[str(_QUICK / leaf)],
+        configs=[str(path) for path in variants],
+        seeds=form.seeds,
+        work_dir=str(OUT / name),
+        options=(
+            f'train_cfg.max_epochs={task.epochs * form.times}',
+            f'train_cfg.val_interval={task.every * form.times}',
+            f'model.backbone.init_cfg.checkpoint={OUT / "base.pth"}'))
