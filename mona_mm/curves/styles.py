@@ -1,8 +1,8 @@
 """One look per method, the same in every picture.
 
 Dashes tell the paper's groups apart: solid lines insert something, dash-dot
-ones train a part of what is there. Colours are of the sets that Okabe and Ito
-and that Tol chose for colour-blind readers.
+ones train a part of what is there. Most colours are of the sets that Okabe
+and Ito and that Tol chose for colour-blind readers.
 """
 from colorsys import hls_to_rgb, rgb_to_hls
 from dataclasses import dataclass, replace
@@ -62,8 +62,8 @@ def styles_of(labels: Iterable[str]) -> Dict[str, Style]:
     """Choose a look for every label.
 
     A method has its own one. Whatever else is named after a method (a
-    variant) has the method's colour, thin, with dashes of its own, and
-    anything else a colour of its own, in the order of the labels.
+    variant) has a shade of the method's colour, thin, with dashes of its
+    own, and anything else a colour of its own, in the order of the labels.
 
     Args:
         labels (Iterable[str]): Labels of one picture.
@@ -80,12 +80,11 @@ def styles_of(labels: Iterable[str]) -> Dict[str, Style]:
     styles: Dict[str, Style] = {}
     for label in labels:
         method = methods[label]
-        if method and is_plain(label):
-            style = METHODS[method]
-        elif method:
-            style = _variant(METHODS[method], next(counters[method]))
-        else:
+        style = METHODS.get(method)
+        if style is None:
             style = _other(next(counters[None]))
+        elif not is_plain(label) or style in styles.values():
+            style = _variant(style, next(counters[method]))
         styles[label] = style
     return styles
 

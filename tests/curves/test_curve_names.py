@@ -97,7 +97,7 @@ def test_mona_stands_out_and_full_is_black_and_dashed():
 
 @pytest.mark.parametrize('labels', [
     PAPER, [f'mona-{i}' for i in range(15)], [f'own{i}' for i in range(25)],
-    PAPER + ('mona-a', 'mona-b', 'lora-a', 'x', 'y')])
+    PAPER + ('mona-a', 'mona-b', 'lora-a', 'x', 'y'), ['Mona', 'mona']])
 def test_no_two_lines_look_the_same(labels):
     looks = [(s.colour, s.dash) for s in styles_of(labels).values()]
     assert len(set(looks)) == len(labels)
