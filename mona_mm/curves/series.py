@@ -44,8 +44,8 @@ def running_mean(points: Points, count: int) -> Points:
         ConfigError: If the count is below 1.
     """
     if count < 1:
-        raise ConfigError(f'a running mean is over 1 point or more, but got '
-                          f'{count}')
+        raise ConfigError('a running mean (--smooth) is over 1 point or '
+                          f'more, but got {count}')
     values = [y for _, y in points]
     windows = (values[max(0, i - count):i]
                for i in range(1, len(values) + 1))
