@@ -1,4 +1,4 @@
-"""Pictures of results."""
+"""Pictures of detections."""
 from pathlib import Path
 from typing import Dict, List, Sequence, Tuple
 
@@ -9,27 +9,6 @@ from mmengine.config import Config
 from mona_mm.shapes import PALETTE
 
 _SCALE = 2
-
-
-def draw_curves(curves: Dict[str, List[Tuple[int, float]]],
-                path: Path) -> None:
-    """Draw the validation metric against epochs, one line per method.
-
-    Args:
-        curves (dict[str, list[tuple[int, float]]]): (epoch, metric) pairs.
-        path (Path): A .png file.
-    """
-    import matplotlib
-    matplotlib.use('Agg')
-    from matplotlib import pyplot as plt
-    figure, axes = plt.subplots(figsize=(6, 3.2), layout='constrained')
-    for name, points in curves.items():
-        axes.plot(*zip(*points), marker='o', label=name)
-    axes.set(xlabel='epoch', ylabel='mAP@.5', ylim=(0, None))
-    axes.grid(alpha=.3)
-    figure.legend(frameon=False, loc='outside right upper')
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
 
 
 def draw_detections(predictions: Dict[str, Dict[str, dict]],

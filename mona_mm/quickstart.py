@@ -16,7 +16,8 @@ from typing import Dict, List, Optional, Sequence
 from mmengine.config import Config
 
 from mona_mm.counting import count_backbone
-from mona_mm.figures import draw_curves, draw_detections
+from mona_mm.curves import display_name, draw_panels, read_log
+from mona_mm.figures import draw_detections
 from mona_mm.shapes import make_shapes
 from mona_mm.text import write_atomically
 
@@ -129,18 +130,9 @@ def _newest(folder: Path, pattern: str) -> dict:
     return json.loads(max(folder.glob(pattern)).read_text())
 
 
-def _scalars(folder: Path) -> List[dict]:
-    """All logged values of a work dir, resumed runs included."""
-    return [
-        json.loads(line) for path in sorted(
-            folder.glob('*/vis_data/scalars.json'))
-        for line in path.read_text().splitlines()
-    ]
-
-
 def _seconds_per_step(method: str) -> float:
     """The fastest stretch of the log: other work only ever slows a step."""
-    return min(r['time'] for r in _scalars(OUT / method) if 'loss' in r)
+    return min(r['time'] for r in read_log(OUT / method).train)
 
 
 def _trained(config: str) -> Dict[str, float]:
@@ -154,8 +146,9 @@ def _report(rows: List[dict]) -> None:
         Path(path).write_text(table)
     _show(rows)
     methods = [row['method'] for row in rows]
-    draw_curves({
-        m: _curve(OUT / m) for m in methods}, OUT / 'curves.png')
+    draw_panels({'': {display_name(m): _curve(OUT / m) for m in methods}},
+                OUT / 'curves', 'epochs', 'mAP@.5 (%)', formats=('png', ),
+                ylim=(0, None))
     draw_detections(
         {m: _predictions(OUT / m / 'predictions.pkl') for m in methods},
         Config.fromfile(config_of(methods[0])), OUT / 'predictions.png')
@@ -194,9 +187,8 @@ def _show(rows: List[dict]) -> None:
 
 
 def _curve(folder: Path) -> List[tuple]:
-    found = [(r['step'], 100 * r['pascal_voc/mAP']) for r in _scalars(folder)
-             if 'pascal_voc/mAP' in r]
-    return sorted(set(found))
+    points = read_log(folder).curve('pascal_voc/mAP')
+    return [(epoch, 100 * value) for epoch, value in points]
 
 
 def _predictions(path: Path) -> Dict[str, dict]:

@@ -1,12 +1,13 @@
 """The quickstart's choices and pictures (its steps are the tools)."""
-import cv2
+import json
+
 import numpy as np
 import pytest
 from helpers import TUNERS
 
 from mona_mm import quickstart
 from mona_mm.errors import ConfigError
-from mona_mm.figures import _best, draw_curves
+from mona_mm.figures import _best
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +35,22 @@ def test_one_box_is_drawn_per_place_and_none_below_the_score():
     assert boxes[0].tolist() == [1, 0, 10, 10]
 
 
-def test_curves_become_a_picture(tmp_path):
-    draw_curves(dict(mona=[(1, 10.), (2, 20.)]), tmp_path / 'c.png')
-    assert cv2.imread(str(tmp_path / 'c.png')).std() > 0
+@pytest.fixture
+def logged(tmp_path, monkeypatch):
+    """Two epochs of Mona, as the quickstart leaves them."""
+    monkeypatch.setattr(quickstart, 'OUT', tmp_path)
+    log = tmp_path / 'mona/20260101_000000/vis_data/scalars.json'
+    log.parent.mkdir(parents=True)
+    log.write_text('\n'.join(json.dumps(line) for line in (
+        dict(loss=2., time=.5, iter=40, epoch=1, step=40),
+        {'pascal_voc/mAP': .25, 'time': .1, 'step': 1},
+        dict(loss=1., time=.25, iter=80, epoch=2, step=80),
+        {'pascal_voc/mAP': .5, 'time': .1, 'step': 2})))
+
+
+def test_curve_is_the_metric_in_percent_by_epoch(logged):
+    assert quickstart._curve(quickstart.OUT / 'mona') == [(1, 25), (2, 50)]
+
+
+def test_seconds_are_of_the_fastest_stretch_of_training(logged):
+    assert quickstart._seconds_per_step('mona') == .25

@@ -1,0 +1,140 @@
+"""Arithmetic on curves, and the files that are drawn."""
+import cv2
+import matplotlib
+import numpy as np
+import pytest
+from curve_logs import lines_of, texts_of
+
+from mona_mm.curves import (
+    METHODS,
+    Line,
+    draw_panels,
+    mean_of_runs,
+    running_mean,
+)
+from mona_mm.errors import ConfigError
+
+POINTS = [(1, 3.), (2, 2.), (3, 1.), (4, 1.)]
+
+
+def test_running_mean_is_of_the_last_points():
+    points = [(10, 1.), (20, 2.), (30, 3.), (40, 7.)]
+    assert running_mean(points, 2) == [
+        (10, 1.), (20, 1.5), (30, 2.5), (40, 5.)]
+    assert running_mean(points, 3) == [
+        (10, 1.), (20, 1.5), (30, 2.), (40, 4.)]
+    assert running_mean(points, 1) == points
+    with pytest.raises(ConfigError, match='1 point or more, but got 0'):
+        running_mean(points, 0)
+
+
+def test_mean_of_runs_is_where_all_have_a_value():
+    line = mean_of_runs([[(1, 1.), (2, 2.), (3, 9.)], [(2, 4.), (1, 2.)],
+                         [(1, 6.), (2, 0.)]])
+    assert line == Line([1, 2], [3., 2.], [1., 0.], [6., 4.], 3)
+
+
+def test_runs_without_a_common_step_have_no_mean():
+    with pytest.raises(ConfigError, match='2 runs have no step in common'):
+        mean_of_runs([[(1, 1.)], [(2, 1.)]])
+
+
+def test_svg_has_every_line_and_its_label_as_text(tmp_path):
+    names = ['Mona', 'Full', 'LoRA', 'BitFit']
+    path, = draw_panels(
+        {'one': {name: POINTS for name in names}, 'two': {'Mona': POINTS}},
+        tmp_path / 'c', formats=['svg'], title='Both')
+    assert {*names, 'one', 'two', 'Both', 'iterations',
+            'training loss'} <= set(texts_of(path))
+    found = {m: lines_of(path, METHODS[m], len(POINTS)) for m in METHODS}
+    assert {m: n for m, n in found.items() if n} == dict(
+        mona=2, full=1, lora=1, bitfit=1)
+
+
+@pytest.mark.parametrize('label', ['_a', '$x^2$', 'R&D <b>', 'ä%s{0}'])
+def test_label_is_written_as_it_is(tmp_path, label):
+    path, = draw_panels({'': {label: POINTS}}, tmp_path / 'c',
+                        formats=['svg'])
+    assert label in texts_of(path)
+
+
+def test_number_of_runs_is_told(tmp_path):
+    runs = mean_of_runs([POINTS, [(x, y + 1) for x, y in POINTS]])
+    same, = draw_panels({'': dict(Mona=runs)}, tmp_path / 'a',
+                        formats=['svg'])
+    assert {'Mona', 'line: mean of 2 runs', 'band: lowest to highest'} <= {
+        *texts_of(same)}
+    mixed, = draw_panels({'': dict(Mona=runs, Full=POINTS)}, tmp_path / 'b',
+                         formats=['svg'])
+    assert {'Mona (2 runs)', 'Full'} <= set(texts_of(mixed))
+
+
+def test_png_shows_the_line_in_its_colour(tmp_path):
+    path, = draw_panels({'': dict(Mona=POINTS)}, tmp_path / 'c',
+                        formats=['png'])
+    picture = cv2.imread(str(path))[..., ::-1]
+    colour = [int(METHODS['mona'].colour[i:i + 2], 16) for i in (1, 3, 5)]
+    drawn = (picture == colour).all(-1)
+    height, width = drawn.shape
+    assert drawn[:, :width // 2].sum() > 1000  # the line; the legend is right
+    assert (picture == 255).all(-1).mean() > .8
+
+
+def test_limits_hold_and_values_that_are_not_finite_are_gaps(tmp_path):
+    points = [(1, 1.), (2, float('nan')), (3, float('inf')), (4, 2.)]
+    path, = draw_panels({'': dict(Mona=points)}, tmp_path / 'c',
+                        formats=['svg'], ylim=(0, 40))
+    assert '40' in texts_of(path) and '0' in texts_of(path)
+    with pytest.raises(ConfigError, match='lower limit first, but got 2 1'):
+        draw_panels({'': dict(Mona=points)}, tmp_path / 'c', ylim=(2, 1))
+
+
+def test_equal_curves_are_equal_files(tmp_path):
+    first, second = (draw_panels(
+        {'': dict(Mona=POINTS)}, tmp_path / name, formats=['svg', 'pdf'])
+        for name in 'ab')
+    for one, two in zip(first, second):
+        assert one.read_bytes() == two.read_bytes()
+
+
+def test_drawing_leaves_settings_and_folders_as_they_were(tmp_path):
+    before = dict(matplotlib.rcParams)
+    draw_panels({'': dict(Mona=POINTS)}, tmp_path / 'new/c')
+    assert dict(matplotlib.rcParams) == before
+    assert sorted(p.name for p in (tmp_path / 'new').iterdir()) == [
+        'c.png', 'c.svg']
+
+
+def test_unknown_format_lists_the_known_ones(tmp_path):
+    with pytest.raises(ConfigError, match="png, svg, pdf, but got 'jpg'"):
+        draw_panels({'': dict(Mona=POINTS)}, tmp_path / 'c',
+                    formats=['png', 'jpg'])
+    assert not list(tmp_path.iterdir())
+
+
+def test_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(ConfigError, match='file/c.png cannot be written'):
+        draw_panels({'': dict(Mona=POINTS)}, tmp_path / 'file/c')
+    (tmp_path / 'd.png').mkdir()
+    with pytest.raises(ConfigError, match='d.png cannot be written'):
+        draw_panels({'': dict(Mona=POINTS)}, tmp_path / 'd')
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['d.png', 'file']
+
+
+def test_nothing_to_draw_is_told(tmp_path):
+    with pytest.raises(ConfigError, match='there is no curve'):
+        draw_panels({'one': {}}, tmp_path / 'c')
+
+
+def test_band_reaches_from_the_lowest_to_the_highest_run(tmp_path):
+    flat = mean_of_runs([[(0, 1.), (1, 1.)], [(0, 3.), (1, 3.)]])
+    path, = draw_panels({'': dict(Mona=flat)}, tmp_path / 'c',
+                        formats=['png'], ylim=(0, 4))
+    picture = cv2.imread(str(path)).astype(int)
+    column = picture[:, picture.shape[1] // 3]
+    red, blue = column[:, 2], column[:, 0]
+    tinted = np.flatnonzero((red - blue > 15) & (red > 240))
+    axis = np.flatnonzero(column.sum(1) < 600)[-1]  # the x axis, y = 0
+    low, high = axis - tinted.max(), axis - tinted.min()
+    assert high / low == pytest.approx(3, rel=.05)
