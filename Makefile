@@ -1,4 +1,5 @@
 # make quickstart   install, train, test, show      make test   the tests
+# make mini-study   all methods on four tasks (FORM=full: three seeds)
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -7,7 +8,9 @@ INSTALLED := $(VENV)/.installed
 # other's way.
 ONE_THREAD := OMP_NUM_THREADS=1
 
-.PHONY: install quickstart test test-all lint clean-quickstart
+FORM ?= short
+
+.PHONY: install quickstart mini-study test test-all lint clean-quickstart
 
 install: $(INSTALLED)
 
@@ -20,6 +23,10 @@ $(INSTALLED): requirements.txt pyproject.toml tools/install.sh
 
 quickstart: install
 	$(RUN) tools/quickstart.py
+
+mini-study: install
+	@echo "60 runs: about an hour on two cores (FORM=full: 180 longer ones)."
+	$(RUN) tools/mini_study.py --form $(FORM)
 
 test: install
 	@echo "Tests: about 6 minutes on two cores."

@@ -45,7 +45,7 @@ class Form(NamedTuple):
 
 TASKS = (
     Task('retinanet_swin-nano', 'detection', 12, 3),
-    Task('upernet_swin-nano', 'segmentation', 8, 2),
+    Task('upernet_swin-nano', 'segmentation', 16, 4),
     # mmrotate's evaluation starts processes of its own: once is enough.
     Task('oriented-rcnn_swin-nano', 'oriented detection', 8, 8),
     Task('swin-nano', 'classification', 8, 2),
