@@ -7,7 +7,8 @@ from typing import Iterable, List, Optional, Sequence
 from mona_mm.errors import ConfigError
 from mona_mm.ledger.cells import Cell, load_cells
 from mona_mm.ledger.match import match
-from mona_mm.ledger.runs import Run, parse_run, unique, with_results
+from mona_mm.ledger.reading import parse_run
+from mona_mm.ledger.runs import Run, unique, with_results
 from mona_mm.text import some, write_atomically
 
 _FORMAT = 1

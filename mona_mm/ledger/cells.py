@@ -9,6 +9,8 @@ from mona_mm.errors import ConfigError
 from mona_mm.ledger.naming import parse
 
 ROOT = Path(__file__).resolve().parents[2]
+#: libyaml's, ten times as fast, where it is there.
+_LOADER = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
 #: What the tables are, in the order of the paper (arXiv 2311.15010).
 TABLES = {
     'Table 1': 'instance segmentation, COCO',
@@ -84,7 +86,7 @@ def load_cells(root=ROOT) -> List[Cell]:
 
 def _load(path: Path) -> dict:
     try:
-        return yaml.safe_load(path.read_text(encoding='utf-8'))
+        return yaml.load(path.read_text(encoding='utf-8'), _LOADER)
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(
             f'{path}: the cells of the paper are not readable ({error}); '

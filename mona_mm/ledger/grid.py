@@ -109,7 +109,7 @@ def grids(runs: Sequence[Run], cells: Sequence[Cell]) -> List[Grid]:
     tables = [_paper_grid(name, [c for c in cells if name in c.tables],
                           matched.by_cell) for name in TABLES]
     found = [grid for grid in tables if grid]
-    return found + ([_pivot(matched.rest)] if matched.rest else [])
+    return found + _pivots(matched.rest)
 
 
 def _paper_grid(name: str, cells: Sequence[Cell],
@@ -145,7 +145,24 @@ def _spot(cell: Cell, runs: Sequence[Run]) -> Spot:
         cell.published, cell.trained, cell.share)
 
 
-def _pivot(runs: Sequence[Run]) -> Grid:
+def _pivots(runs: Sequence[Run]) -> List[Grid]:
+    """Tasks on which methods can be compared, and then the others."""
+    methods: Dict[str, set] = {}
+    for name in map(name_of, runs):
+        methods.setdefault(name.task, set()).add((name.method, name.variant))
+    parts: Dict[str, List[Run]] = {}
+    for run in runs:
+        alone = len(methods[name_of(run).task]) == 1
+        parts.setdefault(_ALONE if alone else _COMPARED, []).append(run)
+    return [_pivot(title, parts[title]) for title in (_COMPARED, _ALONE)
+            if title in parts]
+
+
+_COMPARED = 'Runs by method and task'
+_ALONE = 'Runs of tasks with a single method'
+
+
+def _pivot(title: str, runs: Sequence[Run]) -> Grid:
     spots: Dict[Tuple[Row, str], List[Run]] = {}
     metrics: Dict[str, List[str]] = {}
     for run in runs:
@@ -156,7 +173,7 @@ def _pivot(runs: Sequence[Run]) -> Grid:
             spots.setdefault((row, name.task), []).append(run)
             known += [m for m in named(run.last) if m not in known]
     return Grid(
-        'Runs by method and task', {k: _pivot_spot(v) for k, v in spots.items()},
+        title, {k: _pivot_spot(v) for k, v in spots.items()},
         dict(sorted(metrics.items())), False,
         [run for run in runs if not run.finished])
 

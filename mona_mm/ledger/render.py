@@ -10,8 +10,9 @@ from mona_mm.ledger.cells import Cell, load_cells
 from mona_mm.ledger.grid import grids, name_of
 from mona_mm.ledger.match import deviations_in, match
 from mona_mm.ledger.metrics import METRICS
+from mona_mm.ledger.parts import Entry, Table
 from mona_mm.ledger.runs import Run
-from mona_mm.ledger.tables import Entry, Table, cost_table, results_table
+from mona_mm.ledger.tables import cost_table, results_table
 from mona_mm.text import write_atomically
 
 _TEX = {'\\': r'\textbackslash{}', '_': r'\_', '%': r'\%', '&': r'\&',

@@ -1,102 +1,12 @@
 """Tables of text from a grid: results, wall time, memory."""
-from dataclasses import dataclass, field
-from statistics import mean, stdev
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from mona_mm.ledger.grid import Grid, Row, Spot
 from mona_mm.ledger.metrics import METRICS, named, percent
+from mona_mm.ledger.parts import Entry, Notes, Table, Value, average
 from mona_mm.ledger.runs import Run
 
-NOT_RUN = 'not run'
-
-
-@dataclass
-class Entry:
-    """A field of a table.
-
-    Args:
-        text (str): What it says.
-        bold (bool): Whether it is the best of its column.
-    """
-
-    text: str
-    bold: bool = False
-
-
-@dataclass
-class Table:
-    """A table ready to be written in any format.
-
-    Args:
-        title (str): Its caption.
-        head (list[str]): One name per column.
-        rows (list[list[Entry]]): One entry per column.
-        notes (list[str]): What stands below it.
-        aligned (bool): Whether all columns but the first are numbers.
-    """
-
-    title: str
-    head: List[str]
-    rows: List[List[Entry]]
-    notes: List[str] = field(default_factory=list)
-    aligned: bool = True
-
-
-class Notes:
-    """Numbers what is said once below and referred to above."""
-
-    def __init__(self) -> None:
-        self._numbers: Dict[str, int] = {}
-
-    def mark(self, texts: Sequence[str]) -> str:
-        """A reference to each text, ``' [1] [2]'``; nothing for none."""
-        numbers = sorted(self._number(text) for text in texts)
-        return ''.join(f' [{n}]' for n in numbers)
-
-    def _number(self, text: str) -> int:
-        return self._numbers.setdefault(text, len(self._numbers) + 1)
-
-    def lines(self) -> List[str]:
-        """All of them in order."""
-        return [f'[{n}] {text}' for text, n in self._numbers.items()]
-
-
-@dataclass(frozen=True)
-class Value:
-    """A mean over seeds.
-
-    Args:
-        mean (float): The mean.
-        std (float | None): The sample standard deviation; None of one run.
-        n (int): How many runs.
-    """
-
-    mean: float
-    std: Optional[float]
-    n: int
-
-    def text(self, decimals: int, with_n: bool = True) -> str:
-        """``'87.3'``, or ``'87.3 ± 0.2, n=3'``."""
-        number = f'{self.mean:,.{decimals}f}'
-        if self.n > 1:
-            number += f' ± {self.std:,.{decimals}f}'
-        return number + f', n={self.n}' * (with_n and self.n > 1)
-
-
-def average(values: Sequence[Optional[float]]) -> Optional[Value]:
-    """Mean and sample standard deviation of what is there.
-
-    Args:
-        values (Sequence[float | None]): None stands for no value.
-
-    Returns:
-        Value | None: None of no values.
-    """
-    there = [v for v in values if v is not None]
-    if not there:
-        return None
-    std = stdev(there) if len(there) > 1 else None
-    return Value(mean(there), std, len(there))
+NOT_RUN, NOT_MEASURED = 'not run', 'not measured'
 
 
 def measure(metric: str, which: str) -> Callable[[Run], Optional[float]]:
@@ -177,8 +87,8 @@ def _ours(grid: Grid, task: str, metric: str, which: str,
     decimals = _decimals(grid, task, metric)
     read = measure(metric, which)
     spots = {row: _averages(grid.spot(row, task), read) for row in grid.rows}
-    texts = {row: _groups_text(row, spots, decimals, notes, not grid.same_n)
-             for row in grid.rows}
+    texts = {row: _groups_text(row, spots, decimals, notes, grid.same_n)
+             or _absent(grid.spot(row, task)) for row in grid.rows}
     firsts = {row: next(iter(groups.values())).mean if groups else None
               for row, groups in spots.items()}
     return _best_bold(texts, firsts, decimals)
@@ -194,16 +104,20 @@ def _averages(spot: Spot, read: Callable) -> _Averages:
 
 
 def _groups_text(row: Row, spots: Dict[Row, _Averages], decimals: int,
-                 notes: Notes, with_n: bool) -> str:
+                 notes: Notes, usual_n: Optional[int]) -> str:
     """All groups of a field; compared with Full's that did the same."""
     full = spots.get(row.full, {})
     texts = []
     for what, value in spots[row].items():
         other = full[what].mean if what in full else None
-        texts.append(value.text(decimals, with_n)
+        texts.append(value.text(decimals, usual_n)
                      + _delta(row, value.mean, other, decimals)
                      + notes.mark([f'changed: {w}' for w in what]))
-    return '; '.join(texts) or NOT_RUN
+    return '; '.join(texts)
+
+
+def _absent(spot: Spot) -> str:
+    return NOT_MEASURED if spot.groups else NOT_RUN
 
 
 def _delta(row: Row, value: Optional[float], full: Optional[float],
@@ -265,11 +179,12 @@ def cost_table(grid: Grid, what: str) -> Table:
     rows = []
     for row in grid.rows:
         texts = [_cost(grid.spot(row, task), what, factor, decimals,
-                       not grid.same_n) for task in grid.tasks]
+                       grid.same_n) for task in grid.tasks]
         if any(text != '-' for text in texts):
             rows.append([Entry(grid.label(row)), *map(Entry, texts)])
+    devices = [f'Measured on: {d}.' for d in _devices(grid)] * bool(rows)
     return Table(f'{grid.title}: {name}', ['method', *grid.tasks], rows,
-                 [f'Measured on: {d}.' for d in _devices(grid)])
+                 devices)
 
 
 _COSTS = {
@@ -280,11 +195,11 @@ _COSTS = {
 
 
 def _cost(spot: Spot, what: str, factor: float, decimals: int,
-          with_n: bool) -> str:
+          usual_n: Optional[int]) -> str:
     runs = spot.groups[0][1] if spot.groups else []
     known = [getattr(run, what) for run in runs]
     value = average([v if v is None else v * factor for v in known])
-    return value.text(decimals, with_n) if value else '-'
+    return value.text(decimals, usual_n) if value else '-'
 
 
 def _devices(grid: Grid) -> List[str]:
