@@ -145,7 +145,7 @@ def test_counts_are_those_of_the_built_backbones():
                 known[key] = MODELS.build(backbone).share()
         share = known[key]
         assert cell.trained == share.trained, cell.name
-        assert cell.share == pytest.approx(share.ratio, abs=1e-6), cell.name
+        assert cell.share == pytest.approx(share.ratio, abs=1e-8), cell.name
 
 
 def files_behind(path):
@@ -157,18 +157,20 @@ def files_behind(path):
                      for f in files_behind(path.parent / base)]
 
 
-@pytest.mark.parametrize('comment, word', [
-    ('Assumed', 'assumed'), ('Recipe ours', 'recipe ours'),
-    ('earlier\n# form', 'earlier form')])
-def test_deviation_that_a_config_states_is_in_its_metafile(comment, word):
+# Classification of the paper 33, DOTA and STAR 32, VOC on Swin-T and -B 4;
+# other benchmarks 6 x 3 and KLD on DOTA 3; H2RBox-v2 2 x 3.
+@pytest.mark.parametrize('comment, word, cells', [
+    ('Assumed', 'assumed', 33 + 32 + 4), ('Recipe ours', 'recipe ours', 21),
+    ('earlier\n# form', 'earlier form', 6)])
+def test_deviation_that_a_config_states_is_in_its_metafile(
+        comment, word, cells):
     told = 0
     for cell in CELLS.values():
         texts = [f.read_text() for f in files_behind(ROOT / cell.config)]
-        # A cell can take over one of several files that assume something.
         if any(comment in text for text in texts):
             told += 1
             assert word in ' '.join(cell.deviations), cell.name
-    assert told >= 3
+    assert told == cells
 
 
 @pytest.mark.parametrize('name, word', [
