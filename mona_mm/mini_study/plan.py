@@ -42,7 +42,7 @@ TASKS = (
     Task('upernet_swin-nano', 'segmentation', 16, 4),
     # mmrotate's evaluation starts processes of its own: once is enough.
     Task('oriented-rcnn_swin-nano', 'oriented detection', 8, 8),
-    Task('swin-nano', 'classification', 8, 2),
+    Task('swin-nano', 'classification', 20, 5),
 )
 FORMS = dict(short=Form((1, ), 1), full=Form((1, 2, 3), 3))
 #: Epochs of the base on the source task: more than the quickstart's, because

@@ -53,7 +53,7 @@ def report(form: str, out: Optional[str] = None) -> List[Path]:
     for name, text in texts.items():
         with write_atomically(target / name) as path:
             Path(path).write_text(text)
-    return [*(target / name for name in texts), *_figures(folder, target, runs)]
+    return [*(target / name for name in texts), *_figures(target, runs)]
 
 
 def orderings(runs: List[Run]) -> str:
@@ -87,7 +87,7 @@ def _cell(verdict: Optional[Verdict]) -> str:
     return f'{verdict.word} ({verdict.difference:+.1f}{error})'
 
 
-def _figures(folder: Path, target: Path, runs: List[Run]) -> List[Path]:
+def _figures(target: Path, runs: List[Run]) -> List[Path]:
     logs: Dict[str, Logs] = {task.name: defaultdict(list) for task in TASKS}
     for run in runs:
         leaf = parse_stem(Path(run.config).stem)
