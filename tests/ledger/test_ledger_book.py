@@ -81,6 +81,13 @@ def test_runs_become_a_line_with_all_that_is_asked(book, work):
     assert 'Pascal VOC, semantic segmentation on ADE20K | 20 | 1 |' in page
 
 
+def test_difference_that_rounds_to_nothing_has_no_minus(book, tmp_path):
+    voc(tmp_path / 'w', 'mona', (.8728, ), 'Mona')  # 0.02 below 87.3
+    extend(book, tmp_path / 'w')
+    page = book.with_name('ledger.md').read_text()
+    assert '| 87.3 | the paper | 87.3 | +0.0 | 1 |' in page
+
+
 def test_run_added_twice_stays_one(book, work):
     extend(book, work)
     before = book.read_text()

@@ -24,8 +24,9 @@ def test_runs_are_found_at_any_depth(tmp_path):
 def test_run_that_lies_there_twice_is_one_and_the_further_copy(tmp_path):
     write(tmp_path / 'a', MONA, {'pascal_voc/mAP': .87})
     write(tmp_path / 'b', MONA, {}, done=1, finished=False)
-    run, = collect([tmp_path, tmp_path / 'a'])
-    assert run.finished and run.last == {'pascal_voc/mAP': .87}
+    for folders in ([tmp_path], [tmp_path / 'b', tmp_path / 'a']):
+        run, = collect(folders)
+        assert run.finished and run.last == {'pascal_voc/mAP': .87}
 
 
 def test_folder_without_a_run_is_named(tmp_path):

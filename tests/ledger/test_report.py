@@ -98,6 +98,15 @@ def test_unfinished_run_is_named_and_not_counted(tmp_path):
     assert 'retinanet_swin-l-mona_1x_voc.py, seed 9: 2 of 4 epochs' in text
 
 
+def test_unfinished_run_of_any_config_is_not_counted_either(study, tmp_path):
+    write(tmp_path / 'half', SHAPES.format('upernet', '-mona'), {'mIoU': 99.},
+          seed=9, done=1, finished=False)
+    text = render(collect([tmp_path]))
+    row = rows_of(text, 'Runs by method and task (')['Mona']
+    assert row['upernet_swin-nano_shapes, mIoU'] == '33.0 ± 0.0 (+3.0)'
+    assert 'upernet_swin-nano-mona_shapes.py, seed 9: 1 of 4 epochs' in text
+
+
 def test_finished_run_without_the_metric_is_not_measured(tmp_path):
     write(tmp_path / 'a',
           'configs/oriented_rcnn/oriented-rcnn_swin-b-mona_1x_dota.py', {},
