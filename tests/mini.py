@@ -1,4 +1,8 @@
-"""Miniature archives in the layouts in which the datasets are published."""
+"""Miniature archives in the layouts in which the datasets are published.
+
+Pictures are small by default; ``size`` (height, width) gives them their
+true one, and boxes grow with it.
+"""
 import hashlib
 import io
 import json
@@ -12,15 +16,17 @@ from scipy.io import savemat
 
 from mona_mm.prepare.potsdam import COLOURS
 
+SMALL = (36, 48)
 
-def picture(suffix='.jpg', height=36, width=48, seed=0) -> bytes:
+
+def picture(suffix='.jpg', height=SMALL[0], width=SMALL[1], seed=0) -> bytes:
     """An encoded picture of slopes, no two places near each other alike."""
     row, column, channel = np.indices((height, width, 3))
     pixels = (7 * row + 13 * column + 31 * channel + seed) % 251
     return cv2.imencode(suffix, pixels.astype(np.uint8))[1].tobytes()
 
 
-def mask(height=36, width=48) -> bytes:
+def mask(height=SMALL[0], width=SMALL[1]) -> bytes:
     """An encoded label map."""
     pixels = np.arange(height * width).reshape(height, width) % 3
     return cv2.imencode('.png', pixels.astype(np.uint8))[1].tobytes()
@@ -44,23 +50,37 @@ def write_tar(path, files) -> None:
             archive.addfile(info, io.BytesIO(data))
 
 
-def coco(source):
-    for split, count in (('train2017', 3), ('val2017', 2)):
+def grown(size, *numbers) -> list:
+    """Coordinates of the small picture, in one of another size."""
+    return [n * (size[0] // SMALL[0]) for n in numbers]
+
+
+def coco_json(count, size, classes) -> str:
+    """One square per picture, of one class after the other."""
+    near, far = grown(size, 4, 24)
+    square = [near, near, far, near, far, far, near, far]
+    return json.dumps(dict(
+        images=[dict(id=i, file_name=f'{i:012d}.jpg', height=size[0],
+                     width=size[1]) for i in range(count)],
+        annotations=[dict(
+            id=i, image_id=i, category_id=1 + i % len(classes),
+            bbox=[near, near, far - near, far - near],
+            area=(far - near)**2, iscrowd=0, segmentation=[square])
+            for i in range(count)],
+        categories=[dict(id=i, name=n) for i, n in enumerate(classes, 1)]))
+
+
+def coco(source, size=SMALL, classes=('person', )):
+    splits = dict(train2017=3, val2017=2)
+    for split, count in splits.items():
         write_zip(source / f'{split}.zip', {
-            f'{split}/{i:012d}.jpg': picture(seed=i) for i in range(count)})
+            f'{split}/{i:012d}.jpg': picture('.jpg', *size, seed=i)
+            for i in range(count)})
     write_zip(source / 'annotations_trainval2017.zip', {
-        f'annotations/instances_{split}.json': json.dumps(dict(
-            images=[dict(id=i, file_name=f'{i:012d}.jpg', height=36,
-                         width=48) for i in range(count)],
-            annotations=[dict(
-                id=i, image_id=i, category_id=1, bbox=[4, 4, 20, 20],
-                area=400, iscrowd=0,
-                segmentation=[[4, 4, 24, 4, 24, 24, 4, 24]])
-                for i in range(count)],
-            categories=[dict(id=1, name='person')]))
-        for split, count in (('train2017', 3), ('val2017', 2))})
-    return dict(train2017=3, val2017=2, train2017_objects=3,
-                val2017_objects=2, classes=1)
+        f'annotations/instances_{split}.json': coco_json(count, size, classes)
+        for split, count in splits.items()})
+    return dict(splits, train2017_objects=3, val2017_objects=2,
+                classes=len(classes))
 
 
 def voc_xml(*objects) -> str:
@@ -71,37 +91,42 @@ def voc_xml(*objects) -> str:
         '</bndbox></object>' for n, a, b, c, e, d in objects) + '</annotation>'
 
 
-def voc(source):
+def voc(source, size=SMALL):
+    one, four, nine = grown(size, 1, 4, 9)
     for year, split, name, ids in (
             (2007, 'trainval', 'VOCtrainval_06-Nov-2007.tar', (1, 2)),
             (2007, 'test', 'VOCtest_06-Nov-2007.tar', (3, )),
             (2012, 'trainval', 'VOCtrainval_11-May-2012.tar', (4, 5))):
         root, files = f'VOCdevkit/VOC{year}', {}
         for i in ids:
-            files[f'{root}/JPEGImages/{i:06d}.jpg'] = picture(seed=i)
+            files[f'{root}/JPEGImages/{i:06d}.jpg'] = picture(
+                '.jpg', *size, seed=i)
             files[f'{root}/Annotations/{i:06d}.xml'] = voc_xml(
-                ('dog', 1, 1, 4, 4, 0), ('cat', 1, 1, 9, 9, 0))
-            files[f'{root}/SegmentationClass/{i:06d}.png'] = mask()
+                ('dog', one, one, four, four, 0),
+                ('cat', one, one, nine, nine, 0))
+            files[f'{root}/SegmentationClass/{i:06d}.png'] = mask(*size)
         files[f'{root}/ImageSets/Main/{split}.txt'] = ''.join(
             f'{i:06d}\n' for i in ids)
         write_tar(source / name, files)
     return {'VOC2007/trainval': 2, 'VOC2007/test': 1, 'VOC2012/trainval': 2}
 
 
-def ade20k(source):
+def ade20k(source, size=SMALL):
     files = {}
     for split, count in (('training', 2), ('validation', 1)):
         for i in range(count):
             name = f'ADEChallengeData2016/{{}}/{split}/ADE_{split}_{i:08d}'
-            files[name.format('images') + '.jpg'] = picture(seed=i)
-            files[name.format('annotations') + '.png'] = mask()
+            files[name.format('images') + '.jpg'] = picture(
+                '.jpg', *size, seed=i)
+            files[name.format('annotations') + '.png'] = mask(*size)
     write_zip(source / 'ADEChallengeData2016.zip', files)
     return dict(training=2, validation=1)
 
 
-def flowers102(source):
+def flowers102(source, size=SMALL):
     write_tar(source / '102flowers.tgz', {
-        f'jpg/image_{i:05d}.jpg': picture(seed=i) for i in range(1, 8)})
+        f'jpg/image_{i:05d}.jpg': picture('.jpg', *size, seed=i)
+        for i in range(1, 8)})
     mat4py.savemat(str(source / 'imagelabels.mat'),
                    dict(labels=[1, 2, 1, 2, 1, 2, 1]))
     mat4py.savemat(str(source / 'setid.mat'),
@@ -109,10 +134,11 @@ def flowers102(source):
     return dict(pictures=7, train=2, val=2, test=3, classes=2)
 
 
-def oxfordpets(source):
+def oxfordpets(source, size=SMALL):
     pets = [f'Beagle_{i}' for i in range(1, 6)]
     write_tar(source / 'images.tar.gz', {
-        f'images/{n}.jpg': picture(seed=i) for i, n in enumerate(pets)})
+        f'images/{n}.jpg': picture('.jpg', *size, seed=i)
+        for i, n in enumerate(pets)})
     write_tar(source / 'annotations.tar.gz', {
         'annotations/trainval.txt': ''.join(f'{n} 1 2 1\n' for n in pets[:3]),
         'annotations/test.txt': ''.join(f'{n} 1 2 1\n' for n in pets[3:])})
@@ -126,9 +152,9 @@ def cifar100(source):
     return {n: hashlib.md5(data).hexdigest() for n, data in files.items()}
 
 
-def food101(source):
+def food101(source, size=SMALL):
     write_tar(source / 'food-101.tar.gz', {
-        **{f'food-101/images/{c}/{i}.jpg': picture(seed=i)
+        **{f'food-101/images/{c}/{i}.jpg': picture('.jpg', *size, seed=i)
            for c in ('apple_pie', 'waffles') for i in range(3)},
         'food-101/meta/train.txt': 'apple_pie/0\napple_pie/1\nwaffles/0\n',
         'food-101/meta/test.txt': 'apple_pie/2\nwaffles/1\nwaffles/2\n'})
@@ -145,19 +171,20 @@ def svhn(source, counts=(6, 4)):
     return dict(train=counts[0], test=counts[1], classes=2)
 
 
-def imagenet_r(source):
+def imagenet_r(source, size=SMALL):
     write_tar(source / 'imagenet-r.tar', {
         'imagenet-r/README.txt': 'notes',
-        **{f'imagenet-r/n0000000{c}/art_{i}.jpg': picture(seed=i)
+        **{f'imagenet-r/n0000000{c}/art_{i}.jpg': picture(
+            '.jpg', *size, seed=i)
            for c in range(2) for i in range(5)}})
     return dict(classes=2, pictures=10)
 
 
-def loveda(source):
+def loveda(source, size=SMALL):
     for split, place, count in (('Train', 'Rural', 2), ('Val', 'Urban', 1)):
         write_zip(source / f'{split}.zip', {
             f'{split}/{place}/{kind}/{i}.png':
-            picture('.png') if kind == 'images_png' else mask()
+            picture('.png', *size) if kind == 'images_png' else mask(*size)
             for i in range(count) for kind in ('images_png', 'masks_png')})
     return dict(train=2, val=1)
 
