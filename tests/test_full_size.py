@@ -18,7 +18,7 @@ from mona_mm.prepare import PREPARERS
 
 CONFIGS = ROOT / 'configs'
 #: Of random sizes and quick to run otherwise, or nobody's benchmark.
-SMALL = ('_base_', 'quickstart', 'own_data')
+SMALL = ('_base_', 'quickstart', 'mini_study', 'own_data')
 #: More would not leave room for anything else on a small machine.
 MOST_GIB = 10
 

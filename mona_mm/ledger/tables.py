@@ -87,7 +87,9 @@ def _ours(grid: Grid, task: str, metric: str, which: str,
     decimals = _decimals(grid, task, metric)
     read = measure(metric, which)
     spots = {row: _averages(grid.spot(row, task), read) for row in grid.rows}
-    texts = {row: _groups_text(row, spots, decimals, notes, grid.same_n)
+    shared = _shared(grid, task)
+    texts = {row: _groups_text(row, spots, decimals, notes, grid.same_n,
+                               shared)
              or _absent(grid.spot(row, task)) for row in grid.rows}
     firsts = {row: next(iter(groups.values())).mean if groups else None
               for row, groups in spots.items()}
@@ -104,7 +106,8 @@ def _averages(spot: Spot, read: Callable) -> _Averages:
 
 
 def _groups_text(row: Row, spots: Dict[Row, _Averages], decimals: int,
-                 notes: Notes, usual_n: Optional[int]) -> str:
+                 notes: Notes, usual_n: Optional[int],
+                 shared: Sequence[str]) -> str:
     """All groups of a field; compared with Full's that did the same."""
     full = spots.get(row.full, {})
     texts = []
@@ -112,8 +115,18 @@ def _groups_text(row: Row, spots: Dict[Row, _Averages], decimals: int,
         other = full[what].mean if what in full else None
         texts.append(value.text(decimals, usual_n)
                      + _delta(row, value.mean, other, decimals)
-                     + notes.mark([f'changed: {w}' for w in what]))
+                     + notes.mark([f'changed: {w}' for w in what
+                                   if w not in shared]))
     return '; '.join(texts)
+
+
+def _shared(grid: Grid, task: str) -> List[str]:
+    """What was changed in every run of a task that is not the paper's."""
+    groups = [what for row in grid.rows
+              for what, _ in grid.spot(row, task).groups]
+    if grid.from_paper or len(groups) < 2:
+        return []
+    return [w for w in groups[0] if all(w in what for what in groups)]
 
 
 def _absent(spot: Spot) -> str:
@@ -160,6 +173,8 @@ def _about(grid: Grid) -> List[str]:
                         else ', n where more than one.')] * several
     lines += ['In brackets: difference to Full.'] * any(
         row == row.full for row in grid.rows)
+    lines += [f'All runs of {task}: {", ".join(_shared(grid, task))}.'
+              for task in grid.tasks if _shared(grid, task)]
     lines += [f'Unfinished, not counted: {run.config}, seed {run.seed}: '
               f'{run.progress}.' for run in grid.unfinished]
     return lines
