@@ -14,7 +14,8 @@ class Row:
     """One line of a table.
 
     Args:
-        backbone (str): ``'Swin-L'``, for example.
+        backbone (str): ``'Swin-L'``, for example; empty where the tasks
+            name it.
         method (str): As the paper writes it.
         variant (str): What is different from the method itself.
     """
@@ -88,14 +89,13 @@ class Grid:
 
     def label(self, row: Row) -> str:
         """A row's name; the backbone only where they differ."""
-        several = self.from_paper and len(
-            {r.backbone for r in self.rows}) > 1
+        several = len({r.backbone for r in self.rows}) > 1
         words = [row.method, row.variant, row.backbone * several]
         return ', '.join(filter(None, words))
 
 
 def grids(runs: Sequence[Run], cells: Sequence[Cell]) -> List[Grid]:
-    """Lay runs out as the paper's tables, and the others as one more.
+    """Lay runs out as the paper's tables, and the others by their names.
 
     Args:
         runs (Sequence[Run]): Any runs.
@@ -103,7 +103,7 @@ def grids(runs: Sequence[Run], cells: Sequence[Cell]) -> List[Grid]:
 
     Returns:
         list[Grid]: Tables of the paper that runs belong to, with the tasks
-        that they belong to, then one of all other runs.
+        that they belong to, then at most two of all other runs.
     """
     matched = match(runs, cells)
     tables = [_paper_grid(name, [c for c in cells if name in c.tables],
@@ -167,7 +167,7 @@ def _pivot(title: str, runs: Sequence[Run]) -> Grid:
     metrics: Dict[str, List[str]] = {}
     for run in runs:
         name = name_of(run)
-        row = Row(name.backbone, name.method, name.variant)
+        row = Row('', name.method, name.variant)  # the task has the backbone
         known = metrics.setdefault(name.task, [])
         if run.finished:
             spots.setdefault((row, name.task), []).append(run)

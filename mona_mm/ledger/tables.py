@@ -158,8 +158,8 @@ def _about(grid: Grid) -> List[str]:
                   for _, runs in spot.groups)
     lines = [_SPREAD + (f', n={grid.same_n} everywhere.' if grid.same_n
                         else ', n where more than one.')] * several
-    lines += ['In brackets: difference to Full.'] * any(
-        row == row.full for row in grid.rows)
+    compared = len(grid.rows) > 1 and any(r == r.full for r in grid.rows)
+    lines += ['In brackets: difference to Full.'] * compared
     lines += [f'Unfinished, not counted: {run.config}, seed {run.seed}: '
               f'{run.progress}.' for run in grid.unfinished]
     return lines

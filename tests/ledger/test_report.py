@@ -159,6 +159,16 @@ def test_configs_of_no_metafile_make_a_table_of_methods_and_tasks(study):
     assert 'n=2 everywhere' in render(study)
 
 
+def test_methods_on_two_backbones_share_their_rows(study, tmp_path):
+    for name, tuner in (('', 'Full'), ('-mona', 'Mona')):
+        write(tmp_path / f'tiny{name}', f'/x/fcos_swin-t{name}_a.py',
+              {'mIoU': 50.}, tuner={'type': tuner})
+    text = render(collect([tmp_path]))
+    row = rows_of(text, 'Runs by method and task (')['Mona']
+    assert row['fcos_swin-t_a, mIoU'] == '**50.0 (+0.0)**'
+    assert row['upernet_swin-nano_shapes, mIoU'].startswith('33.0')
+
+
 def test_wall_time_and_memory_have_tables_of_their_own(study):
     text = render(study)
     # 60 and 120 s: 1.5 minutes; deviation sqrt(.5) = .7. 901 and 902 MiB.
