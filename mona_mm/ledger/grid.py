@@ -80,6 +80,12 @@ class Grid:
         """What is there, if only nothing."""
         return self.spots.get((row, task), Spot())
 
+    def shared(self, task: str) -> Tuple[str, ...]:
+        """What all runs of a task changed alike; nothing if they differ."""
+        found = {what for (_, name), spot in self.spots.items()
+                 for what, _ in spot.groups if name == task}
+        return found.pop() if len(found) == 1 else ()
+
     @property
     def same_n(self) -> Optional[int]:
         """How many runs every field has, None if it differs."""

@@ -59,8 +59,13 @@ def _columns(grid: Grid, which: str, notes: Notes) -> List[_Column]:
                 columns.append((f'{name}, published',
                                 _published(grid, task, metric)))
                 name += ', ours'
+            name += _mark(notes, grid.shared(task), ' in all runs')
             columns.append((name, _ours(grid, task, metric, which, notes)))
     return columns
+
+
+def _mark(notes: Notes, what: Sequence[str], where: str = '') -> str:
+    return notes.mark([f'changed{where}: {text}' for text in what])
 
 
 def _decimals(grid: Grid, task: str, metric: str) -> int:
@@ -87,8 +92,11 @@ def _ours(grid: Grid, task: str, metric: str, which: str,
     decimals = _decimals(grid, task, metric)
     read = measure(metric, which)
     spots = {row: _averages(grid.spot(row, task), read) for row in grid.rows}
-    texts = {row: _groups_text(row, spots, decimals, notes, grid.same_n)
-             or _absent(grid.spot(row, task)) for row in grid.rows}
+    in_head = bool(grid.shared(task))
+    texts = {
+        row: _groups_text(row, spots, decimals, None if in_head else notes,
+                          grid.same_n) or _absent(grid.spot(row, task))
+        for row in grid.rows}
     firsts = {row: next(iter(groups.values())).mean if groups else None
               for row, groups in spots.items()}
     return _best_bold(texts, firsts, decimals)
@@ -104,7 +112,7 @@ def _averages(spot: Spot, read: Callable) -> _Averages:
 
 
 def _groups_text(row: Row, spots: Dict[Row, _Averages], decimals: int,
-                 notes: Notes, usual_n: Optional[int]) -> str:
+                 notes: Optional[Notes], usual_n: Optional[int]) -> str:
     """All groups of a field; compared with Full's that did the same."""
     full = spots.get(row.full, {})
     texts = []
@@ -112,7 +120,7 @@ def _groups_text(row: Row, spots: Dict[Row, _Averages], decimals: int,
         other = full[what].mean if what in full else None
         texts.append(value.text(decimals, usual_n)
                      + _delta(row, value.mean, other, decimals)
-                     + notes.mark([f'changed: {w}' for w in what]))
+                     + (_mark(notes, what) if notes else ''))
     return '; '.join(texts)
 
 
