@@ -62,7 +62,7 @@ def add_runs(book: Sequence[Run], runs: Iterable[Run], by: str,
     """
     if not by.strip():
         raise ConfigError('by: expected the name of who ran them, found '
-                          f'{by!r}')
+                          f'{by!r}; give --by NAME')
     runs = [replace(run, by=by.strip()) for run in runs]
     _check_cells(runs, load_cells() if cells is None else cells)
     old = {run.key: run for run in book}

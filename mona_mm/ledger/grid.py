@@ -14,7 +14,8 @@ class Row:
     """One line of a table.
 
     Args:
-        backbone (str): ``'Swin-L'``, for example.
+        backbone (str): ``'Swin-L'``, for example; empty where the tasks
+            name it.
         method (str): As the paper writes it.
         variant (str): What is different from the method itself.
     """
@@ -79,6 +80,12 @@ class Grid:
         """What is there, if only nothing."""
         return self.spots.get((row, task), Spot())
 
+    def shared(self, task: str) -> Tuple[str, ...]:
+        """What all runs of a task changed alike; nothing if they differ."""
+        found = {what for (_, name), spot in self.spots.items()
+                 for what, _ in spot.groups if name == task}
+        return found.pop() if len(found) == 1 else ()
+
     @property
     def same_n(self) -> Optional[int]:
         """How many runs every field has, None if it differs."""
@@ -88,14 +95,13 @@ class Grid:
 
     def label(self, row: Row) -> str:
         """A row's name; the backbone only where they differ."""
-        several = self.from_paper and len(
-            {r.backbone for r in self.rows}) > 1
+        several = len({r.backbone for r in self.rows}) > 1
         words = [row.method, row.variant, row.backbone * several]
         return ', '.join(filter(None, words))
 
 
 def grids(runs: Sequence[Run], cells: Sequence[Cell]) -> List[Grid]:
-    """Lay runs out as the paper's tables, and the others as one more.
+    """Lay runs out as the paper's tables, and the others by their names.
 
     Args:
         runs (Sequence[Run]): Any runs.
@@ -103,7 +109,7 @@ def grids(runs: Sequence[Run], cells: Sequence[Cell]) -> List[Grid]:
 
     Returns:
         list[Grid]: Tables of the paper that runs belong to, with the tasks
-        that they belong to, then one of all other runs.
+        that they belong to, then at most two of all other runs.
     """
     matched = match(runs, cells)
     tables = [_paper_grid(name, [c for c in cells if name in c.tables],
@@ -167,7 +173,7 @@ def _pivot(title: str, runs: Sequence[Run]) -> Grid:
     metrics: Dict[str, List[str]] = {}
     for run in runs:
         name = name_of(run)
-        row = Row(name.backbone, name.method, name.variant)
+        row = Row('', name.method, name.variant)  # the task has the backbone
         known = metrics.setdefault(name.task, [])
         if run.finished:
             spots.setdefault((row, name.task), []).append(run)

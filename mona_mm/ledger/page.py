@@ -31,7 +31,7 @@ def ledger_markdown(cells: Sequence[Cell], runs: Sequence[Run]) -> str:
 
 _INTRODUCTION = """# Ledger
 
-Every number of the paper, who published it, and who has run it here.
+The published numbers on record here: whose they are, and who has run them.
 Written by `tools/report.py --ledger` from the metafiles and
 [runs.json](runs.json): do not edit. [README.md](README.md) says how to read
 it and how to add a run; [ledger.csv](ledger.csv) has the same for machines.

@@ -59,8 +59,13 @@ def _columns(grid: Grid, which: str, notes: Notes) -> List[_Column]:
                 columns.append((f'{name}, published',
                                 _published(grid, task, metric)))
                 name += ', ours'
+            name += _mark(notes, grid.shared(task), ' in all runs')
             columns.append((name, _ours(grid, task, metric, which, notes)))
     return columns
+
+
+def _mark(notes: Notes, what: Sequence[str], where: str = '') -> str:
+    return notes.mark([f'changed{where}: {text}' for text in what])
 
 
 def _decimals(grid: Grid, task: str, metric: str) -> int:
@@ -87,10 +92,11 @@ def _ours(grid: Grid, task: str, metric: str, which: str,
     decimals = _decimals(grid, task, metric)
     read = measure(metric, which)
     spots = {row: _averages(grid.spot(row, task), read) for row in grid.rows}
-    shared = _shared(grid, task)
-    texts = {row: _groups_text(row, spots, decimals, notes, grid.same_n,
-                               shared)
-             or _absent(grid.spot(row, task)) for row in grid.rows}
+    in_head = bool(grid.shared(task))
+    texts = {
+        row: _groups_text(row, spots, decimals, None if in_head else notes,
+                          grid.same_n) or _absent(grid.spot(row, task))
+        for row in grid.rows}
     firsts = {row: next(iter(groups.values())).mean if groups else None
               for row, groups in spots.items()}
     return _best_bold(texts, firsts, decimals)
@@ -106,8 +112,7 @@ def _averages(spot: Spot, read: Callable) -> _Averages:
 
 
 def _groups_text(row: Row, spots: Dict[Row, _Averages], decimals: int,
-                 notes: Notes, usual_n: Optional[int],
-                 shared: Sequence[str]) -> str:
+                 notes: Optional[Notes], usual_n: Optional[int]) -> str:
     """All groups of a field; compared with Full's that did the same."""
     full = spots.get(row.full, {})
     texts = []
@@ -115,18 +120,8 @@ def _groups_text(row: Row, spots: Dict[Row, _Averages], decimals: int,
         other = full[what].mean if what in full else None
         texts.append(value.text(decimals, usual_n)
                      + _delta(row, value.mean, other, decimals)
-                     + notes.mark([f'changed: {w}' for w in what
-                                   if w not in shared]))
+                     + (_mark(notes, what) if notes else ''))
     return '; '.join(texts)
-
-
-def _shared(grid: Grid, task: str) -> List[str]:
-    """What was changed in every run of a task that is not the paper's."""
-    groups = [what for row in grid.rows
-              for what, _ in grid.spot(row, task).groups]
-    if grid.from_paper or len(groups) < 2:
-        return []
-    return [w for w in groups[0] if all(w in what for what in groups)]
 
 
 def _absent(spot: Spot) -> str:
@@ -171,10 +166,8 @@ def _about(grid: Grid) -> List[str]:
                   for _, runs in spot.groups)
     lines = [_SPREAD + (f', n={grid.same_n} everywhere.' if grid.same_n
                         else ', n where more than one.')] * several
-    lines += ['In brackets: difference to Full.'] * any(
-        row == row.full for row in grid.rows)
-    lines += [f'All runs of {task}: {", ".join(_shared(grid, task))}.'
-              for task in grid.tasks if _shared(grid, task)]
+    compared = len(grid.rows) > 1 and any(r == r.full for r in grid.rows)
+    lines += ['In brackets: difference to Full.'] * compared
     lines += [f'Unfinished, not counted: {run.config}, seed {run.seed}: '
               f'{run.progress}.' for run in grid.unfinished]
     return lines

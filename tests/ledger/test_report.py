@@ -86,7 +86,8 @@ def test_changed_run_is_marked_and_compared_with_its_like(tmp_path):
 
 def test_other_number_of_processes_is_a_deviation(tmp_path):
     voc(tmp_path, 'mona', (.870, ), 'Mona', world_size=1)
-    assert 'changed: processes: 1 instead of 2' in render(collect([tmp_path]))
+    text = render(collect([tmp_path]))
+    assert 'changed in all runs: processes: 1 instead of 2' in text
 
 
 def test_unfinished_run_is_named_and_not_counted(tmp_path):
@@ -157,6 +158,30 @@ def test_configs_of_no_metafile_make_a_table_of_methods_and_tasks(study):
         assert rows['Mona, b8'][task] == '39.0 ± 0.0 (+9.0)'
         assert rows['LoRA'][task] == '**42.0 ± 0.0 (+12.0)**'
     assert 'n=2 everywhere' in render(study)
+
+
+def test_methods_on_two_backbones_share_their_rows(study, tmp_path):
+    for name, tuner in (('', 'Full'), ('-mona', 'Mona')):
+        write(tmp_path / f'tiny{name}', f'/x/fcos_swin-t{name}_a.py',
+              {'mIoU': 50.}, tuner={'type': tuner})
+    text = render(collect([tmp_path]))
+    row = rows_of(text, 'Runs by method and task (')['Mona']
+    assert row['fcos_swin-t_a, mIoU'] == '**50.0 (+0.0)**'
+    assert row['upernet_swin-nano_shapes, mIoU'].startswith('33.0')
+
+
+def test_change_of_all_runs_of_a_task_is_marked_once(tmp_path):
+    for name, tuner in (('', 'Full'), ('-mona', 'Mona')):
+        write(tmp_path / f'a{name}', f'/x/a_swin-t{name}_b.py', {'mIoU': 50.},
+              tuner={'type': tuner}, changed=['train_cfg.max_epochs=8'])
+        write(tmp_path / f'c{name}', f'/x/c_swin-t{name}_d.py', {'mIoU': 40.},
+              tuner={'type': tuner}, changed=['lr=1'] * bool(name))
+    text = render(collect([tmp_path]))
+    row = rows_of(text, 'Runs by method and task (')['Mona']
+    assert row['a_swin-t_b, mIoU [1]'] == '**50.0 (+0.0)**'
+    assert row['c_swin-t_d, mIoU'] == '**40.0 [2]**'
+    assert '[1] changed in all runs: train_cfg.max_epochs=8' in text
+    assert '[2] changed: lr=1' in text
 
 
 def test_wall_time_and_memory_have_tables_of_their_own(study):
