@@ -284,14 +284,3 @@ def test_tool_reports_work_dirs_by_default(main, tmp_path, monkeypatch,
     voc(tmp_path / 'work_dirs', 'mona', (.87, ), 'Mona')
     main([])
     assert '87.0' in capsys.readouterr().out
-
-
-def test_what_all_runs_of_a_task_changed_is_said_once(tmp_path):
-    for name, more in (('', []), ('-mona', ['lr=1'])):
-        write(tmp_path / f'run{name}', SHAPES.format('retinanet', name),
-              {'pascal_voc/mAP': .2},
-              changed=['train_cfg.max_epochs=4', *more])
-    text = render(collect([tmp_path]))
-    told = 'All runs of retinanet_swin-nano_shapes: train_cfg.max_epochs=4.'
-    assert text.count('max_epochs=4') == text.count(told) == 1
-    assert '[1] changed: lr=1' in text
