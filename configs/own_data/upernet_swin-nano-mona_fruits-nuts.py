@@ -4,8 +4,8 @@
 _base_ = ['../quickstart/upernet_swin-nano-mona_shapes.py']
 model = dict(
     data_preprocessor=dict(size=(192, 256)),
-    decode_head=dict(num_classes=4),
-    auxiliary_head=dict(num_classes=4))
+    decode_head=dict(num_classes=4, loss_decode=dict(class_weight=None)),
+    auxiliary_head=dict(num_classes=4, loss_decode=dict(class_weight=None)))
 
 size = (256, 192)
 train_pipeline = [
