@@ -1,5 +1,6 @@
 # make quickstart   install, train, test, show      make test   the tests
 # make mini-study   all methods on four tasks (FORM=full: three seeds)
+# make test-slurm   the tests on a slurm of this machine
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -10,7 +11,8 @@ ONE_THREAD := OMP_NUM_THREADS=1
 
 FORM ?= short
 
-.PHONY: install quickstart mini-study test test-all lint clean-quickstart
+.PHONY: install quickstart mini-study test test-all test-slurm lint \
+	clean-quickstart
 
 install: $(INSTALLED)
 
@@ -30,11 +32,17 @@ mini-study: install
 
 test: install
 	@echo "Tests: about 6 minutes on two cores."
-	$(ONE_THREAD) $(RUN) -m pytest -m "not slow" -n 2 --dist loadfile
+	$(ONE_THREAD) $(RUN) -m pytest -m "not slow and not abuse and not slurm" \
+		-n 2 --dist loadfile
 
 test-all: install
 	@echo "All tests, every method in every family: about 20 minutes."
-	$(ONE_THREAD) $(RUN) -m pytest -n 2 --dist loadfile
+	$(ONE_THREAD) $(RUN) -m pytest -m "not slurm" -n 2 --dist loadfile
+
+test-slurm: install
+	@echo "Tests on a slurm of two nodes on this machine: about 8 minutes."
+	bash tests/slurm/install.sh
+	$(ONE_THREAD) $(RUN) -m pytest -m slurm tests/slurm
 
 lint: install
 	$(RUN) -m pip install -q ruff==0.17.5

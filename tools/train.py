@@ -1,8 +1,11 @@
 #!/usr/bin/env python
 """Train a model from a config: any task of the four OpenMMLab libraries."""
 import argparse
+from contextlib import ExitStack
 
 from mona_mm.engine import device, launch, preflight
+from mona_mm.engine.lock import hold
+from mona_mm.engine.resume import save_folders
 from mona_mm.errors import Interrupted, UserError
 
 
@@ -46,11 +49,14 @@ def main(argv=None) -> None:
         launch.add_hook(
             cfg, type='mona_mm.TrainabilityCheckHook', after=args.check)
     launch.set_resumable(cfg)
-    launch.set_resume(cfg, args.resume)
     preflight.preflight(cfg, ('train', 'val'))
     preflight.check_folders(cfg)
-    preflight.check_start(cfg)
-    launch.run(cfg, lambda runner: runner.train())
+    with ExitStack() as locks:
+        for folder in save_folders(cfg):
+            locks.enter_context(hold(folder))
+        launch.set_resume(cfg, args.resume)
+        preflight.check_start(cfg)
+        launch.run(cfg, lambda runner: runner.train())
 
 
 if __name__ == '__main__':

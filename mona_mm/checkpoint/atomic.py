@@ -53,7 +53,7 @@ def remove_partials(folder: str) -> List[str]:
     removed = []
     for name in os.listdir(folder) if osp.isdir(folder) else []:
         owner = _PARTIAL.search(name)
-        if owner and not _alive(int(owner.group(1))):
+        if owner and not alive(int(owner.group(1))):
             with suppress(OSError):
                 os.remove(osp.join(folder, name))
                 removed.append(osp.join(folder, name))
@@ -95,7 +95,7 @@ def _sync_folder(folder: str) -> None:
             os.close(handle)
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

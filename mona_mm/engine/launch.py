@@ -11,6 +11,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mona_mm.checkpoint.io import TRUST
+from mona_mm.cluster import set_address
 from mona_mm.errors import ConfigError
 
 from .device import adapt_to_cpu, init_cpu_group
@@ -56,10 +57,11 @@ def load_config(args: argparse.Namespace) -> Config:
     """Read the config that the arguments name, and apply them.
 
     Raises:
-        ConfigError: If the file does not exist or cannot be parsed, or an
-            option would have no effect.
+        ConfigError: If the file does not exist or cannot be parsed, an
+            option would have no effect, or the launcher did not start this.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    set_address(args.launcher)
     if getattr(args, 'trust_checkpoint', False):
         os.environ[TRUST] = '1'
     cfg = read_config(args.config)

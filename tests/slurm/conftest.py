@@ -1,0 +1,17 @@
+"""Fixtures of the tests on a real slurm."""
+import one_machine
+import pytest
+
+
+@pytest.fixture(scope='session')
+def cluster(tmp_path_factory):
+    """A running cluster."""
+    why = one_machine.missing()
+    if why:
+        pytest.skip(why)
+    found = one_machine.Cluster(tmp_path_factory.mktemp('cluster'))
+    try:
+        found.start()
+        yield found
+    finally:
+        found.stop()

@@ -1,0 +1,204 @@
+"""Trainings on a real slurm: several at once, stopped, pre-empted, doubled.
+
+``MONA_MM_PREEMPTIONS`` says how often one training is pre-empted (2).
+"""
+import os
+import sys
+import time
+from functools import partial
+
+import phases
+import pytest
+import torch
+from one_machine import submitted, until
+
+from mona_mm.cluster import Request, write_script
+
+pytestmark = pytest.mark.slurm
+TRAIN = 'bash {root}/tools/slurm_train.sh'
+TIMES = int(os.environ.get('MONA_MM_PREEMPTIONS', 2))
+
+
+@pytest.fixture(scope='module')
+def place(cluster, tmp_path_factory):
+    """A folder with the config, whose name has a blank."""
+    folder = tmp_path_factory.mktemp('a place')
+    phases.write_config(folder)
+    return folder
+
+
+@pytest.fixture
+def submit(cluster, root, place, monkeypatch):
+    """Submit a training; return the job and its work dir.
+
+    By the script that slurm_train.sh --requeue writes, without the seconds
+    that it takes to read the config.
+    """
+    monkeypatch.chdir(place)
+
+    def now(partition, name, config='tiny.py', tasks=1, *options):
+        path = place / name / 'train.sbatch'
+        write_script(
+            path, Request(partition, name, tasks, tasks, tasks, cpus=1,
+                          options=options),
+            [[sys.executable, '-u', str(root / 'tools/train.py'), config,
+              '--work-dir', name, '--resume', '--launcher', 'slurm']])
+        return submitted(cluster.run(f'sbatch "{path}"')), path.parent
+    return now
+
+
+@pytest.fixture(scope='module')
+def whole(cluster, root, place):
+    """The work dir of a training that nobody disturbed."""
+    told = cluster.run(
+        f'{TRAIN.format(root=root)} --requeue gpu whole tiny.py --work-dir '
+        'whole', cwd=place, GPUS='1')
+    cluster.wait(submitted(told))
+    assert phases.steps(place / 'whole') == list(range(phases.ITERATIONS))
+    return place / 'whole'
+
+
+def check_same(folder, whole):
+    """The end is that of the undisturbed training; no step was lost."""
+    assert sorted(set(phases.steps(folder))) == list(range(phases.ITERATIONS))
+    again = phases.weights(folder)
+    for key, value in phases.weights(whole).items():
+        assert torch.equal(again[key], value), key
+    assert not (folder / 'run.lock').exists()
+
+
+def log(folder, job):
+    return (folder / f'train-{job}.log').read_text()
+
+
+def in_phase(folder, phase, more_than=-1):
+    told = folder / 'phase0'
+    return (told.is_file() and told.read_text() == phase
+            and len(phases.steps(folder)) > more_than)
+
+
+def test_two_jobs_of_one_gpu_share_a_node(submit, cluster, whole):
+    jobs = [submit('one', name, 'tiny.py', 1, '--hold')
+            for name in ('first', 'second')]
+    cluster.run(f'scontrol release {jobs[0][0]},{jobs[1][0]}')
+    until(lambda: all(in_phase(folder, 'train') for _, folder in jobs), 200,
+          'both to train')
+    for job, folder in jobs:
+        cluster.wait(job)
+        check_same(folder, whole)
+
+
+def test_two_nodes_train_one_model(cluster, root, place):
+    """In the foreground, and with the address from the job alone."""
+    for port, name in ((None, 'nodes'), ('23456', 'nodes-port')):
+        told = cluster.run(
+            f'{TRAIN.format(root=root)} gpu nodes tiny.py --work-dir {name}',
+            cwd=place, GPUS='2', GPUS_PER_NODE='1', SRUN_ARGS='--label',
+            **(dict(MASTER_PORT=port) if port else {}))
+        assert '0: ' in told or '1: ' in told
+        for rank in (0, 1):
+            assert phases.steps(place / name, rank) == list(range(9)), told
+
+
+@pytest.mark.parametrize('partition', ['low0', 'low'])
+def test_preempted_training_ends_as_if_it_had_not_been(
+        submit, cluster, whole, partition):
+    job, folder = submit(partition, f'preempted-{partition}')
+    node = dict(low='node1', low0='node2')[partition]
+    for time_ in range(TIMES):
+        before = len(phases.steps(folder))
+        until(partial(in_phase, folder, 'train', before), 200, 'a step')
+        other = submitted(cluster.run(
+            f'sbatch --partition=high --nodelist={node} --exclusive '
+            '--output=/dev/null --wrap "sleep 1"'))
+        cluster.wait(other)
+        cluster.wait(job, ['RUNNING', 'COMPLETED'])
+        assert int(cluster.field(job, 'Restarts')) == time_ + 1
+    cluster.wait(job)
+    check_same(folder, whole)
+
+
+@pytest.mark.parametrize('phase, whom', [
+    ('start', ''), ('start', '--batch'), ('train', '--batch'),
+    ('save', ''), ('validate', '--batch')])
+def test_training_that_gets_term_saves_and_goes_on(
+        submit, cluster, whole, phase, whom):
+    job, folder = submit('gpu', f'term-{phase}{whom}')
+    cluster.wait(job, ['RUNNING'])
+    if phase == 'start':
+        time.sleep(3)
+        assert not (folder / 'phase0').exists()
+    else:
+        until(lambda: in_phase(folder, phase), 200, phase)
+    cluster.run(f'scancel {whom} --signal=TERM {job}')
+    cluster.wait(job)
+    assert cluster.field(job, 'Restarts') == '1', log(folder, job)
+    check_same(folder, whole)
+    assert 'back into the queue' in log(folder, job)
+
+
+def test_cancelled_training_has_saved_and_stays_cancelled(
+        submit, cluster, whole, place):
+    job, folder = submit('gpu', 'cancelled')
+    until(lambda: in_phase(folder, 'train'), 200, 'a step')
+    cluster.run(f'scancel {job}')
+    cluster.wait(job, ['CANCELLED'])
+    until(lambda: not cluster.run('squeue -h'), 60, 'the end')
+    assert (folder / 'interrupted.pth').is_file()
+    assert cluster.state(job) == 'CANCELLED'
+    again = submitted(cluster.run('sbatch cancelled/train.sbatch', cwd=place))
+    cluster.wait(again)
+    check_same(folder, whole)
+
+
+def test_failure_of_one_process_is_no_reason_to_go_on(
+        submit, cluster, place):
+    phases.write_config(place, 'fails.py', fail=1, seconds=1)
+    job, folder = submit('gpu', 'fails', 'fails.py', 2)
+    cluster.wait(job, ['FAILED'])
+    assert cluster.field(job, 'Restarts') == '0'
+    assert cluster.field(job, 'ExitCode') == '1:0', log(folder, job)
+    # Before the processes know of each other, too.
+    cut = place / 'cut.py'
+    cut.write_text(
+        "import os, time\nif os.environ['SLURM_PROCID'] == '1':\n"
+        "    raise SystemExit(3)\ntime.sleep(60)\n")
+    script = (folder / 'train.sbatch').read_text()
+    start = script.index('command=(')
+    (place / 'cut.sbatch').write_text(
+        script[:start] + "command=(python cut.py)\n" +
+        script[script.index('\n', start):])
+    job = submitted(cluster.run('sbatch cut.sbatch', cwd=place))
+    cluster.wait(job, ['FAILED'])
+    assert cluster.field(job, 'ExitCode') == '3:0'
+
+
+def test_second_job_in_a_work_dir_is_refused_and_told_whose_it_is(
+        submit, cluster, whole):
+    job, folder = submit('gpu', 'doubled')
+    until(lambda: in_phase(folder, 'train'), 200, 'a step')
+    other, _ = submit('gpu', 'doubled')
+    cluster.wait(other, ['FAILED'])
+    told = log(folder, other)
+    assert 'is in use by process ' in told and f'slurm job {job}' in told
+    cluster.wait(job)
+    check_same(folder, whole)
+
+
+def test_job_whose_node_fails_goes_on(submit, cluster, whole):
+    job, folder = submit('gpu', 'node-fails')
+    until(lambda: in_phase(folder, 'train', 7), 200, 'the second epoch')
+    node = cluster.field(job, 'BatchHost')
+    cluster.run(f'scontrol update NodeName={node} State=DOWN Reason=test')
+    cluster.wait(job, ['PENDING', 'RUNNING'])
+    cluster.run(f'scontrol update NodeName={node} State=RESUME')
+    cluster.wait(job)
+    assert int(cluster.field(job, 'Restarts')) >= 1
+    check_same(folder, whole)
+
+
+def test_more_than_any_node_has_is_refused_before_the_queue(cluster, root):
+    told = cluster.run(
+        f'{TRAIN.format(root=root)} gpu big tiny.py', check=False, GPUS='8')
+    assert 'slurm refuses' in told and 'GPUS_PER_NODE' in told
+    assert not cluster.run('squeue -h')
