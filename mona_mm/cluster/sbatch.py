@@ -24,20 +24,6 @@ job=${{SLURM_ARRAY_JOB_ID:+${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID}}
 job=${{job:-${{SLURM_JOB_ID:-}}}}
 step= asked=
 
-# TERM to this shell (scancel --batch) goes on to the training, once there is
-# a step to send it to.
-pass_on() {{
-    trap '' TERM
-    asked=${{step:-early}}
-    [ -n "$step" ] || return
-    until squeue --noheader --steps --jobs="$job" --format=%i |
-            grep --quiet '\\.[0-9]' || ! kill -0 "$step" 2> /dev/null; do
-        sleep 1
-    done
-    scancel --signal=TERM "$job"
-}}
-trap pass_on TERM
-
 # A scheduler under load may miss a request.
 insist() {{
     local pause
@@ -47,6 +33,24 @@ insist() {{
     done
     "$@"
 }}
+
+running() {{
+    [ "$(insist squeue --noheader --jobs="$job" --format=%T)" = RUNNING ]
+}}
+
+# TERM to this shell (scancel --batch) goes on to the training, once there is
+# a step to send it to. When slurm ends the job it has told the step itself.
+pass_on() {{
+    trap '' TERM
+    asked=${{step:-early}}
+    [ -n "$step" ] && running || return 0
+    until squeue --noheader --steps --jobs="$job" --format=%i |
+            grep --quiet '\\.[0-9]' || ! kill -0 "$step" 2> /dev/null; do
+        sleep 1
+    done
+    scancel --signal=TERM "$job"
+}}
+trap pass_on TERM
 
 {choice}
 [ "${{#command[@]}}" -gt 0 ] || exit 1
@@ -78,8 +82,7 @@ fi
 
 case $status in
 {stopped} | {term})
-    if [ "$(insist squeue --noheader --jobs="$job" --format=%T)" = RUNNING ]
-    then
+    if running; then
         echo "stopped with status $status: back into the queue"
         insist scontrol requeue "$job" || echo 'not requeued: submit it again'
     fi

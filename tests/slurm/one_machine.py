@@ -1,5 +1,6 @@
 """A slurm cluster of two nodes on this machine."""
 import os
+import random
 import re
 import shutil
 import signal
@@ -49,7 +50,9 @@ class Cluster:
         for name in ('fake0', 'fake1'):
             (folder / 'dev' / name).touch()
         host = socket.gethostname().split('.')[0]
-        filled = dict(DIR=str(folder), HOST=host, **{
+        # Ports follow from numbers of jobs: clusters at once have others.
+        first = str(random.randint(1, 10**6))
+        filled = dict(DIR=str(folder), HOST=host, FIRST=first, **{
             f'PORT{i}': str(port) for i, port in enumerate(_free_ports(3))})
         for name in ('slurm.conf', 'gres.conf'):
             text = (_HERE / f'{name}.in').read_text()
@@ -60,7 +63,7 @@ class Cluster:
         self.env.update(
             SLURM_CONF=str(folder / 'etc/slurm.conf'), PYTHON=sys.executable,
             PATH=f'{Path(sys.executable).parent}:{os.environ["PATH"]}',
-            PYTHONPATH=f'{_ROOT / "tests"}:{_HERE}', OMP_NUM_THREADS='1',
+            PYTHONPATH=f'{_ROOT}:{_ROOT / "tests"}:{_HERE}', OMP_NUM_THREADS='1',
             CPUS_PER_TASK='1')
 
     def start(self) -> None:
@@ -111,8 +114,14 @@ class Cluster:
         """The state of a job, e.g. ``'RUNNING'``."""
         return self.field(job, 'JobState')
 
+    def log(self, job: str) -> str:
+        """What a job has printed."""
+        told = self.run(f'scontrol show job {job}')
+        path = Path(re.search(r'StdOut=(.*)', told).group(1))
+        return path.read_text() if path.is_file() else ''
+
     def wait(self, job: str, states=('COMPLETED', ), seconds=240) -> None:
-        """Wait until a job is in a state; one that is requeued need not wait.
+        """Wait until a job is in a state.
 
         Raises:
             AssertionError: If it ends in another one.
@@ -122,14 +131,31 @@ class Cluster:
 
         def there() -> bool:
             state = self.state(job)
-            if self.field(job, 'Reason') == 'BeginTime':
-                self.run(f'scontrol update JobId={job} StartTime=now',
-                         check=False)
+            self._hurry()
             assert state in states or state not in ends, (
-                f'job {job} is {state}')
+                f'job {job} is {state}:\n{self.log(job)[-5000:]}')
             return state in states
 
         until(there, seconds, f'job {job} to be {" or ".join(states)}')
+
+    def wait_for_all(self, seconds=400) -> None:
+        """Wait until no job is left."""
+        def done() -> bool:
+            self._hurry()
+            return not self.run('squeue -h')
+
+        until(done, seconds, 'all jobs to end')
+
+    def _hurry(self) -> None:
+        """What is requeued would start only after a minute or two.
+
+        Slurm has its reason: within a second the node still refuses the job.
+        """
+        for line in self.run('squeue -h -o "%i %r"').splitlines():
+            if line.endswith(' BeginTime'):
+                time.sleep(2)
+                self.run(f'scontrol update JobId={line.split()[0]} '
+                         'StartTime=now', check=False)
 
 
 def submitted(output: str) -> str:

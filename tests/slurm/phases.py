@@ -14,10 +14,15 @@ ITERATIONS = 18
 
 @runs.MMENGINE_HOOKS.register_module(force=True)
 class Phases(Hook):
-    """Writes the phase into ``phase<rank>`` of the work dir, and waits."""
+    """Writes the phase into ``phase<rank>`` of the work dir, and waits.
 
-    def __init__(self, seconds: float, fail: int = -1) -> None:
-        self.seconds, self.fail = seconds, fail
+    A rank may fail in its first iteration, or a seed other than 0 until there
+    is a file.
+    """
+
+    def __init__(self, seconds: float, fail: int = -1,
+                 until: str = '') -> None:
+        self.seconds, self.fail, self.until = seconds, fail, until
 
     def tell(self, runner, phase: str) -> None:
         (Path(runner.work_dir) / f'phase{runner.rank}').write_text(phase)
@@ -25,7 +30,8 @@ class Phases(Hook):
 
     def before_train_iter(self, runner, *args, **kwargs) -> None:
         self.tell(runner, 'train')
-        if runner.rank == self.fail:
+        if runner.rank == self.fail or (
+                self.until and runner.seed and not Path(self.until).exists()):
             raise ValueError('of the user')
 
     def before_val_iter(self, runner, *args, **kwargs) -> None:

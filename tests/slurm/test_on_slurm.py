@@ -67,10 +67,6 @@ def check_same(folder, whole):
     assert not (folder / 'run.lock').exists()
 
 
-def log(folder, job):
-    return (folder / f'train-{job}.log').read_text()
-
-
 def in_phase(folder, phase, more_than=-1):
     told = folder / 'phase0'
     return (told.is_file() and told.read_text() == phase
@@ -89,21 +85,19 @@ def test_two_jobs_of_one_gpu_share_a_node(submit, cluster, whole):
 
 
 def test_two_nodes_train_one_model(cluster, root, place):
-    """In the foreground, and with the address from the job alone."""
-    for port, name in ((None, 'nodes'), ('23456', 'nodes-port')):
-        told = cluster.run(
-            f'{TRAIN.format(root=root)} gpu nodes tiny.py --work-dir {name}',
-            cwd=place, GPUS='2', GPUS_PER_NODE='1', SRUN_ARGS='--label',
-            **(dict(MASTER_PORT=port) if port else {}))
-        assert '0: ' in told or '1: ' in told
-        for rank in (0, 1):
-            assert phases.steps(place / name, rank) == list(range(9)), told
+    """In the foreground; the address follows from the job alone."""
+    told = cluster.run(
+        f'{TRAIN.format(root=root)} gpu nodes tiny.py --work-dir nodes',
+        cwd=place, GPUS='2', GPUS_PER_NODE='1', SRUN_ARGS='--label')
+    for rank in (0, 1):
+        assert phases.steps(place / 'nodes', rank) == list(range(9)), told
 
 
 @pytest.mark.parametrize('partition', ['low0', 'low'])
 def test_preempted_training_ends_as_if_it_had_not_been(
-        submit, cluster, whole, partition):
-    job, folder = submit(partition, f'preempted-{partition}')
+        submit, cluster, place, whole, partition):
+    phases.write_config(place, 'long.py', seconds=0.15 * TIMES)
+    job, folder = submit(partition, f'preempted-{partition}', 'long.py')
     node = dict(low='node1', low0='node2')[partition]
     for time_ in range(TIMES):
         before = len(phases.steps(folder))
@@ -132,9 +126,9 @@ def test_training_that_gets_term_saves_and_goes_on(
         until(lambda: in_phase(folder, phase), 200, phase)
     cluster.run(f'scancel {whom} --signal=TERM {job}')
     cluster.wait(job)
-    assert cluster.field(job, 'Restarts') == '1', log(folder, job)
+    assert cluster.field(job, 'Restarts') == '1', cluster.log(job)
     check_same(folder, whole)
-    assert 'back into the queue' in log(folder, job)
+    assert 'back into the queue' in cluster.log(job)
 
 
 def test_cancelled_training_has_saved_and_stays_cancelled(
@@ -143,7 +137,7 @@ def test_cancelled_training_has_saved_and_stays_cancelled(
     until(lambda: in_phase(folder, 'train'), 200, 'a step')
     cluster.run(f'scancel {job}')
     cluster.wait(job, ['CANCELLED'])
-    until(lambda: not cluster.run('squeue -h'), 60, 'the end')
+    cluster.wait_for_all()
     assert (folder / 'interrupted.pth').is_file()
     assert cluster.state(job) == 'CANCELLED'
     again = submitted(cluster.run('sbatch cancelled/train.sbatch', cwd=place))
@@ -157,7 +151,7 @@ def test_failure_of_one_process_is_no_reason_to_go_on(
     job, folder = submit('gpu', 'fails', 'fails.py', 2)
     cluster.wait(job, ['FAILED'])
     assert cluster.field(job, 'Restarts') == '0'
-    assert cluster.field(job, 'ExitCode') == '1:0', log(folder, job)
+    assert cluster.field(job, 'ExitCode') == '1:0', cluster.log(job)
     # Before the processes know of each other, too.
     cut = place / 'cut.py'
     cut.write_text(
@@ -174,15 +168,53 @@ def test_failure_of_one_process_is_no_reason_to_go_on(
 
 
 def test_second_job_in_a_work_dir_is_refused_and_told_whose_it_is(
-        submit, cluster, whole):
-    job, folder = submit('gpu', 'doubled')
-    until(lambda: in_phase(folder, 'train'), 200, 'a step')
-    other, _ = submit('gpu', 'doubled')
-    cluster.wait(other, ['FAILED'])
-    told = log(folder, other)
-    assert 'is in use by process ' in told and f'slurm job {job}' in told
-    cluster.wait(job)
-    check_same(folder, whole)
+        submit, cluster, place, whole):
+    phases.write_config(place, 'slow.py', seconds=1.5)
+    jobs = [submit('gpu', 'doubled', 'slow.py', 1, '--hold')[0]
+            for _ in range(2)]
+    cluster.run(f'scontrol release {",".join(jobs)}')
+    for job in jobs:
+        cluster.wait(job, ['COMPLETED', 'FAILED'])
+    good, bad = sorted(jobs, key=cluster.state)
+    assert (cluster.state(good), cluster.state(bad)) == (
+        'COMPLETED', 'FAILED')
+    told = cluster.log(bad)
+    assert 'is in use by process ' in told and f'slurm job {good},' in told
+    assert phases.steps(place / 'doubled') == list(range(phases.ITERATIONS))
+
+
+def test_sweep_given_again_while_members_wait_loses_none_and_runs_none_twice(
+        cluster, root, place):
+    """Two configs, two seeds; one fails until a file is there."""
+    phases.write_config(place, 'good.py', seconds=1)
+    phases.write_config(place, 'bad.py', until='mended')
+    command = (
+        f'python {root}/tools/sweep.py --configs good.py bad.py --seeds 0 1 '
+        '--work-dir "of sweeps" --slurm one --jobs 2 --cpus 1')
+
+    def array():
+        cluster.run(command, cwd=place)
+        return submitted(cluster.run('sbatch of*sweeps/sweep.sbatch',
+                                     cwd=place))
+
+    first = array()
+    second = array()
+    cluster.wait_for_all()
+    folders = {(name, seed): place / 'of sweeps' / name / f'seed{seed}'
+               for name in ('good', 'bad') for seed in (0, 1)}
+    bad = folders.pop(('bad', 1))
+    assert phases.steps(bad) == []
+    for folder in folders.values():
+        assert phases.steps(folder) == list(range(phases.ITERATIONS))
+    assert cluster.state(f'{first}_3') == 'FAILED'
+    (place / 'mended').touch()
+    third = array()
+    assert third not in (first, second)
+    cluster.wait(f'{third}_0')
+    assert '--array=0-0' in (
+        place / 'of sweeps/sweep.sbatch').read_text()
+    for folder in (*folders.values(), bad):
+        assert phases.steps(folder) == list(range(phases.ITERATIONS))
 
 
 def test_job_whose_node_fails_goes_on(submit, cluster, whole):
@@ -191,7 +223,7 @@ def test_job_whose_node_fails_goes_on(submit, cluster, whole):
     node = cluster.field(job, 'BatchHost')
     cluster.run(f'scontrol update NodeName={node} State=DOWN Reason=test')
     cluster.wait(job, ['PENDING', 'RUNNING'])
-    cluster.run(f'scontrol update NodeName={node} State=RESUME')
+    cluster.run(f'scontrol update NodeName={node} State=RESUME', check=False)
     cluster.wait(job)
     assert int(cluster.field(job, 'Restarts')) >= 1
     check_same(folder, whole)
@@ -201,4 +233,4 @@ def test_more_than_any_node_has_is_refused_before_the_queue(cluster, root):
     told = cluster.run(
         f'{TRAIN.format(root=root)} gpu big tiny.py', check=False, GPUS='8')
     assert 'slurm refuses' in told and 'GPUS_PER_NODE' in told
-    assert not cluster.run('squeue -h')
+    assert not cluster.run('squeue -h --name=big')

@@ -163,7 +163,6 @@ def test_array_that_was_submitted_does_not_change_with_the_next_one(tmp_path):
     first = write_slurm(jobs, 'gpu', str(work))
     copy = tmp_path / 'copy'  # slurm makes one when it is submitted
     copy.write_text(first.read_text())
-    jobs[0].folder.mkdir(parents=True)
     (jobs[0].folder / 'run.json').write_text('{"finished": true}')
     again = write_slurm(jobs, 'gpu', str(work))
     for script, member, job in ((copy, 0, 0), (copy, 1, 1), (again, 0, 1)):
