@@ -1,5 +1,6 @@
 """The script for sbatch, run with commands that stand in for slurm's."""
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -192,9 +193,9 @@ def scripts(root, at):
     def run(script, *words, **env):
         return subprocess.run(
             ['bash', root / 'tools' / script, *words], text=True, cwd=at,
-            capture_output=True, env=dict(
-                os.environ, PYTHON=sys.executable,
-                PATH=f'{at / "bin"}:{os.environ["PATH"]}', **env))
+            capture_output=True, env={
+                **os.environ, 'PYTHON': sys.executable,
+                'PATH': f'{at / "bin"}:{os.environ["PATH"]}', **env})
     return run
 
 
@@ -219,26 +220,49 @@ def test_job_that_fits_no_node_is_not_left_waiting(scripts):
         assert done.stdout == ''
 
 
+@pytest.fixture
+def submit(root, scripts, at, monkeypatch):
+    """The main function of tools/slurm_submit.py, beside the stand-ins."""
+    monkeypatch.chdir(at)
+    monkeypatch.syspath_prepend(str(root / 'tools'))
+    monkeypatch.setenv('PATH', f'{at / "bin"}:{os.environ["PATH"]}')
+    return runpy.run_path(str(root / 'tools/slurm_submit.py'))['main']
+
+
 def test_training_that_goes_on_is_submitted_by_one_command(
-        root, scripts, at):
-    leaf = root / 'configs/quickstart/swin-nano-mona_shapes.py'
-    done = scripts('slurm_train.sh', '--requeue', 'gpu', 'mine', str(leaf),
-                   '--work-dir', 'w d', '--cfg-options', 'a="x y"', GPUS='4',
-                   GPUS_PER_NODE='2', SRUN_ARGS='--qos=low')
+        root, scripts, at, submit, monkeypatch, capfd):
+    (at / 'python').write_text('#!/bin/bash\nprintf "%s\\n" "$@"\n')
+    (at / 'python').chmod(0o755)
+    words = [str(root / 'configs/quickstart/swin-nano-mona_shapes.py'),
+             '--work-dir', 'w d', '--cfg-options', 'a="x y"']
+    handed = scripts('slurm_train.sh', '--requeue', 'gpu', 'mine', *words,
+                     PYTHON=str(at / 'python'), GPUS='4').stdout.splitlines()
+    assert handed == [str(root / 'tools/slurm_submit.py'), 'gpu', 'mine',
+                      *words]
+    for name, value in dict(GPUS='4', GPUS_PER_NODE='2',
+                            SRUN_ARGS='--qos=low').items():
+        monkeypatch.setenv(name, value)
+    assert submit(handed[1:]) == 0
     script = at / 'w d/train.sbatch'
-    assert done.stdout.splitlines()[-2:] == ['sbatch', str(script)], done
+    assert capfd.readouterr().out.splitlines()[-2:] == ['sbatch', str(script)]
     text = script.read_text()
     for line in ('--ntasks=4', '--ntasks-per-node=2', '--nodes=2',
                  '--gres=gpu:2', '--qos=low'):
         assert f'#SBATCH {line}\n' in text
-    (at / 'bin/srun').write_text('#!/bin/bash\nprintf "%s\\n" "$@"\n')
-    ran = subprocess.run(
-        ['bash', script], capture_output=True, text=True, env=dict(
-            os.environ, PATH=f'{at / "bin"}:{os.environ["PATH"]}'))
-    words = ran.stdout.splitlines()
-    assert words[-8:] == [
-        str(leaf), '--work-dir', 'w d', '--cfg-options', 'a="x y"',
-        '--resume', '--launcher', 'slurm']
-    wrong = scripts('slurm_train.sh', '--requeue', 'gpu', 'mine', str(leaf),
-                    '--resume', 'old.pth')
-    assert wrong.returncode == 1 and '--resume old.pth' in wrong.stderr
+    ran = subprocess.run(['bash', script], capture_output=True, text=True)
+    assert ran.stdout.splitlines()[-8:] == [
+        *words, '--resume', '--launcher', 'slurm'], ran.stderr
+
+
+@pytest.mark.parametrize('words, env, told', [
+    (['--resume', 'old.pth'], {}, '--resume old.pth'),
+    ([], dict(GPUS='two'), "GPUS must be a number, but is 'two'"),
+    ([], dict(TIME_LIMIT='3'), '180 s')])
+def test_what_cannot_go_on_is_refused_before_it_is_submitted(
+        root, submit, monkeypatch, capfd, words, env, told):
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=told):
+        submit(['gpu', 'mine', str(
+            root / 'configs/quickstart/swin-nano-mona_shapes.py'), *words])
+    assert 'sbatch' not in capfd.readouterr().out

@@ -63,7 +63,8 @@ class Cluster:
         self.env.update(
             SLURM_CONF=str(folder / 'etc/slurm.conf'), PYTHON=sys.executable,
             PATH=f'{Path(sys.executable).parent}:{os.environ["PATH"]}',
-            PYTHONPATH=f'{_ROOT}:{_ROOT / "tests"}:{_HERE}', OMP_NUM_THREADS='1',
+            PYTHONPATH=f'{_ROOT}:{_ROOT / "tests"}:{_HERE}',
+            OMP_NUM_THREADS='1',
             CPUS_PER_TASK='1')
 
     def start(self) -> None:
