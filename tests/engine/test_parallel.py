@@ -75,8 +75,8 @@ def start(root, cfg, *words):
     """Start ``dist_train.sh`` with two processes; return the process."""
     folder = Path(cfg['work_dir'])
     Config(cfg).dump(folder / 'config.py')
-    env = dict(os.environ, PYTHON=sys.executable, PORT=str(free_port()),
-               OMP_NUM_THREADS='1', PYTHONPATH=str(root / 'tests'))
+    env = dict(os.environ, PYTHON=sys.executable, OMP_NUM_THREADS='1',
+               PYTHONPATH=str(root / 'tests'))
     return subprocess.Popen(
         ['bash', root / 'tools/dist_train.sh', folder / 'config.py', '2',
          *words], env=env, text=True, stdout=subprocess.PIPE,
