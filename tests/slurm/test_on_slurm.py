@@ -96,7 +96,7 @@ def test_two_nodes_train_one_model(cluster, root, place):
 @pytest.mark.parametrize('partition', ['low0', 'low'])
 def test_preempted_training_ends_as_if_it_had_not_been(
         submit, cluster, place, whole, partition):
-    phases.write_config(place, 'long.py', seconds=0.4 * TIMES)
+    phases.write_config(place, 'long.py', seconds=0.5 * TIMES)
     job, folder = submit(partition, f'preempted-{partition}', 'long.py')
     node = dict(low='node1', low0='node2')[partition]
     for time_ in range(TIMES):
@@ -105,7 +105,7 @@ def test_preempted_training_ends_as_if_it_had_not_been(
             f'sbatch --partition=high --nodelist={node} --exclusive '
             '--output=/dev/null --wrap "sleep 1"'))
         cluster.wait(other, ['RUNNING', 'COMPLETED'])
-        (folder / 'phase0').unlink()
+        (folder / 'phase0').unlink()  # of the session that has ended
         cluster.wait(other)
         cluster.wait(job, ['RUNNING', 'COMPLETED'])
         assert int(cluster.field(job, 'Restarts')) == time_ + 1
@@ -223,10 +223,13 @@ def test_job_whose_node_fails_goes_on(submit, cluster, whole):
     until(lambda: in_phase(folder, 'train', 7), 200, 'the second epoch')
     node = cluster.field(job, 'BatchHost')
     cluster.run(f'scontrol update NodeName={node} State=DOWN Reason=test')
-    cluster.wait(job, ['PENDING', 'RUNNING'])
-    cluster.run(f'scontrol update NodeName={node} State=RESUME', check=False)
-    cluster.wait(job)
+    try:
+        cluster.wait(job)
+    finally:
+        cluster.run(f'scontrol update NodeName={node} State=RESUME',
+                    check=False)
     assert int(cluster.field(job, 'Restarts')) >= 1
+    assert cluster.field(job, 'BatchHost') != node
     check_same(folder, whole)
 
 
