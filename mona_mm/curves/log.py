@@ -106,7 +106,7 @@ def read_log(folder: Union[str, Path]) -> Log:
 
 def _sessions(folder: Path) -> List[Path]:
     log = 'vis_data/scalars.json'
-    if (folder / log).is_file():
+    if (folder / log).exists():
         return [folder / log]
     found = sorted(folder.glob(f'*/{log}'))
     if not found:
@@ -119,6 +119,8 @@ def _sessions(folder: Path) -> List[Path]:
 
 
 def _read(path: Path) -> List[dict]:
+    if not path.is_file():  # a pipe would block for ever
+        raise ConfigError(f'{path}: not a regular file; remove it')
     try:
         lines = path.read_text(errors='replace').splitlines()
     except OSError as error:
