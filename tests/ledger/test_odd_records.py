@@ -26,7 +26,8 @@ def put(path, text) -> str:
 
 
 def odd(**changes) -> str:
-    return json.dumps(record(VOC.format('-mona'), {'mAP': .5}, **changes))
+    sound = record(VOC.format('-mona'), {'mAP': .5})
+    return json.dumps({**sound, **changes})
 
 
 @pytest.mark.parametrize('text', [
