@@ -92,6 +92,7 @@ def test_partial_counts_blocks_from_the_end(blocks, first):
     (dict(type='Adapter', bottleneck_dims=-1), 'bottleneck_dims'),
     (dict(type='AdaptFormer', drop_rate=1), 'drop_rate'),
     (dict(type='LoRand', branches=0), 'branches'),
+    (dict(type='Mona', linear_init='kaiming'), 'linear_init'),
     (dict(type='LoRand', kernel_dims=1.5), 'kernel_dims'),
     (dict(type='LoRand', bottleneck_dims=1.5), 'bottleneck_dims'),
     (dict(type='Partial', num_blocks=0), 'num_blocks'),
