@@ -189,8 +189,9 @@ def test_detector_of_a_star_leaf_finds_the_same_in_one_window(leaf):
         cfg.test_cfg.rpn.max_per_img = 20
     else:
         cfg.test_cfg.score_thr = 0.
-        cfg.test_cfg.nms_pre = 20
-    cfg.windows.update(size=96, gap=32)  # 96 is a multiple of 32, not of 64
+        cfg.test_cfg.nms_pre = 4
+    # Without padding: 96 is no multiple of H2RBox-v2's 64.
+    cfg.windows.update(size=96, gap=32, pad_divisor=32)
     detector = MODELS.build(cfg).eval()
     image = torch.randint(0, 255, (3, 96, 96), dtype=torch.uint8)
     data = dict(inputs=[image], data_samples=[

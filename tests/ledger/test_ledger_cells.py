@@ -190,14 +190,15 @@ def test_counts_are_those_of_the_readmes():
         assert row.split(' | ')[1] == expected, cell.name
 
 
-@pytest.mark.slow
 def test_counts_are_those_of_the_built_backbones():
     known = {}
     for cell in CELLS.values():
         cfg = Config.fromfile(ROOT / cell.config)
         backbone = cfg.model.backbone
         assert method_of(backbone.tuner.type) == cell.method
-        key = str(backbone)
+        # All that a number of parameters depends on.
+        key = str([backbone.get(k) for k in (
+            'arch', 'out_indices', 'keep_frozen', 'tuner')])
         if key not in known:
             init_default_scope(cfg.default_scope)
             with torch.device('meta'):
