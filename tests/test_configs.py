@@ -2,10 +2,9 @@
 import inspect
 
 import pytest
-import torch
 import yaml
 from conftest import ROOT
-from helpers import TUNERS
+from helpers import TUNERS, on_meta
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
@@ -46,7 +45,7 @@ def test_config_builds_on_the_meta_device(name):
     model = cfg.model
     if 'data_preprocessor' in model:
         model.data_preprocessor.pop('size', None)
-    with torch.device('meta'):
+    with on_meta():
         net = MODELS.build(model)
     assert isinstance(net.backbone, TunedSwinTransformer)
     assert type(net.backbone.tuner).__name__ == model.backbone.tuner.type

@@ -7,9 +7,8 @@ import re
 from functools import lru_cache
 
 import pytest
-import torch
 from conftest import ROOT
-from helpers import TUNERS, image
+from helpers import TUNERS, image, on_meta
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import HOOKS, MODELS, init_default_scope
@@ -34,7 +33,7 @@ def share(arch, tuner, **changes):
             ROOT / f'configs/{LEAVES[arch].format(word)}.py').model.backbone
         cfg = {k: cfg[k] for k in ('arch', 'tuner', 'out_indices')}
         assert tuple(cfg['out_indices']) == (0, 1, 2, 3)
-    with torch.device('meta'):
+    with on_meta():
         return TunedSwinTransformer(
             **dict(cfg, tuner=dict(cfg['tuner'], **changes))).share()
 
@@ -163,7 +162,7 @@ def example(tmp_path_factory):
 def test_readmes_own_config_trains_mona_with_the_papers_rates(example):
     init_default_scope(example.default_scope)
     assert example.model.type == 'MaskRCNN'
-    with torch.device('meta'):
+    with on_meta():
         model = MODELS.build(example.model)
     assert type(model.backbone.tuner).__name__ == 'Mona'
     groups = build_optim_wrapper(

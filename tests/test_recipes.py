@@ -11,6 +11,7 @@ from math import cos, pi
 import pytest
 import torch
 from conftest import ROOT
+from helpers import on_meta
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, PARAM_SCHEDULERS, init_default_scope
@@ -434,7 +435,7 @@ def test_rate_and_decay_of_every_parameter(name):
     cfg = deepcopy(parse(name))
     init_default_scope(cfg.default_scope)
     cfg.model.data_preprocessor.pop('size', None)
-    with torch.device('meta'):
+    with on_meta():
         model = MODELS.build(cfg.model)
     wrapper = dict(cfg.optim_wrapper, type='OptimWrapper')
     for key in ('dtype', 'loss_scale'):
@@ -469,7 +470,7 @@ def test_what_trains_on_voc_is_counted_without_the_patch_embedding(
 def test_biases_of_all_depthwise_filters_decay_in_classification():
     # Swin-L: 24 blocks, two Mona layers each, three filters in each.
     cfg = deepcopy(parse(C + '-mona_100e_flowers102'))
-    with torch.device('meta'):
+    with on_meta():
         model = MODELS.build(cfg.model.backbone)
     filters = [n for n, m in model.named_modules()
                if isinstance(m, torch.nn.Conv2d) and m.groups > 1]
