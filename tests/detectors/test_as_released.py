@@ -99,8 +99,8 @@ def test_proposals_are_not_rounded_under_mixed_precision():
 def test_features_get_gradients_of_their_type():
     feature = torch.randn(1, 1, 8, 8, dtype=torch.bfloat16,
                           requires_grad=True)
-    MODELS.build(EXTRACTOR)(
-        [feature], torch.tensor([[0., 1., 1., 5., 5.]])).float().sum().backward()
+    rois = torch.tensor([[0., 1., 1., 5., 5.]])
+    MODELS.build(EXTRACTOR)([feature], rois).float().sum().backward()
     assert feature.grad.dtype == torch.bfloat16
     assert feature.grad.abs().sum() > 0
 

@@ -205,6 +205,15 @@ def test_detector_of_a_star_leaf_finds_the_same_in_one_window(leaf):
     order = plain.pred_instances.scores.argsort(descending=True)
     assert torch.allclose(whole.pred_instances.scores,
                           plain.pred_instances.scores[order])
+    # A smaller image is what it is with the mean around it.
+    filled = torch.tensor([103.53, 116.28, 123.675]).reshape(3, 1, 1).repeat(
+        1, 96, 96)
+    filled[:, :90] = image[:, :90]
+    small, by_hand = (detector.test_step(dict(inputs=[i], data_samples=[
+        sample(tuple(i.shape[1:]))]))[0] for i in (image[:, :90], filled))
+    assert torch.equal(small.pred_instances.scores,
+                       by_hand.pred_instances.scores)
+    assert len(small.pred_instances)
     # Two windows side by side: some boxes lie beyond the first.
     wide = torch.cat([image, image], 2)
     (out, ) = detector.test_step(dict(

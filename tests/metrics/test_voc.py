@@ -13,7 +13,7 @@ def _scope():
 
 
 def ap(found, truth, ignored=(), **options):
-    """AP of one image, one class, one box found."""
+    """AP of one image and one class, finds in descending order."""
     metric = METRICS.build(dict(
         type='mona_mm.VOCMetric', metric='mAP', **options))
     metric.dataset_meta = dict(classes=('a', ))
@@ -26,7 +26,7 @@ def ap(found, truth, ignored=(), **options):
 
     metric.process({}, [dict(
         gt_instances=instances(truth), ignored_instances=instances(ignored),
-        pred_instances=instances(found, scores=torch.ones(len(found))))])
+        pred_instances=instances(found, scores=torch.linspace(1, .5, len(found))))])
     return metric.evaluate(1)['pascal_voc/mAP']
 
 
@@ -44,16 +44,12 @@ def test_extra_pixel_of_mmdet_3_is_an_option():
 
 
 def test_ignored_boxes_are_measured_alike():
-    # The first find counts, the second hits an ignored box or is wrong:
-    # with a precision of 1 / 2 at full recall AP stays 1, for the true one
-    # comes first; so it is the ignored alone that is looked at here.
-    found, ignored = [[17, 100, 67, 150]], [[0, 100, 50, 150]]
-    truth = [[0, 0, 50, 50]]
-    assert ap(found, truth, ignored) == 0
-    both = [[0, 0, 50, 50], *found]
-    assert ap(both[::-1], truth, ignored, extra_pixel=True) == (
-        pytest.approx(1))
-    assert ap(both[::-1], truth, ignored) == pytest.approx(.5)
+    # The better find is 17 beside an ignored box: it does not count if it
+    # reaches it, and is wrong if not; then precision is 1 / 2 at full recall.
+    found = [[17, 100, 67, 150], [0, 0, 50, 50]]
+    truth, ignored = [[0, 0, 50, 50]], [[0, 100, 50, 150]]
+    assert ap(found, truth, ignored, extra_pixel=True) == pytest.approx(1)
+    assert ap(found, truth, ignored) == pytest.approx(.5)
 
 
 def test_metric_of_the_benchmark_is_built_from_its_config():
