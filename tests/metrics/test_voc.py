@@ -26,7 +26,8 @@ def ap(found, truth, ignored=(), **options):
 
     metric.process({}, [dict(
         gt_instances=instances(truth), ignored_instances=instances(ignored),
-        pred_instances=instances(found, scores=torch.linspace(1, .5, len(found))))])
+        pred_instances=instances(
+            found, scores=torch.linspace(1, .5, len(found))))])
     return metric.evaluate(1)['pascal_voc/mAP']
 
 

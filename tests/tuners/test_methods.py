@@ -4,6 +4,7 @@ import torch
 from helpers import image, nano, plain_nano
 from torch import nn
 
+from mona_mm.checkpoint.describe import tuner_differences
 from mona_mm.tuners import build_tuner
 
 
@@ -101,3 +102,10 @@ def test_bad_arguments_are_named_with_their_value(tuner, named):
     with pytest.raises(ValueError, match=named) as error:
         build_tuner(tuner)
     assert repr(tuner[named]) in str(error.value)
+
+
+def test_checkpoints_of_full_tuning_that_name_frozen_parts_still_fit():
+    """``frozen`` was an argument of Full; the backbone has it today."""
+    for frozen in ([], ['patch_embed']):
+        assert not tuner_differences(
+            dict(type='Full', frozen=frozen), build_tuner(dict(type='Full')))
