@@ -11,8 +11,8 @@ ONE_THREAD := OMP_NUM_THREADS=1
 
 FORM ?= short
 
-.PHONY: install quickstart mini-study test test-all test-slurm lint \
-	clean-quickstart
+.PHONY: install quickstart mini-study test test-all test-abuse test-gpu \
+	test-slurm lint clean-quickstart
 
 install: $(INSTALLED)
 
@@ -32,12 +32,22 @@ mini-study: install
 
 test: install
 	@echo "Tests: about 6 minutes on two cores."
-	$(ONE_THREAD) $(RUN) -m pytest -m "not slow and not abuse and not slurm" \
+	$(ONE_THREAD) $(RUN) -m pytest \
+		-m "not slow and not abuse and not gpu and not slurm" \
 		-n 2 --dist loadfile
 
 test-all: install
 	@echo "All tests, every method in every family: about 20 minutes."
-	$(ONE_THREAD) $(RUN) -m pytest -m "not slurm" -n 2 --dist loadfile
+	$(ONE_THREAD) $(RUN) -m pytest -m "not abuse and not gpu and not slurm" \
+		-n 2 --dist loadfile
+
+test-abuse: install
+	@echo "Hostile and broken input, generated: at most a quarter of an hour."
+	$(ONE_THREAD) $(RUN) -m pytest -m abuse -s
+
+test-gpu: install
+	@echo "On one CUDA device: about four minutes."
+	$(RUN) -m pytest -m gpu tests/gpu
 
 test-slurm: install
 	@echo "Tests on a slurm of two nodes on this machine: about 8 minutes."
