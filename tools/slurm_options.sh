@@ -15,13 +15,18 @@ fi
 # shellcheck disable=SC2206  # SRUN_ARGS holds several words
 options+=(${SRUN_ARGS:-})
 
-# Slurm lets a job that fits no node wait for ever.
+# Slurm lets a job that fits no node wait for ever. One that nodes which are
+# out of service might fit may wait for these.
 if ! told=$(srun "${options[@]}" --test-only true 2>&1); then
     printf '%s\n' "$told" >&2
-    echo "error: slurm refuses ${options[*]}; set GPUS (0: none)," \
-        'GPUS_PER_NODE, CPUS_PER_TASK or SRUN_ARGS to what' \
-        "'sinfo --Node --format=\"%N %P %c %G\"' lists" >&2
-    exit 1
+    if [ -z "$(sinfo --noheader --partition="$PARTITION" --format=%D \
+            --states=down,drain,fail,maint 2> /dev/null)" ]; then
+        echo "error: slurm refuses ${options[*]}; set GPUS (0: none)," \
+            'GPUS_PER_NODE, CPUS_PER_TASK or SRUN_ARGS to what' \
+            "'sinfo --Node --format=\"%N %P %c %G\"' lists" >&2
+        exit 1
+    fi
+    echo 'some nodes of the partition are out of service: waiting' >&2
 fi
 
 ROOT=$(cd "$(dirname "$0")/.." && pwd)

@@ -213,11 +213,15 @@ def test_scripts_ask_for_gpus_or_none_and_what_else_is_said(scripts):
     assert not [w for w in words if w.startswith('--time')]
 
 
-def test_job_that_fits_no_node_is_not_left_waiting(scripts):
+def test_job_that_fits_no_node_is_not_left_waiting(scripts, at):
     for script in ('slurm_train.sh', 'slurm_test.sh'):
         done = scripts(script, 'p', 'j', 'c.py', 'x.pth', REFUSE='1')
         assert done.returncode == 1 and 'GPUS_PER_NODE' in done.stderr
         assert done.stdout == ''
+    (at / 'bin/sinfo').write_text('#!/bin/sh\necho 1\n')  # a node is down
+    (at / 'bin/sinfo').chmod(0o755)
+    done = scripts('slurm_train.sh', 'p', 'j', 'c.py', REFUSE='1')
+    assert done.stdout.startswith('srun\n') and 'waiting' in done.stderr
 
 
 @pytest.fixture
