@@ -1,4 +1,6 @@
 """Fixtures of the tests on a real slurm."""
+import subprocess
+
 import one_machine
 import pytest
 
@@ -11,7 +13,10 @@ def cluster(tmp_path_factory):
         pytest.skip(why)
     found = one_machine.Cluster(tmp_path_factory.mktemp('cluster'))
     try:
-        found.start()
+        try:
+            found.start()
+        except (AssertionError, subprocess.CalledProcessError) as error:
+            pytest.skip(f'slurm does not start on this machine: {error}')
         yield found
     finally:
         found.stop()

@@ -43,7 +43,7 @@ class Cluster:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.daemons = folder, []
+        self.folder, self.daemons, self.up = folder, [], False
         for name in ('etc', 'log', 'run', 'dev', 'spool/ctld', 'spool/node1',
                      'spool/node2'):
             (folder / name).mkdir(parents=True)
@@ -82,13 +82,15 @@ class Cluster:
             subprocess.run(words, env=self.env, check=True,
                            stdout=subprocess.DEVNULL,
                            stderr=subprocess.DEVNULL)
-        until(lambda: set(self.run('sinfo -h -o %t').split()) == {'idle'}, 60,
-              'nodes that are idle')
+        until(lambda: set(self.run('sinfo -h -o %t', check=False).split()) == {
+            'idle'}, 60, 'nodes that are idle')
+        self.up = True
 
     def stop(self) -> None:
         """End all jobs, and the daemons that were started here."""
-        self.run('scancel --user=$USER', USER='root', check=False)
-        until(lambda: not self.run('squeue -h', check=False), 60, 'no job')
+        if self.up:
+            self.run('scancel --user=root', check=False)
+            until(lambda: not self.run('squeue -h', check=False), 60, 'no job')
         for path in self.daemons:
             if _runs(path):
                 number = int(path.read_text())

@@ -1,6 +1,6 @@
 """Trainings on a real slurm: several at once, stopped, pre-empted, doubled.
 
-``MONA_MM_PREEMPTIONS`` says how often one training is pre-empted (2).
+``MONA_MM_PREEMPTIONS`` says how often one training is pre-empted (1).
 """
 import os
 import sys
@@ -16,7 +16,7 @@ from mona_mm.cluster import Request, write_script
 
 pytestmark = pytest.mark.slurm
 TRAIN = 'bash {root}/tools/slurm_train.sh'
-TIMES = int(os.environ.get('MONA_MM_PREEMPTIONS', 2))
+TIMES = int(os.environ.get('MONA_MM_PREEMPTIONS', 1))
 
 
 @pytest.fixture(scope='module')
@@ -93,43 +93,62 @@ def test_two_nodes_train_one_model(cluster, root, place):
         assert phases.steps(place / 'nodes', rank) == list(range(9)), told
 
 
-@pytest.mark.parametrize('partition', ['low0', 'low'])
 def test_preempted_training_ends_as_if_it_had_not_been(
-        submit, cluster, place, whole, partition):
-    phases.write_config(place, 'long.py', seconds=0.5 * TIMES)
-    job, folder = submit(partition, f'preempted-{partition}', 'long.py')
-    node = dict(low='node1', low0='node2')[partition]
+        submit, cluster, place, whole):
+    """Without a grace time, and with 60 s, at once."""
+    phases.write_config(place, 'long.py', seconds=0.5 * max(TIMES, 2))
+    jobs = {node: submit(partition, f'preempted-{partition}', 'long.py')
+            for node, partition in (('node1', 'low'), ('node2', 'low0'))}
     for time_ in range(TIMES):
-        until(partial(in_phase, folder, 'train'), 200, 'training')
-        other = submitted(cluster.run(
-            f'sbatch --partition=high --nodelist={node} --exclusive '
-            '--output=/dev/null --wrap "sleep 1"'))
-        cluster.wait(other, ['RUNNING', 'COMPLETED'])
-        (folder / 'phase0').unlink()  # of the session that has ended
-        cluster.wait(other)
-        cluster.wait(job, ['RUNNING', 'COMPLETED'])
-        assert int(cluster.field(job, 'Restarts')) == time_ + 1
-    cluster.wait(job)
-    check_same(folder, whole)
+        others = []
+        for node, (_, folder) in jobs.items():
+            until(partial(in_phase, folder, 'train'), 200, 'training')
+            others.append(submitted(cluster.run(
+                f'sbatch --partition=high --nodelist={node} --exclusive '
+                '--output=/dev/null --wrap "sleep 1"')))
+        for other, (job, folder) in zip(others, jobs.values()):
+            cluster.wait(other, ['RUNNING', 'COMPLETED'])
+            (folder / 'phase0').unlink()  # of the session that has ended
+            cluster.wait(other)
+            cluster.wait(job, ['RUNNING', 'COMPLETED'])
+            assert int(cluster.field(job, 'Restarts')) == time_ + 1
+    for job, folder in jobs.values():
+        cluster.wait(job)
+        check_same(folder, whole)
 
 
-@pytest.mark.parametrize('phase, whom', [
-    ('start', ''), ('start', '--batch'), ('train', '--batch'),
-    ('save', ''), ('validate', '--batch')])
 def test_training_that_gets_term_saves_and_goes_on(
-        submit, cluster, whole, phase, whom):
-    job, folder = submit('gpu', f'term-{phase}{whom}')
-    cluster.wait(job, ['RUNNING'])
-    if phase == 'start':
-        time.sleep(3)
-        assert not (folder / 'phase0').exists()
-    else:
-        until(lambda: in_phase(folder, phase), 200, phase)
-    cluster.run(f'scancel {whom} --signal=TERM {job}')
-    cluster.wait(job)
-    assert cluster.field(job, 'Restarts') == '1', cluster.log(job)
-    check_same(folder, whole)
-    assert 'back into the queue' in cluster.log(job)
+        submit, cluster, place, whole):
+    """Sent to the step, or to the batch shell alone; all at once."""
+    phases.write_config(place, 'slower.py', seconds=0.6)
+    waiting = {
+        (phase, whom): submit('gpu', f'term-{phase}{whom}', 'slower.py')
+        for phase, whom in (
+            ('start', ''), ('start', '--batch'), ('train', '--batch'),
+            ('save', ''), ('validate', '--batch'))}
+    jobs, since = dict(waiting), {}
+
+    def all_are_asked() -> bool:
+        for (phase, whom), (job, folder) in list(waiting.items()):
+            if phase != 'start':
+                there = in_phase(folder, phase)
+            elif cluster.state(job) == 'RUNNING':
+                begun = since.setdefault(job, time.monotonic())
+                there = time.monotonic() - begun > 3
+                assert not (folder / 'phase0').exists()
+            else:
+                there = False
+            if there:
+                cluster.run(f'scancel {whom} --signal=TERM {job}')
+                del waiting[phase, whom]
+        return not waiting
+
+    until(all_are_asked, 400, 'every phase')
+    for job, folder in jobs.values():
+        cluster.wait(job)
+        assert cluster.field(job, 'Restarts') == '1', cluster.log(job)
+        check_same(folder, whole)
+        assert 'back into the queue' in cluster.log(job)
 
 
 def test_cancelled_training_has_saved_and_stays_cancelled(
