@@ -237,21 +237,6 @@ def test_sweep_given_again_while_members_wait_loses_none_and_runs_none_twice(
         assert phases.steps(folder) == list(range(phases.ITERATIONS))
 
 
-def test_job_whose_node_fails_goes_on(submit, cluster, whole):
-    job, folder = submit('gpu', 'node-fails')
-    until(lambda: in_phase(folder, 'train', 7), 200, 'the second epoch')
-    node = cluster.field(job, 'BatchHost')
-    cluster.run(f'scontrol update NodeName={node} State=DOWN Reason=test')
-    try:
-        cluster.wait(job)
-    finally:
-        cluster.run(f'scontrol update NodeName={node} State=RESUME',
-                    check=False)
-    assert int(cluster.field(job, 'Restarts')) >= 1
-    assert cluster.field(job, 'BatchHost') != node
-    check_same(folder, whole)
-
-
 def test_more_than_any_node_has_is_refused_before_the_queue(cluster, root):
     told = cluster.run(
         f'{TRAIN.format(root=root)} gpu big tiny.py', check=False, GPUS='8')
