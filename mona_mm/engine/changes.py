@@ -7,8 +7,8 @@ from mmengine.config import Config
 #: Settings that say how a run is launched, not what it computes.
 _LAUNCHING = ('default_hooks', 'env_cfg', 'launcher', 'load_from', 'log_',
               'model_wrapper_cfg', 'randomness.seed', 'resume',
-              'train_cfg.by_epoch', 'train_cfg.type', 'vis_backends',
-              'visualizer', 'work_dir')
+              'show_dir', 'train_cfg.by_epoch', 'train_cfg.type', 'tuner',
+              'vis_backends', 'visualizer', 'work_dir')
 _GONE = object()
 
 

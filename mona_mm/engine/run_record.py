@@ -16,6 +16,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mona_mm.backbones import TunedBackbone
+from mona_mm.config import backbone_of, name_of
 from mona_mm.machine import device_name, versions
 from mona_mm.registry import HOOKS
 from mona_mm.text import write_atomically
@@ -133,9 +134,8 @@ def _config_name(cfg: Config) -> str:
 
 
 def _tuner(cfg: Config) -> dict:
-    backbone = (cfg.get('model') or {}).get('backbone') or {}
-    tuner = backbone.get('tuner') or {}
-    return json.loads(json.dumps(tuner, default=str))
+    tuner = backbone_of(cfg).get('tuner') or {}
+    return json.loads(json.dumps(tuner, default=name_of))
 
 
 def _counts(model: torch.nn.Module) -> Dict[str, Any]:

@@ -105,7 +105,7 @@ def build_tuner(cfg) -> Tuner:
         raise TypeError("tuner: expected a dict with a 'type', such as "
                         f"dict(type='Mona'), but got {cfg!r}")
     kwargs = {k: v for k, v in cfg.items() if k not in ('type', '_scope_')}
-    cls = _tuner_class(cfg['type'])
+    cls = tuner_class(cfg['type'])
     _check_arguments(cls, kwargs)
     return cls(**kwargs)
 
@@ -116,7 +116,12 @@ def known_tuners() -> Tuple[str, ...]:
     return tuple(sorted(TUNERS.module_dict))
 
 
-def _tuner_class(kind) -> type:
+def tuner_class(kind) -> type:
+    """The class of a tuner's ``type``.
+
+    Raises:
+        KeyError: If it is unknown; the message lists the known ones.
+    """
     if inspect.isclass(kind):
         return kind
     names = known_tuners()
