@@ -1,0 +1,136 @@
+"""Does a checkpoint fit a config? Asked before a run writes anything."""
+import copy
+from typing import Any, Dict, Set
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from torch import nn
+
+from mona_mm.checkpoint import read_checkpoint, unwrap
+from mona_mm.checkpoint.delta import check_places, tuned_backbones
+from mona_mm.checkpoint.record import Record, records
+from mona_mm.config import name_of
+from mona_mm.errors import CheckpointError
+from mona_mm.text import some
+
+from .fingerprint import check_same_run
+
+
+def outline(cfg: Config) -> nn.Module:
+    """Build a config's model without memory for its weights, if it can be.
+
+    Args:
+        cfg (Config): Stays as it is.
+    """
+    described = copy.deepcopy(cfg.model)
+    if cfg.get('data_preprocessor') is not None:  # as the Runner does
+        described.setdefault('data_preprocessor',
+                             copy.deepcopy(cfg.data_preprocessor))
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+        try:
+            with torch.device('meta'):
+                return MODELS.build(copy.deepcopy(described))
+        except (NotImplementedError, RuntimeError):
+            # One that needs numbers to be built; another error comes again.
+            return MODELS.build(described)
+
+
+def check_for_test(cfg: Config, path: str) -> None:
+    """Check that a checkpoint fits the config's model, all of it.
+
+    Loading is left to the Runner, whose hooks (EMA) expect it in their time.
+
+    Args:
+        cfg (Config): Before test-time augmentation wraps its model.
+        path (str): The checkpoint.
+
+    Raises:
+        CheckpointError: If a tensor is missing, unexpected, or of another
+            shape: the numbers would not be the checkpoint's.
+    """
+    content = read_checkpoint(path)
+    model = outline(cfg)
+    _check_fit(model, unwrap(content, path), path,
+               _refilled(model, _records(model, content, path)))
+
+
+def check_for_training(cfg: Config, path: str) -> None:
+    """Check that training can start, or go on, from a checkpoint.
+
+    Weights to start from may be of another head. What is resumed has to be
+    of the same run, as :class:`FingerprintHook` has it; it looks again, at
+    the base as well, once all is loaded.
+
+    Args:
+        cfg (Config): With ``resume``.
+        path (str): The checkpoint.
+
+    Raises:
+        CheckpointError: If it is missing, damaged, no checkpoint, or does
+            not fit.
+    """
+    content = read_checkpoint(path)
+    unwrap(content, path)
+    hooks = [*(cfg.get('default_hooks') or {}).values(),
+             *(cfg.get('custom_hooks') or [])]
+    watched = any(name_of(hook.get('type')) == 'FingerprintHook'
+                  for hook in hooks if hook)
+    if not (records(content.get('state_dict')) or watched):
+        return
+    model = outline(cfg)
+    _records(model, content, path)
+    if cfg.get('resume') and watched:
+        check_same_run(cfg, model, content, path)
+
+
+def _records(model: nn.Module, content: Dict[str, Any],
+             path: str) -> Dict[str, Record]:
+    """The records of a checkpoint, all of which the model agrees with."""
+    found = records(content.get('state_dict', content))
+    check_places(model, found)
+    agreed = {}
+    for where, backbone in tuned_backbones(model):
+        if where not in found:
+            continue
+        try:
+            backbone.check_record(found[where])
+            backbone.check_base_is_somewhere(found[where])
+        except CheckpointError as error:
+            raise CheckpointError(f'{path} is not a checkpoint of this '
+                                  f'config: {error}') from error
+        agreed[where] = found[where]
+    return agreed
+
+
+def _refilled(model: nn.Module, found: Dict[str, Record]) -> Set[str]:
+    """Names that a delta checkpoint leaves out and loading puts back."""
+    backbones = dict(tuned_backbones(model))
+    return {
+        f'{where}.{name}'.lstrip('.')
+        for where, record in found.items() if record.base
+        for name in backbones[where].frozen_names
+    }
+
+
+def _check_fit(model: nn.Module, given: dict, path: str,
+               refilled: Set[str]) -> None:
+    own = model.state_dict()
+    computed = tuple(
+        ending for module in model.modules()
+        for ending in getattr(module, 'derived', ()))
+    missing = [k for k in own if k not in given and k not in refilled
+               and not k.endswith(computed)]
+    unexpected = [
+        k for k in given if k not in own and not k.endswith(computed)
+    ]
+    shapes = [
+        f'{k} {tuple(given[k].shape)} instead of {tuple(v.shape)}'
+        for k, v in own.items() if k in given and given[k].shape != v.shape
+    ]
+    if missing or unexpected or shapes:
+        raise CheckpointError(
+            f'{path} is not a checkpoint of this config: {len(missing)} '
+            f'tensors missing ({some(missing)}), {len(unexpected)} '
+            f'unexpected ({some(unexpected)}), {len(shapes)} of another '
+            f'shape ({some(shapes)})')
