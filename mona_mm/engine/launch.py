@@ -139,20 +139,33 @@ def set_auto_scale_lr(cfg: Config) -> None:
     cfg.auto_scale_lr.enable = True
 
 
-def set_resume(cfg: Config, resume: Optional[str]) -> None:
+def set_resume(cfg: Config, resume: Optional[str],
+               new_schedule: bool = False) -> None:
     """Resume from a checkpoint (``'auto'``: the newest in the work dir).
 
     With nothing there to resume, the run starts as the config says.
 
+    Args:
+        cfg (Config): Changed in place, after :func:`set_resumable`.
+        resume (str, optional): A path, or ``'auto'``.
+        new_schedule (bool): Follow the config's schedule, not the
+            checkpoint's. Defaults to False.
+
     Raises:
         CheckpointError: If there are checkpoints, but none that is usable.
+        ConfigError: If there is a new schedule and nothing is resumed.
     """
     if resume is None:
+        if new_schedule:
+            raise ConfigError('--new-schedule is for a run that goes on: it '
+                              'needs --resume')
         return
     found = newest_checkpoint(cfg) if resume == 'auto' else resume
     cfg.resume = found is not None
     if found is not None:
         cfg.load_from = found
+        cfg.default_hooks['schedule'] = dict(
+            type='mona_mm.ScheduleHook', renew=new_schedule)
 
 
 def set_resumable(cfg: Config) -> None:

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from mona_mm.config import class_of
 from mona_mm.errors import ConfigError
+from mona_mm.starting import leave_signals
 from mona_mm.text import write_atomically
 
 #: The folder within a work dir for the configs that others have replaced.
@@ -61,9 +62,13 @@ def careful_runner(cfg: Config) -> Runner:
 class _DumpConfigHook(Hook):
     """Dump the config after all other hooks have agreed to start."""
 
-    @master_only
     def before_train(self, runner: Runner) -> None:
         """Put it beside the checkpoints; the one before it is kept."""
+        self._replace(runner)
+        leave_signals()  # to the hook that saves, or to nobody
+
+    @master_only
+    def _replace(self, runner: Runner) -> None:
         path = Path(runner.work_dir, _name(runner))
         text = runner.cfg.dump()
         if path.is_file() and path.read_text() != text:
