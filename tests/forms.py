@@ -1,5 +1,6 @@
 """One config in all the forms that mmengine reads."""
 import json
+from importlib import import_module
 from typing import Any, Dict
 
 from mmengine import registry as registries
@@ -61,11 +62,19 @@ def _pure(node: Any, scope: str, imports: Dict[str, str]) -> Any:
     if isinstance(node.get('type'), str):
         cls = _find(node['type'], scope)
         if cls is not None:
-            name = f'{cls.__module__}.{cls.__name__}'.replace('.', '_')
-            imports[name] = (f'from {cls.__module__} import {cls.__name__} '
-                             f'as {name}')
+            place = _public(cls)
+            name = f'{place}.{cls.__name__}'.replace('.', '_')
+            imports[name] = f'from {place} import {cls.__name__} as {name}'
             new['type'] = _Imported(name)
     return new
+
+
+def _public(cls: type) -> str:
+    """The shortest module that has a class, as people import it."""
+    parts = cls.__module__.split('.')
+    paths = ['.'.join(parts[:i + 1]) for i in range(len(parts))]
+    return next(p for p in paths if getattr(
+        import_module(p), cls.__name__, None) is cls)
 
 
 def _find(kind: str, scope: str) -> Any:

@@ -135,6 +135,8 @@ def _config_name(cfg: Config) -> str:
 
 def _tuner(cfg: Config) -> dict:
     tuner = backbone_of(cfg).get('tuner') or {}
+    if 'type' in tuner:
+        tuner = dict(tuner, type=name_of(tuner['type']))
     return json.loads(json.dumps(tuner, default=name_of))
 
 

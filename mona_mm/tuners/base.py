@@ -27,6 +27,7 @@ What a module may offer on top:
 import inspect
 from typing import Dict, Optional, Tuple
 
+from mmengine.utils import get_object_from_string
 from torch import nn
 
 from mona_mm.registry import TUNERS
@@ -126,6 +127,8 @@ def tuner_class(kind) -> type:
         return kind
     names = known_tuners()
     cls = TUNERS.module_dict.get(kind.removeprefix('mona_mm.'))
+    if cls is None and '.' in kind:  # as a pure Python config is dumped
+        cls = get_object_from_string(kind)
     if cls is None:
         raise KeyError(f'tuner: unknown type {kind!r}; expected one of '
                        f'{", ".join(names)}')

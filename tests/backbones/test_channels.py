@@ -10,7 +10,7 @@ from mona_mm.checkpoint import read_checkpoint
 from mona_mm.errors import CheckpointError
 
 
-def on(base, tuner='Mona', **kwargs):
+def on(base, tuner='Fixed', **kwargs):
     """A backbone on a base file, loaded."""
     net = micro(tuner, init_cfg=dict(type='Pretrained', checkpoint=str(base)),
                 **kwargs)
