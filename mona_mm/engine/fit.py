@@ -1,5 +1,6 @@
 """Does a checkpoint fit a config? Asked before a run writes anything."""
 import copy
+import shlex
 from typing import Any, Dict, Set
 
 import torch
@@ -9,12 +10,17 @@ from torch import nn
 
 from mona_mm.checkpoint import read_checkpoint, unwrap
 from mona_mm.checkpoint.delta import check_places, tuned_backbones
+from mona_mm.checkpoint.models import config_for
 from mona_mm.checkpoint.record import Record, records
 from mona_mm.config import name_of
-from mona_mm.errors import CheckpointError
+from mona_mm.errors import CheckpointError, ConfigError
 from mona_mm.text import some
 
+from .changes import flat
 from .fingerprint import check_same_run
+
+#: Settings in an error; with more, it is simply another model.
+_MOST = 8
 
 
 def outline(cfg: Config) -> nn.Module:
@@ -51,8 +57,11 @@ def check_for_test(cfg: Config, path: str) -> None:
     """
     content = read_checkpoint(path)
     model = outline(cfg)
-    _check_fit(model, unwrap(content, path), path,
-               _refilled(model, _records(model, content, path)))
+    refilled = _refilled(model, _records(model, content, path))
+    told = _misfits(model, unwrap(content, path), refilled)
+    if told:
+        raise CheckpointError(f'{path} is not a checkpoint of this config: '
+                              f'{told}{_other_settings(cfg, content, path)}')
 
 
 def check_for_training(cfg: Config, path: str) -> None:
@@ -113,8 +122,7 @@ def _refilled(model: nn.Module, found: Dict[str, Record]) -> Set[str]:
     }
 
 
-def _check_fit(model: nn.Module, given: dict, path: str,
-               refilled: Set[str]) -> None:
+def _misfits(model: nn.Module, given: dict, refilled: Set[str]) -> str:
     own = model.state_dict()
     computed = tuple(
         ending for module in model.modules()
@@ -128,9 +136,27 @@ def _check_fit(model: nn.Module, given: dict, path: str,
         f'{k} {tuple(given[k].shape)} instead of {tuple(v.shape)}'
         for k, v in own.items() if k in given and given[k].shape != v.shape
     ]
-    if missing or unexpected or shapes:
-        raise CheckpointError(
-            f'{path} is not a checkpoint of this config: {len(missing)} '
-            f'tensors missing ({some(missing)}), {len(unexpected)} '
-            f'unexpected ({some(unexpected)}), {len(shapes)} of another '
-            f'shape ({some(shapes)})')
+    if not (missing or unexpected or shapes):
+        return ''
+    return (f'{len(missing)} tensors missing ({some(missing)}), '
+            f'{len(unexpected)} unexpected ({some(unexpected)}), '
+            f'{len(shapes)} of another shape ({some(shapes)})')
+
+
+def _other_settings(cfg: Config, content: Dict[str, Any], path: str) -> str:
+    """The options that would make the model that of a file's own config."""
+    try:
+        then = config_for(content, path)
+    except ConfigError:  # it holds none, or one that is not looked into
+        return ''
+    before, now = (flat(c.to_dict().get('model'), 'model')
+                   for c in (then, cfg))
+    other = {key: value for key, value in before.items()
+             if now.get(key) != value and key in now
+             and '.init_cfg.' not in key}
+    if not other or len(other) > _MOST or any(
+            name.endswith('.type') for name in other):
+        return ''
+    words = shlex.join(['--cfg-options', *(
+        f'{key}={value}' for key, value in other.items())])
+    return f'. Its own config has: {words}'

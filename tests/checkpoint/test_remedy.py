@@ -4,18 +4,28 @@ import inspect
 import shlex
 
 import pytest
+import torch
 from deltas import MICRO, micro
 from helpers import TUNERS
 from mmengine.config import Config
 
 from mona_mm.backbones import TunedSwinTransformer
 from mona_mm.config import tuner_fragments
-from mona_mm.engine import launch
+from mona_mm.engine import fit, launch
 from mona_mm.errors import CheckpointError
 from mona_mm.tuners.base import tuner_class
 
 CONFIG = """model = dict(backbone=dict(
     type='mona_mm.TunedSwinTransformer', arch={arch}, tuner={tuner}))
+"""
+HEAD = """default_scope = 'mmpretrain'
+model = dict(
+    type='ImageClassifier',
+    backbone=dict(
+        type='mona_mm.TunedSwinTransformer', arch={arch},
+        out_indices=(3, )),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(type='LinearClsHead', num_classes={classes}, in_channels=64))
 """
 
 
@@ -100,3 +110,23 @@ def test_tuner_of_a_users_own_is_named_without_options():
     with pytest.raises(CheckpointError, match="'TheirOwn'") as error:
         micro('Mona').check_record(record)
     assert 'It would fit' not in str(error.value)
+
+
+def test_another_head_is_named_with_the_options_of_the_files_own_config(
+        tmp_path):
+    path = tmp_path / 'config.py'
+    path.write_text(HEAD.format(arch=MICRO, classes=3))
+    cfg = Config.fromfile(path)
+    saved = dict(meta=dict(cfg=cfg.pretty_text),
+                 state_dict=fit.outline(cfg).to_empty(device='cpu'
+                                                      ).state_dict())
+    torch.save(saved, tmp_path / 'three.pth')
+    path.write_text(HEAD.format(arch=MICRO, classes=5))
+    cfg = Config.fromfile(path)
+    with pytest.raises(CheckpointError, match='of another shape') as error:
+        fit.check_for_test(cfg, str(tmp_path / 'three.pth'))
+    words = shlex.split(str(error.value).split('Its own config has: ')[1])
+    assert words == ['--cfg-options', 'model.head.num_classes=3']
+    key, value = words[1].split('=')
+    cfg.merge_from_dict({key: int(value)})
+    fit.check_for_test(cfg, str(tmp_path / 'three.pth'))
