@@ -204,8 +204,9 @@ def _innermost(dataset: dict) -> dict:
         inner = dataset.get('dataset') or (dataset.get('datasets')
                                            or [None])[0]
         if inner is None:
+            kind = name_of(dataset.get('type'))
             raise ConfigError(
-                f'--whole: train_dataloader has a {name_of(dataset.get("type"))!r} '
+                f'--whole: train_dataloader has a {kind!r} '
                 'without a pipeline, expected a dataset with one, or a '
                 'wrapper of such')
         dataset = inner

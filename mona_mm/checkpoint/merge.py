@@ -18,8 +18,9 @@ from .models import build, load_all
 from .record import FILE_KEY, KEY
 
 #: Of a tuned backbone's config: what its plain class does not take.
-_OURS = ('tuner', 'allow_random_base', 'map_final_norm', 'fit_channels',
-         'line_by_line', 'skip_dropped', 'init_cfg', 'type')
+_OURS = ('tuner', 'keep_frozen', 'line_by_line', 'skip_dropped',
+         'fit_channels', 'allow_random_base', 'map_final_norm', 'init_cfg',
+         'type')
 #: Largest difference of outputs, as a share of their largest value.
 TOLERANCE = 1e-4
 
@@ -134,11 +135,11 @@ def _check(backbone: nn.Module, plain: nn.Module,
 
 
 def _plain(path: str, cfg: Config) -> nn.Module:
-    return MODELS.build(copy.deepcopy(dict(_at(path, cfg))))
+    return MODELS.build(copy.deepcopy(dict(_node(path, cfg))))
 
 
-def _at(path: str, cfg: Config) -> Any:
-    """The part of a config that a module of its model was built from."""
+def _node(path: str, cfg: Config) -> Any:
+    """Where the config describes the module of this path."""
     node: Any = cfg.model
     for part in filter(None, path.split('.')):
         node = node[int(part)] if part.isdigit() else node[part]
@@ -146,10 +147,10 @@ def _at(path: str, cfg: Config) -> Any:
 
 
 def _plain_config(cfg: Config, model: nn.Module) -> Config:
-    """The config with the plain class where a tuned one stood."""
+    """The config with the plain class where a tuned backbone stood."""
     cfg = copy.deepcopy(cfg)
     for path, _ in tuned_backbones(model):
-        node = _at(path, cfg)
+        node = _node(path, cfg)
         for key in _OURS:
             node.pop(key, None)
         node.setdefault('out_indices', (0, 1, 2, 3))
