@@ -236,7 +236,8 @@ def test_test_writes_predictions_and_pictures_with_augmentation(
 def test_pictures_go_below_the_time_stamp_unless_the_folder_is_absolute(
         root, tmp_path, family, absolute):
     cfg = cfg_for(config_of(root, family), tmp_path / 'work', **{
-        'model.backbone.allow_random_base': True})
+        'model.backbone.allow_random_base': True,
+        'visualizer.name': str(tmp_path)})  # one by name in a process
     folder = tmp_path / 'elsewhere' if absolute else Path('pictures')
     evaluate.set_show(cfg, False, str(folder))
     where = launch.run(cfg, lambda runner: runner.test() and runner.log_dir)

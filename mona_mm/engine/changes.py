@@ -47,9 +47,9 @@ def flat(node: Any, name: str = '') -> Dict[str, Any]:
         items = enumerate(node)
     else:
         return {name: node}
-    flat: Dict[str, Any] = {}
+    found: Dict[str, Any] = {}
     for key, value in items:
-        flat.update(flat(value, f'{name}.{key}' if name else str(key)))
-    return flat
+        found.update(flat(value, f'{name}.{key}' if name else str(key)))
+    return found
 
 
