@@ -32,6 +32,7 @@ from mona_mm.engine.fingerprint import _backbone
 from mona_mm.engine.optim import _fast
 from mona_mm.engine.run_record import _tuner
 from mona_mm.errors import ConfigError
+from mona_mm.shapes import make_shapes
 
 LEAVES = {
     'mmdet': 'retinanet_swin-nano-mona_shapes',
@@ -39,13 +40,29 @@ LEAVES = {
     'mmrotate': 'oriented-rcnn_swin-nano-mona_shapes',
     'mmpretrain': 'swin-nano-mona_shapes',
 }
+HEADS = {
+    'mmdet': 'model.bbox_head',
+    'mmseg': 'model.decode_head',
+    'mmrotate': 'model.roi_head.bbox_head',
+    'mmpretrain': 'model.head',
+}
 FORMS = ('classes', 'paths', 'json')
+SHAPES = []
 
 
 @pytest.fixture(autouse=True)
 def _forget_scope():
     yield
     DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _shapes(tmp_path_factory):
+    """Tiny data of every layout, where configs expect them."""
+    folder = tmp_path_factory.mktemp('shapes')
+    make_shapes(folder / 'data/shapes', train=4, val=2, per_class=1,
+                val_per_class=1, source_per_class=1)
+    SHAPES[:] = [folder]
 
 
 @pytest.fixture(scope='module')
@@ -103,11 +120,15 @@ def refusal(cfg):
 
 
 def class_counts(cfg):
-    """As many classes as the data have, and another number of them."""
-    leaf = next(leaf for _, leaf in datasets(cfg.train_dataloader))
-    classes = preflight._classes(leaf, cfg.get('default_scope'))
-    heads = dict(preflight._head_counts(cfg.model, 'model'))
-    return list(classes or ()), heads
+    """Data are there, and a head has another number of classes."""
+    head = HEADS[library_of(cfg)]
+    cfg.merge_from_dict({f'{head}.num_classes': 9})
+    for phase in ('train', 'val'):
+        for _, leaf in datasets(cfg[f'{phase}_dataloader']):
+            leaf.data_root = str(SHAPES[0] / leaf.data_root)
+    told = refusal(cfg)
+    assert f'{head}.num_classes=9' in told
+    return told
 
 
 def other_tuner(cfg):

@@ -14,6 +14,7 @@ from mona_mm.checkpoint.models import config_for
 from mona_mm.checkpoint.record import Record, records
 from mona_mm.config import name_of
 from mona_mm.errors import CheckpointError, ConfigError
+from mona_mm.quiet import quiet
 from mona_mm.text import some
 
 from .changes import flat
@@ -35,7 +36,7 @@ def outline(cfg: Config) -> nn.Module:
                              copy.deepcopy(cfg.data_preprocessor))
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
         try:
-            with torch.device('meta'):
+            with torch.device('meta'), quiet():
                 return MODELS.build(copy.deepcopy(described))
         except (NotImplementedError, RuntimeError):
             # One that needs numbers to be built; another error comes again.
