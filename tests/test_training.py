@@ -14,6 +14,7 @@ import torch
 from helpers import TUNERS
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
 
 from mona_mm.backbones import TunedSwinTransformer
 from mona_mm.engine import evaluate, fit, launch, preflight
@@ -231,10 +232,19 @@ def test_test_writes_predictions_and_pictures_with_augmentation(
     assert len(list((tmp_path / 'test').glob('*/pictures/*.jpg'))) == 2
 
 
+@pytest.fixture
+def own_visualizer():
+    """Leave no other current visualizer behind."""
+    before = dict(Visualizer._instance_dict)
+    yield
+    Visualizer._instance_dict.clear()
+    Visualizer._instance_dict.update(before)
+
+
 @pytest.mark.parametrize('family', ['upernet', ''])
 @pytest.mark.parametrize('absolute', [False, True])
 def test_pictures_go_below_the_time_stamp_unless_the_folder_is_absolute(
-        root, tmp_path, family, absolute):
+        root, tmp_path, family, absolute, own_visualizer):
     cfg = cfg_for(config_of(root, family), tmp_path / 'work', **{
         'model.backbone.allow_random_base': True,
         'visualizer.name': str(tmp_path)})  # one by name in a process
