@@ -241,8 +241,8 @@ def own_visualizer():
     Visualizer._instance_dict.update(before)
 
 
-@pytest.mark.parametrize('family', ['upernet', ''])
-@pytest.mark.parametrize('absolute', [False, True])
+@pytest.mark.parametrize('family, absolute', [
+    ('upernet', False), ('', False), ('', True)])
 def test_pictures_go_below_the_time_stamp_unless_the_folder_is_absolute(
         root, tmp_path, family, absolute, own_visualizer):
     cfg = cfg_for(config_of(root, family), tmp_path / 'work', **{
