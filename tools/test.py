@@ -38,9 +38,9 @@ def main(argv=None) -> None:
     if args.show or args.show_dir:
         evaluate.set_show(cfg, args.show, args.show_dir)
     preflight.preflight(cfg, ('test', ))
-    fit.check_for_test(cfg, args.checkpoint)
     if args.tta:
         evaluate.set_tta(cfg)
+    fit.check_for_test(cfg, args.checkpoint)
     if args.fuse:
         launch.add_hook(cfg, type='mona_mm.FuseHook')
     cfg.load_from, cfg.resume = args.checkpoint, False

@@ -30,7 +30,10 @@ def outline(cfg: Config) -> nn.Module:
     Args:
         cfg (Config): Stays as it is.
     """
-    described = copy.deepcopy(cfg.model)
+    described = cfg.model
+    while 'module' in described and 'backbone' not in described:
+        described = described.module  # test-time augmentation is around it
+    described = copy.deepcopy(described)
     if cfg.get('data_preprocessor') is not None:  # as the Runner does
         described.setdefault('data_preprocessor',
                              copy.deepcopy(cfg.data_preprocessor))
@@ -49,7 +52,7 @@ def check_for_test(cfg: Config, path: str) -> None:
     Loading is left to the Runner, whose hooks (EMA) expect it in their time.
 
     Args:
-        cfg (Config): Before test-time augmentation wraps its model.
+        cfg (Config): Of the test.
         path (str): The checkpoint.
 
     Raises:
