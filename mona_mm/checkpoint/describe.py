@@ -63,8 +63,10 @@ def remedy(record: 'Record', backbone) -> str:
         str: To be appended to an error; empty if no options would do.
     """
     own, facts = backbone.facts(), record.backbone
-    if own.get('family') != facts.get('family'):
-        return ''
+    if own.get('family') != facts.get('family') or not all(
+            _is_setting(value) and isinstance(value, type(own.get(key, value)))
+            for key, value in facts.items()):
+        return ''  # of another family, or by somebody else
     words, settings = _tuner_options(record.tuner, backbone.tuner)
     here = backbone.arguments(own)
     settings.update({
@@ -76,7 +78,8 @@ def remedy(record: 'Record', backbone) -> str:
         words += ['--cfg-options', *(
             f'model.backbone.{key}={_option(value)}'
             for key, value in settings.items())]
-    return f'. It would fit with: {shlex.join(words)}' if words else ''
+    told = shlex.join(words)
+    return f'. It would fit with: {told}' if 0 < len(told) < 1000 else ''
 
 
 def _tuner_options(recorded: Mapping[str, Any], tuner):
@@ -107,6 +110,13 @@ def _fragment(kind: Any):
         if name_of(tuner['type']) == kind and kind in known_tuners():
             return name, tuner, tuner_class(kind)
     return None, {}, None
+
+
+def _is_setting(value: Any) -> bool:
+    """Whether a value is one word, or a list of numbers."""
+    if isinstance(value, list):
+        return bool(value) and all(type(v) in (int, float) for v in value)
+    return isinstance(value, (bool, int, float, str))
 
 
 def _option(value: Any) -> str:

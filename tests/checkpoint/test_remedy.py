@@ -104,6 +104,17 @@ def test_another_arch_is_called_by_its_name_or_its_numbers(tmp_path):
     repaired(tmp_path, words, dict(type='Fixed')).check_record(record)
 
 
+@pytest.mark.parametrize('odd', [
+    dict(window_sizes=7), dict(window_sizes=[[7], {}]), dict(depths=None),
+    dict(out_indices=[]), dict(arch={}), dict(pad_small_map='x' * 5000)])
+def test_record_of_somebody_else_is_refused_without_options(odd):
+    record = micro('Mona').record((), True)
+    record.backbone.update(odd)
+    with pytest.raises(CheckpointError, match='another tuner or b') as error:
+        micro('Mona').check_record(record)
+    assert 'It would fit' not in str(error.value)
+
+
 def test_tuner_of_a_users_own_is_named_without_options():
     record = micro('Mona').record((), True)._replace(
         tuner=dict(type='TheirOwn', width=3))
