@@ -151,7 +151,8 @@ def library_of(cfg: dict) -> str:
     """The library whose model a config trains: ``'mmdet'`` and so on.
 
     A pure Python config needs no ``default_scope``, and a user's package may
-    be one.
+    be one. A rotated detector may be of a class of mmdet, with parts of
+    mmrotate.
     """
     scope = cfg.get('default_scope')
     if scope in LIBRARIES:
@@ -160,4 +161,19 @@ def library_of(cfg: dict) -> str:
     cls = class_of(model.get('type'), MODELS, scope)
     roots = [base.__module__.split('.')[0]
              for base in getattr(cls, '__mro__', ())]
-    return next((r for r in roots if r in LIBRARIES), scope or 'mmengine')
+    found = next((r for r in roots if r in LIBRARIES), scope or 'mmengine')
+    return 'mmrotate' if found == 'mmdet' and 'mmrotate' in _roots(
+        model) else found
+
+
+def _roots(node: Any) -> Iterator[str]:
+    """The packages of all types in a part of a config."""
+    if isinstance(node, (list, tuple)):
+        for child in node:
+            yield from _roots(child)
+    elif isinstance(node, dict):
+        kind = node.get('type')
+        path = kind if isinstance(kind, str) else getattr(
+            kind, '__module__', '')
+        yield path.split('.')[0]
+        yield from _roots(list(node.values()))

@@ -47,7 +47,7 @@ HEADS = {
     'mmpretrain': 'model.head',
 }
 FORMS = ('classes', 'paths', 'json')
-SHAPES = []
+SHAPES, WRITTEN = [], {}
 
 
 @pytest.fixture(autouse=True)
@@ -65,12 +65,15 @@ def _shapes(tmp_path_factory):
     SHAPES[:] = [folder]
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture
 def files(request, tmp_path_factory):
-    leaf = ROOT / f'configs/quickstart/{LEAVES[request.param]}.py'
-    found = write_forms(leaf, tmp_path_factory.mktemp('forms'))
-    DefaultScope._instance_dict.clear()
-    return dict(found, library=request.param)
+    """The forms of a library's leaf, written once."""
+    library = request.param
+    if library not in WRITTEN:
+        leaf = ROOT / f'configs/quickstart/{LEAVES[library]}.py'
+        WRITTEN[library] = write_forms(leaf, tmp_path_factory.mktemp('forms'))
+        DefaultScope._instance_dict.clear()
+    return dict(WRITTEN[library], library=library)
 
 
 def plain(result):
@@ -227,6 +230,7 @@ def test_every_place_that_reads_a_config_understands_all_forms(files, place):
         cfg = launch.read_config(files[form])
         if form == 'classes':  # nor does this form need its scope
             assert cfg.get('default_scope') is None
+        assert library_of(cfg) == files['library']
         assert plain(place(cfg)) == expected, form
 
 
