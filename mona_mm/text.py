@@ -1,5 +1,7 @@
 """Small helpers for messages and files."""
 import os
+import platform
+import re
 from contextlib import contextmanager
 from typing import Iterator, Sequence
 
@@ -8,6 +10,20 @@ def some(names: Sequence[str], most: int = 8) -> str:
     """Join names for a message, at most ``most`` of them."""
     more = f' and {len(names) - most} more' if len(names) > most else ''
     return (', '.join(names[:most]) + more) or 'none'
+
+
+#: Of files that are being written: machine, and process on it.
+PARTIAL = re.compile(r'(?:\.([\w-]+))?\.(\d+)\.part$')
+
+
+def machine_name() -> str:
+    """What tells this machine's files from others' on a shared disk."""
+    return re.sub(r'[^\w-]', '_', platform.node())[:64] or 'machine'
+
+
+def partial_name(path) -> str:
+    """Where a file is written before it comes into place, beside it."""
+    return f'{path}.{machine_name()}.{os.getpid()}.part'
 
 
 @contextmanager
@@ -21,7 +37,7 @@ def write_atomically(path) -> Iterator[str]:
         str: A path beside it; removed if writing fails.
     """
     os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
-    partial = f'{path}.{os.getpid()}.part'
+    partial = partial_name(path)
     try:
         yield partial
         os.replace(partial, path)

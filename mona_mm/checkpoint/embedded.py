@@ -13,6 +13,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Iterator, Optional, Sequence, Tuple
 
+from mmcv import ops
 from mmengine.registry import Registry
 from mmengine.utils import get_object_from_string
 
@@ -21,7 +22,8 @@ PACKAGES = ('mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain', 'mmrotate',
             'mona_mm')
 #: Where registered classes may be defined. PyTorch's are registered too.
 _DEFINED = (*PACKAGES, 'torch', 'torchvision')
-#: mmcv looks these up itself, by ``eval``.
+#: Functions that mmcv looks up itself, by ``eval``; classes of mmcv.ops are
+#: looked up there.
 _OPS = ('nms', 'nms_match', 'nms_quadri', 'nms_rotated', 'soft_nms')
 #: Registered, but they send what they get to other machines.
 _VIS = 'mmengine.visualization.vis_backend'
@@ -139,7 +141,7 @@ def _odd_setting(key: Any, node: ast.AST,
 def _is_registered(name: str, packages: Sequence[str]) -> bool:
     """Whether a ``type`` stands for a registered class of our packages."""
     *scope, last = name.split('.')
-    if name in _OPS:
+    if name in _OPS or isinstance(vars(ops).get(name), type):
         return True
     if len(scope) < 2 and (not scope or scope[0] in PACKAGES):
         return any(map(_is_ours, _known(last, scope or packages)))

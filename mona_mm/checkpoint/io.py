@@ -125,6 +125,21 @@ def read_checkpoint(source: str,
     return content
 
 
+def peek(path: str) -> Dict[str, Any]:
+    """Read a file of ``torch.save`` without the values of its tensors.
+
+    Args:
+        path (str): A file; its checksums are not looked at.
+
+    Raises:
+        CheckpointError: As :func:`read_checkpoint`.
+    """
+    content = _read(fetch(path), 'meta', path, tensors=False)
+    if not isinstance(content, dict):
+        raise CheckpointError(f'it holds a {type(content).__name__}')
+    return content
+
+
 def states(content: Dict[str, Any]) -> List[Dict[str, Tensor]]:
     """The state dicts in what a file holds, that of averaged weights too."""
     inner = [
@@ -155,9 +170,10 @@ def _identity(source: str) -> str:
         osp.expanduser(source))
 
 
-def _read(path: str, map_location: Any, source: str) -> Any:
+def _read(path: str, map_location: Any, source: str,
+          tensors: bool = True) -> Any:
     try:
-        return read_torch(path, map_location)
+        return read_torch(path, map_location, tensors)
     except NotPlain as error:
         if not trusted(source):
             raise CheckpointError(

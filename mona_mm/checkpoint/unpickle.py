@@ -45,6 +45,8 @@ _OPCODES = (
     pickle.BINUNICODE + pickle.SHORT_BINSTRING + pickle.BINPERSID +
     pickle.BINGET + pickle.LONG_BINGET + pickle.BINPUT +
     pickle.LONG_BINPUT + pickle.LONG1)
+#: Methods that mmengine's log buffers name.
+STATISTICS = ('min', 'max', 'mean', 'current')
 #: NumPy's names of the dtypes that hold numbers or text, never objects.
 _NUMPY = re.compile(r'b1|[iu][1248]|f[248]|c8|c16|[US][0-9]{1,7}')
 
@@ -170,7 +172,8 @@ class _Unpickler(pickle._Unpickler):
 
     def _make(self, named: Any, arguments: Any) -> Any:
         if type(named) is not _Name or named.path not in _MAKERS:
-            raise NotPlain(f'it calls {named!r:.200}')
+            path = getattr(named, 'path', None) or repr(named)
+            raise NotPlain(f'it calls {path:.200}')
         if type(arguments) is not tuple:
             raise NotPlain(f'it calls {named.path} with {arguments!r:.200}')
         return _MAKERS[named.path](self, *arguments)
@@ -214,7 +217,7 @@ class _Unpickler(pickle._Unpickler):
             raise NotPlain('it sets items of a '
                            f'{type(self.stack[-1]).__name__}')
         for key, value in zip(items[::2], items[1::2]):
-            self.stack[-1][_key(key)] = value
+            self.stack[-1][check_key(key)] = value
 
     for _code, _load in (
         (pickle.REDUCE, load_reduce), (pickle.NEWOBJ, load_newobj),
@@ -224,7 +227,7 @@ class _Unpickler(pickle._Unpickler):
         dispatch[_code[0]] = _load
 
 
-def _key(key: Any) -> Any:
+def check_key(key: Any) -> Any:
     """Refuse keys that take for ever to hash, or share their hashes."""
     parts = key if type(key) is tuple else (key, )
     for part in parts:
@@ -307,7 +310,7 @@ def _ordered_dict(reader: _Unpickler, items: Any = ()) -> OrderedDict:
     if type(items) not in (list, tuple):
         raise NotPlain(f'it makes an OrderedDict of {items!r:.200}')
     reader.spend(128 * len(items))
-    return OrderedDict((_key(key), value) for key, value in items)
+    return OrderedDict((check_key(key), value) for key, value in items)
 
 
 def _counter(reader: _Unpickler, counts: Any = ()) -> Counter:
@@ -321,7 +324,7 @@ def _set(reader: _Unpickler, values: Any = ()) -> set:
     if type(values) not in (list, tuple):
         raise NotPlain(f'it makes a set of {values!r:.200}')
     reader.spend(64 * len(values))
-    return set(map(_key, values))
+    return set(map(check_key, values))
 
 
 def _bytes(reader: _Unpickler, text: Any, encoding: Any = 'latin1') -> bytes:
@@ -367,7 +370,7 @@ def _history(reader: _Unpickler) -> HistoryBuffer:
 
 def _statistic(reader: _Unpickler, owner: Any, name: Any) -> Callable:
     """Stand in for ``getattr``, which log buffers use for their methods."""
-    if owner != _Name(_HISTORY) or name not in _STATISTICS:
+    if owner != _Name(_HISTORY) or name not in STATISTICS:
         raise NotPlain(f'it asks for getattr of {owner!r:.100}, {name!r:.100}')
     return getattr(HistoryBuffer, name)
 
@@ -406,7 +409,8 @@ def _fill_dtype(reader: _Unpickler, made: np.dtype, state: Any) -> None:
 def _fill_history(reader: _Unpickler, made: HistoryBuffer,
                   state: Any) -> None:
     """Fill a log buffer; its methods are those that the class has anyway."""
-    kept = {k: v for k, v in state.items() if k != 'statistics_methods'}
+    kept = {k: v for k, v in state.items() if k not in (
+        'statistics_methods', '_statistics_methods')}
     lines = [kept.get(k) for k in ('_log_history', '_count_history')]
     if len(kept) != 3 or not _is_size(kept.get('max_length')) or not all(
             type(v) is np.ndarray and v.dtype.kind in 'fiu' and v.ndim == 1
@@ -417,7 +421,6 @@ def _fill_history(reader: _Unpickler, made: HistoryBuffer,
 
 
 _HISTORY = 'mmengine.logging.history_buffer.HistoryBuffer'
-_STATISTICS = ('min', 'max', 'mean', 'current')
 _DTYPES: Dict[str, torch.dtype] = {
     str(value): value
     for value in vars(torch).values() if isinstance(value, torch.dtype)

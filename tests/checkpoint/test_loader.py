@@ -9,7 +9,7 @@ import torch
 from mmengine.runner import CheckpointLoader, load_checkpoint
 from torch import nn
 
-from mona_mm.checkpoint.loader import is_data
+from mona_mm.checkpoint.embedded import objection
 from mona_mm.errors import CheckpointError
 
 
@@ -115,7 +115,7 @@ def test_map_location_is_respected(tmp_path):
     ('dict.a = 1', False), ('a = ', False), ('a\0', False),
 ])
 def test_configs_that_are_programs_are_told_from_data(text, data):
-    assert is_data(text) == data
+    assert (objection(text) is None) == data
 
 
 def test_program_inside_a_checkpoint_is_left_out(tmp_path):

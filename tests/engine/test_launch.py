@@ -43,7 +43,7 @@ def test_trust_in_checkpoints_has_to_be_asked_for(tmp_path, monkeypatch):
     monkeypatch.setenv('MONA_MM_TRUST_CHECKPOINTS', '0')
     (tmp_path / 'a.py').write_text('a = 1\n')
     launch.load_config(parse(str(tmp_path / 'a.py')))
-    assert not trusted()
+    assert not trusted("a.pth")
     launch.load_config(parse(str(tmp_path / 'a.py'), '--trust-checkpoint'))
     assert trusted()
 

@@ -147,7 +147,7 @@ def log(folder) -> str:
 def save(path, iteration, optimizer=True):
     content = dict(
         meta=dict(iter=iteration, epoch=0), state_dict=dict(a=torch.ones(9)),
-        message_hub={})
+        message_hub=dict(log_scalars={}, runtime_info={}, resumed_keys={}))
     if optimizer:
         content['optimizer'] = dict(state={}, param_groups=[])
     torch.save(content, path)
