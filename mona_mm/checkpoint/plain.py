@@ -45,6 +45,9 @@ def _plain(value: Any, path: tuple, left: List[str]) -> Any:
     kind = type(value)
     if kind in _PLAIN or kind is int and value.bit_length() < 2000:
         return value
+    if kind is int:
+        raise NotPlain(f'{_dotted(path)} (an integer of '
+                       f'{value.bit_length()} bits)')
     if kind is HistoryBuffer:
         return _plain_history(value)
     if isinstance(value, np.dtype) and _is_numeric(value):

@@ -424,6 +424,8 @@ _HISTORY = 'mmengine.logging.history_buffer.HistoryBuffer'
 _DTYPES: Dict[str, torch.dtype] = {
     str(value): value
     for value in vars(torch).values() if isinstance(value, torch.dtype)
+    and re.fullmatch(r'torch\.(bool|u?int(8|16|32|64)|b?float.*|complex.*)',
+                     str(value)) and value.itemsize
 }
 _STORAGES: Dict[str, torch.dtype] = {
     f'torch.{kind}Storage': dtype
@@ -443,6 +445,7 @@ _INERT = ('torch.Tensor', 'numpy.ndarray', 'torch.per_tensor_affine',
           'torch.per_channel_affine_float_qparams')
 _MAKERS: Dict[str, Callable] = {
     'builtins.bytearray': _bytearray,
+    'builtins.bytes': lambda reader: b'',  # others are encoded
     'builtins.complex': lambda reader, real, imag: complex(real, imag),
     'builtins.frozenset': lambda *given: frozenset(_set(*given)),
     'builtins.getattr': _statistic,
