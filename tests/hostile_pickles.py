@@ -8,6 +8,7 @@ import pickle
 import random
 import struct
 import zipfile
+from functools import lru_cache
 from typing import Callable, Dict
 
 import numpy as np
@@ -223,30 +224,33 @@ def sizes(chance: random.Random) -> bytes:
     return either(chance, in_a_checkpoint(chance, value))
 
 
-def bombs(chance: random.Random) -> bytes:
-    """A small file that takes memory, stack or time for ever."""
+@lru_cache
+def _bombs() -> list:
     deep = 20000
-    laughs = b')q\x00' + b''.join(
-        b'h\x00h\x00\x86q\x00' for _ in range(60))  # (t, t), 60 levels
-    value = chance.choice([
+    laughs = b')' + b'q\x00h\x00\x86' * 60  # (t, t), 60 levels
+    return [
         b'}' + b')' + b'\x85' * deep + b'K\x01s',  # a deep key
-        b'}' + laughs + b'K\x01s',
+        b'}' + laughs + b'K\x01s', laughs,
         b']' * deep + b'a' * (deep - 1),
         b')' + b'\x85' * deep,
         b']q\x00h\x00a',  # holds itself
-        call('builtins.set', [lit(laughs)]),
+        call('builtins.set', [laughs]), call('builtins.complex', laughs, 1),
+        call('torch.Size', laughs), laughs + b')R', laughs + b'Q',
         lit({i * (2**61 - 1): None for i in range(1, 3000)}),
         lit('x' * 100000) + b'q\x00' + (
             glob('_codecs.encode') + b'(h\x00' + lit('latin1')
             + b'tR\x86') * 3000,  # 100 kB, three thousand times
         lit([call('builtins.bytearray', n) for n in (1 << 30, 1 << 34)]),
-        call('builtins.complex', 'x' * 100, 1),
         b'\x8f' * 3000 + b'(' * 3000,
         b'(' * 100000, b'N' * 100000, b'X' + b'\xff' * 4, b'\x8a\xff',
         b'r\xff\xff\xff\xff' * 10,
         glob('torch.Size') + b'(' + b'K\x01' * 50000 + b't\x85R',
-        lit([tensor(size=(4, 2**20), stride=(0, 0))] * 64)])
-    return either(chance, in_a_checkpoint(chance, value))
+        lit([tensor(size=(4, 2**20), stride=(0, 0))] * 64)]
+
+
+def bombs(chance: random.Random) -> bytes:
+    """A small file that takes memory, stack or time for ever."""
+    return either(chance, in_a_checkpoint(chance, chance.choice(_bombs())))
 
 
 def archives(chance: random.Random) -> bytes:

@@ -13,6 +13,7 @@ import os
 import os.path as osp
 import pickle
 import re
+import reprlib
 import struct
 import sys
 import zipfile
@@ -32,6 +33,8 @@ from mona_mm.errors import CheckpointError
 _TIMES, _EXTRA = 8, 16 * 2**20
 #: How deep its containers may be nested.
 _DEPTH = 100
+#: How many values it may hold, each counted as often as it is referred to.
+_MOST = 20_000_000
 _MAGIC, _VERSION = 0x1950a86a20f9469cfc6c, 1001
 #: Opcodes of plain data, as PyTorch's own safe reader has them.
 _OPCODES = (
@@ -153,10 +156,10 @@ class _Unpickler(pickle._Unpickler):
         """Find the storage that a pickle refers to."""
         kind, named, key, location, length, *view = saved
         if kind != 'storage' or type(named) is not _Name or any(view):
-            raise NotPlain(f'it refers to {saved!r:.200}')
+            raise NotPlain(f'it refers to {_show(saved)}')
         dtype = _STORAGES[named.path]
         if not (type(key) is type(location) is str) or not _is_size(length):
-            raise CheckpointError(f'it refers to a storage {saved!r:.200}')
+            raise CheckpointError(f'it refers to a storage {_show(saved)}')
         untyped = self.load_storage(key, location, dtype, length)
         return _Storage(untyped, dtype, length)
 
@@ -172,10 +175,9 @@ class _Unpickler(pickle._Unpickler):
 
     def _make(self, named: Any, arguments: Any) -> Any:
         if type(named) is not _Name or named.path not in _MAKERS:
-            path = getattr(named, 'path', None) or repr(named)
-            raise NotPlain(f'it calls {path:.200}')
+            raise NotPlain(f'it calls {_show(named)}')
         if type(arguments) is not tuple:
-            raise NotPlain(f'it calls {named.path} with {arguments!r:.200}')
+            raise NotPlain(f'it calls {named.path} with {_show(arguments)}')
         return _MAKERS[named.path](self, *arguments)
 
     def load_build(self) -> None:
@@ -245,7 +247,7 @@ def _is_size(value: Any) -> bool:
 
 def _sizes(value: Any) -> Tuple[int, ...]:
     if not isinstance(value, tuple) or not all(map(_is_size, value)):
-        raise CheckpointError(f'it has the sizes {value!r:.200}')
+        raise CheckpointError(f'it has the sizes {_show(value)}')
     return value
 
 
@@ -256,7 +258,7 @@ def _tensor(reader: _Unpickler, storage: Any, offset: Any, size: Any,
     The last one is at offset + sum((size - 1) * stride).
     """
     if type(storage) is not _Storage or not _is_size(offset):
-        raise CheckpointError(f'a tensor of it is broken: {offset!r:.200}')
+        raise CheckpointError(f'a tensor of it is broken: {_show(offset)}')
     size, stride = _sizes(size), _sizes(stride)
     count = math.prod(size)
     end = offset + 1 + sum((n - 1) * s for n, s in zip(size, stride))
@@ -277,7 +279,7 @@ def _tensor_of_dtype(reader: _Unpickler, storage: Any, offset: Any, size: Any,
                      *rest) -> Tensor:
     """Make a tensor of a dtype that has no storage type of its own."""
     if type(storage) is not _Storage or type(dtype) is not torch.dtype:
-        raise CheckpointError(f'a tensor of it is broken: {dtype!r:.200}')
+        raise CheckpointError(f'a tensor of it is broken: {_show(dtype)}')
     storage = _Storage(
         storage.untyped, dtype,
         storage.length * storage.dtype.itemsize // dtype.itemsize)
@@ -298,7 +300,7 @@ def _tensor_with_attributes(reader: _Unpickler, function: Any, kind: Any,
     """Make a tensor without what Python code had hung on it."""
     if kind not in (_Name('torch.Tensor'),
                     _Name('torch.nn.parameter.Parameter')):
-        raise NotPlain(f'it holds tensors of the type {kind!r:.200}')
+        raise NotPlain(f'it holds tensors of the type {_show(kind)}')
     return reader._make(function, arguments)
 
 
@@ -308,21 +310,21 @@ def _unread(what: str) -> Callable:
 
 def _ordered_dict(reader: _Unpickler, items: Any = ()) -> OrderedDict:
     if type(items) not in (list, tuple):
-        raise NotPlain(f'it makes an OrderedDict of {items!r:.200}')
+        raise NotPlain(f'it makes an OrderedDict of {_show(items)}')
     reader.spend(128 * len(items))
     return OrderedDict((check_key(key), value) for key, value in items)
 
 
 def _counter(reader: _Unpickler, counts: Any = ()) -> Counter:
     if counts != () and type(counts) is not dict:
-        raise NotPlain(f'it makes a Counter of {counts!r:.200}')
+        raise NotPlain(f'it makes a Counter of {_show(counts)}')
     reader.spend(128 * len(counts))
     return Counter(counts)
 
 
 def _set(reader: _Unpickler, values: Any = ()) -> set:
     if type(values) not in (list, tuple):
-        raise NotPlain(f'it makes a set of {values!r:.200}')
+        raise NotPlain(f'it makes a set of {_show(values)}')
     reader.spend(64 * len(values))
     return set(map(check_key, values))
 
@@ -330,7 +332,7 @@ def _set(reader: _Unpickler, values: Any = ()) -> set:
 def _bytes(reader: _Unpickler, text: Any, encoding: Any = 'latin1') -> bytes:
     """Make bytes, of the text that protocol 2 writes them as."""
     if type(text) is not str or encoding not in ('latin1', 'latin-1'):
-        raise NotPlain(f'it encodes {text!r:.200} as {encoding!r:.200}')
+        raise NotPlain(f'it encodes {_show(text)} as {_show(encoding)}')
     reader.spend(len(text))
     return text.encode('latin1')
 
@@ -346,14 +348,14 @@ def _bytearray(reader: _Unpickler, content: Any = b'',
 def _dtype(reader: _Unpickler, name: Any, *flags) -> np.dtype:
     """Make a dtype of numbers or text; objects would be pointers."""
     if type(name) is not str or not _NUMPY.fullmatch(name):
-        raise NotPlain(f'it needs arrays of {name!r:.200}')
+        raise NotPlain(f'it needs arrays of {_show(name)}')
     return np.dtype(name)
 
 
 def _array(reader: _Unpickler, kind: Any, shape: Any, code: Any) -> Any:
     """Make an empty array, to be filled."""
     if kind not in (_Name('numpy.ndarray'), ):
-        raise NotPlain(f'it makes arrays of the type {kind!r:.200}')
+        raise NotPlain(f'it makes arrays of the type {_show(kind)}')
     return np.empty(0, np.int8)
 
 
@@ -371,7 +373,7 @@ def _history(reader: _Unpickler) -> HistoryBuffer:
 def _statistic(reader: _Unpickler, owner: Any, name: Any) -> Callable:
     """Stand in for ``getattr``, which log buffers use for their methods."""
     if owner != _Name(_HISTORY) or name not in STATISTICS:
-        raise NotPlain(f'it asks for getattr of {owner!r:.100}, {name!r:.100}')
+        raise NotPlain(f'it asks for getattr of {_show(owner)}, {_show(name)}')
     return getattr(HistoryBuffer, name)
 
 
@@ -379,7 +381,7 @@ def _fill_ordered_dict(reader: _Unpickler, made: OrderedDict,
                        state: Any) -> None:
     if type(state) is not dict or set(state) - {'_metadata'}:
         raise NotPlain('its state dict is broken: it has the attributes '
-                       f'{state!r:.200}')
+                       f'{_show(state)}')
     vars(made).update(state)
 
 
@@ -387,7 +389,7 @@ def _fill_array(reader: _Unpickler, made: np.ndarray, state: Any) -> None:
     """Fill an array with bytes, of which there are just as many."""
     _, shape, dtype, fortran, raw = state
     if not isinstance(dtype, np.dtype) or type(raw) is not bytes:
-        raise NotPlain(f'it has arrays of {dtype!r:.100}')
+        raise NotPlain(f'it has arrays of {_show(dtype)}')
     size = math.prod(_sizes(shape)) * dtype.itemsize
     if len(raw) != size:
         raise CheckpointError(f'an array of shape {shape} in it has '
@@ -403,7 +405,7 @@ def _fill_dtype(reader: _Unpickler, made: np.dtype, state: Any) -> None:
     _, order, *parts = state[:5]
     if len(state) != 8 or order not in ('<', '|', '=') or any(
             part is not None for part in parts):
-        raise NotPlain(f'it has a dtype of the state {state!r:.200}')
+        raise NotPlain(f'it has a dtype of the state {_show(state)}')
 
 
 def _fill_history(reader: _Unpickler, made: HistoryBuffer,
@@ -415,7 +417,7 @@ def _fill_history(reader: _Unpickler, made: HistoryBuffer,
     if len(kept) != 3 or not _is_size(kept.get('max_length')) or not all(
             type(v) is np.ndarray and v.dtype.kind in 'fiu' and v.ndim == 1
             for v in lines) or len({v.size for v in lines}) > 1:
-        raise NotPlain(f'a log buffer in it is broken: {state!r:.200}')
+        raise NotPlain(f'a log buffer in it is broken: {_show(state)}')
     made._set_default_statistics()
     vars(made).update(kept)
 
@@ -482,22 +484,39 @@ _FILLERS: Dict[type, Callable] = {
 }
 
 
-def _check(value: Any, path: tuple, seen: Dict[int, int]) -> None:
-    """Look for what was not read, and for containers nested too deep."""
+def _show(value: Any) -> str:
+    """Show a value in a message, whatever it is and holds."""
+    if type(value) is _Name:
+        return value.path
+    if isinstance(value, (str, int, bytes, type(None), tuple, list, dict)):
+        return reprlib.repr(value)
+    return f'a {type(value).__name__}'
+
+
+def _check(value: Any, path: tuple, seen: Dict[int, Tuple[int, int]]) -> int:
+    """Look for what was not read, and for containers that hang who looks.
+
+    Returns:
+        int: How many values there are, counted each time they are referred
+        to, as whoever prints them does.
+    """
     if type(value) in (_Unread, _Storage, _Name, FunctionType):
         what = value.what if type(value) is _Unread else (
             type(value).__name__.strip('_').lower())
         raise NotPlain(f'{".".join(map(str, path))} in it is a {what}')
     if not isinstance(value, (dict, list, tuple)) or not value:
-        return
+        return 1
     if len(path) > _DEPTH:
         raise NotPlain(f'its data are nested deeper than {_DEPTH} levels')
-    if seen.get(id(value), -1) >= len(path):
-        return
-    seen[id(value)] = len(path)
+    depth, count = seen.get(id(value), (-1, 0))
+    if depth >= len(path):
+        return count
     items = value.items() if isinstance(value, dict) else enumerate(value)
-    for key, inner in items:
-        _check(inner, (*path, key), seen)
+    count = 1 + sum(_check(v, (*path, k), seen) for k, v in items)
+    if count > _MOST:
+        raise NotPlain(f'its data unfold to more than {_MOST:,} values')
+    seen[id(value)] = len(path), count
+    return count
 
 
 def _mover(map_location: Any) -> Callable:

@@ -108,7 +108,8 @@ def _pointed(work_dir: str) -> Tuple[Optional[str], List[str]]:
         return None, []
     with open(pointer, errors='replace') as file:
         named = file.read(1 << 16).strip('\0 \n')
-    for path in (named, osp.join(work_dir, osp.basename(named))):
+    # A folder that was moved, or copied, goes on with its own file.
+    for path in (osp.join(work_dir, osp.basename(named)), named):
         if named and len(named) < 4096 and osp.isfile(path):
             return path, []
     return None, [f'{pointer} names {named!r}, which does not exist']

@@ -1,4 +1,5 @@
 """What mmengine's checkpoints lack for going on exactly where a run was."""
+import reprlib
 from typing import Any, Dict, Iterator, Optional, Type
 
 import torch
@@ -60,7 +61,7 @@ class RunStateHook(Hook):
         if not _is_state(state):
             raise CheckpointError(
                 f'{runner._load_from}: the run_state in its meta is broken: '
-                f'{str(state)[:200]}')
+                f'{reprlib.repr(state)}')
         if 'optimizer' not in checkpoint:
             runner.logger.warning('the checkpoint holds no optimizer state: '
                                   'the optimizer starts afresh')

@@ -272,7 +272,7 @@ def _tell_what_is_left_out(runner: Runner) -> None:
         ('the metainfo of the training data',
          dict(getattr(dataset, 'metainfo', None) or {})),
         ('runtime_info of the message hub',
-         dict(runner.message_hub.runtime_info))):
+         runner.message_hub.state_dict()['runtime_info'])):
         _, left = plain(value)
         if left:
             runner.logger.warning(

@@ -44,6 +44,8 @@ def refused(path, content: bytes) -> str:
     (hostile.glob('torch.Tensor'), 'odd in it is a name'),
     (b'}' + b')' + b'\x85' * 20000 + b'K\x01s', 'key of a dict'),
     (b']q\x00h\x00a', 'nested deeper'),
+    (b')' + b'q\x00h\x00\x86' * 60, 'unfold to more'),
+    (b')' + b'q\x00h\x00\x86' * 60 + b')R', 'it calls'),
     (hostile.call('collections.OrderedDict') + hostile.lit(
         dict(keys='a')) + b'b', 'attributes'),
     (hostile.call('torch._utils._rebuild_meta_tensor_no_storage',

@@ -164,7 +164,8 @@ def longer(work_dir, base, **hook):
     """Four epochs of which two checkpoints are kept."""
     return runs.config(
         work_dir, base, hook=dict(interval=1, max_keep_ckpts=2, **hook),
-        train_cfg=dict(by_epoch=True, max_epochs=4, val_interval=1))
+        train_cfg=dict(by_epoch=True, max_epochs=4, val_interval=1),
+        log_level='INFO')
 
 
 @pytest.fixture(scope='module')
@@ -223,7 +224,7 @@ def test_best_of_a_moved_folder_is_replaced_there(base, tmp_path):
         tmp_path / 'old'))
     cfg['train_cfg']['max_epochs'] = 3
     runs.start(cfg).train()
-    shutil.copytree(tmp_path / 'old', tmp_path / 'new')
+    shutil.copytree(tmp_path / 'old', tmp_path / 'new')  # the pointer, too
     cfg['work_dir'] = str(tmp_path / 'new')
     cfg['train_cfg']['max_epochs'] = 5
     runs.METRICS.get('Rising').count = 9  # still rising
@@ -261,7 +262,7 @@ class NumpyNames(runs.NoisyPictures):
 
 def test_class_names_of_numpy_are_saved_so_that_they_can_be_read(
         base, tmp_path):
-    cfg = runs.config(tmp_path, base, hook=dict(interval=1))
+    cfg = runs.config(tmp_path, base, hook=dict(interval=1), log_level='INFO')
     cfg['train_dataloader']['dataset']['type'] = 'NumpyNames'
     cfg['train_cfg']['max_epochs'] = 1
     runs.start(cfg).train()
@@ -272,7 +273,7 @@ def test_class_names_of_numpy_are_saved_so_that_they_can_be_read(
     log = ''.join(p.read_text() for p in tmp_path.glob('*/*.log'))
     told = log.index('not saved in checkpoints')
     assert 'read (a builtins.builtin_function' in log[told:told + 200]
-    assert told < log.index('Saving checkpoint') or 'epoch_1' not in log
+    assert told < log.index('Saving checkpoint at 1 epochs')
     cfg['train_cfg']['max_epochs'] = 2
     runs.start(cfg, 'auto').train()
     assert names(tmp_path) == ['epoch_1.pth', 'epoch_2.pth']
