@@ -9,7 +9,8 @@ import random
 import struct
 import zipfile
 from functools import lru_cache
-from typing import Callable, Dict
+from types import MappingProxyType
+from typing import Callable, Dict, Mapping
 
 import numpy as np
 import torch
@@ -38,6 +39,8 @@ CALLS = (
     ('builtins.bytearray', 1 << 34), ('builtins.range', 1 << 34),
     ('torch.empty', 1 << 34), ('numpy.zeros', 1 << 34),
     ('numpy.ndarray', 1 << 34), ('builtins.bytes', 1 << 34))
+#: The bytes of four numbers.
+STORED = MappingProxyType({'0': bytes(16)})
 GLOBALS = (*unpickle._MAKERS, *unpickle._STORAGES, *unpickle._INERT,
            'torch.float32', 'torch.quint8', *(c[0] for c in CALLS))
 NUMBERS = (0, 1, 2, 4, 7, -1, 255, 2**31 - 1, -2**31, 2**31, 2**53, 2**61 - 1,
@@ -98,7 +101,7 @@ def array(shape, dtype, raw: bytes, state=None) -> bytes:
     return made + lit(state or (1, shape, dtype, False, text)) + b'b'
 
 
-def file_of(value, stored: Dict[str, bytes] = {'0': bytes(16)},
+def file_of(value, stored: Mapping[str, bytes] = STORED,
             **members: bytes) -> bytes:
     """An archive as torch.save writes it, around a value's opcodes."""
     pickled = b'\x80\x02' + lit(value) + b'.'
@@ -114,8 +117,7 @@ def file_of(value, stored: Dict[str, bytes] = {'0': bytes(16)},
     return out.getvalue()
 
 
-def legacy(value, stored: Dict[str, bytes] = {'0': bytes(16)},
-           lengths: Dict[str, int] = {}) -> bytes:
+def legacy(value, stored: Mapping[str, bytes] = STORED, **lengths) -> bytes:
     """A file as torch.save wrote it before 1.6."""
     if b'Q' not in lit(value):
         stored = {}  # nothing refers to them
@@ -123,7 +125,7 @@ def legacy(value, stored: Dict[str, bytes] = {'0': bytes(16)},
         unpickle._MAGIC, unpickle._VERSION, dict(little_endian=True)))
     return head + b'\x80\x02' + lit(value) + b'.' + pickle.dumps(
         list(stored), 2) + b''.join(
-            struct.pack('<q', lengths.get(k, len(v) // 4)) + v
+            struct.pack('<q', lengths.get(f'l{k}', len(v) // 4)) + v
             for k, v in stored.items())
 
 
@@ -177,7 +179,8 @@ def arrays(chance: random.Random) -> bytes:
         array((1, ), 'U2', b'\xff' * 8),
         array((1, ), 'f8', secret, (1, (1, ), None, False, [1])),
         array((1, ), 'f8', secret, (chance.choice(NUMBERS), )),
-        array((1, ), 'f8', secret, [call('collections.OrderedDict') + b'(K\x01K\x02e']),
+        array((1, ), 'f8', secret, [
+            call('collections.OrderedDict') + b'(K\x01K\x02e']),
         call('numpy._core.multiarray.scalar',
              call('numpy.dtype', dtype, False, True), secret.hex()),
         call('numpy._core.multiarray._reconstruct',
@@ -220,7 +223,7 @@ def sizes(chance: random.Random) -> bytes:
             [tensor(), lit(number)]), True, None),
         tensor() + lit((storage(), 0, (number, ), (1, ))) + b'b'])
     if chance.random() < .1:
-        return legacy(dict(w=tensor()), lengths={'0': number % 2**63})
+        return legacy(dict(w=tensor()), l0=number % 2**63)
     return either(chance, in_a_checkpoint(chance, value))
 
 

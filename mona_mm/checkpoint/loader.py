@@ -16,6 +16,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from .embedded import objection
 from .io import TRUST, read_checkpoint, trust, trusted
 
+
 def install() -> None:
     """Let mmengine read every checkpoint with :func:`read_checkpoint`."""
     for prefixes, loader in (
