@@ -1,7 +1,14 @@
 """Small helpers for messages and files."""
+import errno
 import os
+import shutil
 from contextlib import contextmanager
 from typing import Iterator, Sequence
+
+from mona_mm.errors import ConfigError
+
+#: What systems answer when a disk, a quota or a limit on files is used up.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def some(names: Sequence[str], most: int = 8) -> str:
@@ -19,12 +26,41 @@ def write_atomically(path) -> Iterator[str]:
 
     Yields:
         str: A path beside it; removed if writing fails.
+
+    Raises:
+        ConfigError: If it cannot be written; a file that was there before is
+            untouched.
     """
-    os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
     partial = f'{path}.{os.getpid()}.part'
     try:
+        os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
         yield partial
         os.replace(partial, path)
+    except OSError as error:
+        raise ConfigError(cannot_write(path, error)) from error
     finally:
         if os.path.exists(partial):
             os.remove(partial)
+
+
+def cannot_write(path, error: OSError) -> str:
+    """Say which file could not be written and why, a full disk in so many
+    words."""
+    why = error.strerror or str(error)
+    if error.errno in FULL:
+        why += (f'; {mib(free_bytes(path))} are free there. Free some space,'
+                ' or name another folder')
+    return f'cannot write {path}: {why}'
+
+
+def free_bytes(path) -> int:
+    """Free bytes where a file or folder is, or will be."""
+    path = os.path.abspath(path)
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return shutil.disk_usage(path).free
+
+
+def mib(count: float) -> str:
+    """Bytes for a message."""
+    return f'{count / 2**20:,.1f} MiB'

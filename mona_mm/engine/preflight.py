@@ -9,7 +9,9 @@ from mmengine.fileio import list_from_file
 from mmengine.registry import DATASETS
 
 from mona_mm.checkpoint import read_checkpoint, unwrap
+from mona_mm.checkpoint.cache import is_url
 from mona_mm.errors import ConfigError
+from mona_mm.receiving import check_url
 
 from .resume import newest_checkpoint, save_folders, verify
 
@@ -229,7 +231,15 @@ def _taken_outputs(evaluators: Any) -> List[str]:
 def _missing_base(model: dict) -> List[str]:
     init_cfg = (model.get('backbone') or {}).get('init_cfg') or {}
     source = init_cfg.get('checkpoint') if isinstance(init_cfg, dict) else None
-    if not isinstance(source, str) or '://' in source:
+    if not isinstance(source, str):
+        return []
+    if is_url(source):
+        try:
+            check_url(source)
+        except ValueError as error:
+            return [f'model.backbone.init_cfg.checkpoint {source!r} is no '
+                    f'address of a file: {error}']
+    if '://' in source:
         return []
     if osp.isfile(osp.expanduser(source)):
         return []
