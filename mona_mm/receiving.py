@@ -43,7 +43,7 @@ def receive(url: str, file: IO[bytes], checked: bool = False,
         reply = _ask(url, file.tell(), checked)
         if reply is not None:
             with reply:
-                _copy(reply, file, progress)
+                _copy(url, reply, file, progress)
     except (HTTPException, ValueError) as error:
         raise UserError(f'{type(error).__name__}: {error}') from error
     except OSError as error:
@@ -95,7 +95,8 @@ def _range(headers, pattern: str) -> Optional[int]:
     return found and int(found[1])
 
 
-def _copy(reply: HTTPResponse, file: IO[bytes], progress: bool) -> None:
+def _copy(url: str, reply: HTTPResponse, file: IO[bytes],
+          progress: bool) -> None:
     if reply.status == 200:
         file.truncate(0)
         file.seek(0)
@@ -106,7 +107,7 @@ def _copy(reply: HTTPResponse, file: IO[bytes], progress: bool) -> None:
             f'where {mib(room)} are free: free some space')
     total = None if reply.length is None else there + reply.length
     with tqdm(total=total, initial=there, unit='B', unit_scale=True,
-              desc=os.path.basename(file.name), disable=not progress) as bar:
+              desc=url.rsplit('/', 1)[-1], disable=not progress) as bar:
         while block := reply.read(_BLOCK):
             bar.update(len(block))
             got += len(block)

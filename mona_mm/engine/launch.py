@@ -5,6 +5,7 @@ import os
 import os.path as osp
 import re
 from glob import glob
+from itertools import accumulate
 from typing import Any, Callable, Optional
 
 from mmengine.config import Config, DictAction
@@ -70,11 +71,13 @@ def key_value(word: str) -> str:
         argparse.ArgumentTypeError: If it is no KEY=VALUE that mmengine
             understands.
     """
+    # mmengine takes minutes over brackets in hundreds of brackets.
+    depth = accumulate((c in '[(') - (c in '])') for c in word)
     try:
-        if not re.match(r'[^\s=]+=', word):
+        if not re.match(r'[^\s=]+=', word) or max(depth) > 20:
             raise ValueError
         DictAction('', '')(None, argparse.Namespace(), [word])
-    except (AssertionError, ValueError, RecursionError):
+    except (AssertionError, ValueError):
         raise argparse.ArgumentTypeError(
             f'expected KEY=VALUE, such as model.backbone.tuner.rank=32 or '
             f"train_cfg.val_interval=2, but got {word!r:.100}") from None
