@@ -54,6 +54,8 @@ def receive(url: str, file: IO[bytes], checked: bool = False,
 
 def check_url(url: str) -> None:
     """Raise ValueError if a text is no http(s) address of a file."""
+    if not url.isprintable() or ' ' in url:
+        raise ValueError('it has a blank or a control character')
     parts = urlsplit(url)
     name = os.path.basename(parts.path)
     if parts.scheme not in ('http', 'https') or not parts.hostname:

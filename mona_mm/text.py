@@ -47,6 +47,8 @@ def cannot_write(path, error: OSError) -> str:
     """Say which file could not be written and why, a full disk in so many
     words."""
     why = error.strerror or str(error)
+    if error.filename and not str(error.filename).startswith(str(path)):
+        why += f' ({error.filename})'  # a folder above, or what is read
     if error.errno in FULL:
         why += (f'; {mib(free_bytes(path))} are free there. Free some space,'
                 ' or name another folder')

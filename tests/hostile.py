@@ -119,3 +119,10 @@ def put_special(kind: str, path) -> None:
 
 
 SPECIAL = ('pipe', 'socket', 'device', 'folder')
+
+
+def show(kind: str, outcome: dict) -> None:
+    """Print what became of the inputs of a kind, as a table of one row."""
+    print()
+    for row in [('', *outcome), (kind, *outcome.values())]:
+        print(f'{row[0]:22}' + ''.join(f'{cell!s:>10}' for cell in row[1:]))

@@ -23,6 +23,7 @@ MOST, MOST_TIMES = 16 << 30, 100
 _NOTES = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
           tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 _LONGEST_NOTE = 1 << 20
+_DEEPEST = 100
 _BLOCK = 1 << 20
 
 
@@ -202,6 +203,9 @@ def _check_name(archive: Path, name: str) -> None:
     if '..' in parts or name.startswith(('/', '\\')) or name[1:2] == ':':
         raise ConfigError(f'{archive} holds {name!r}, which would be written '
                           'outside its folder: do not use this archive')
+    if len(parts) > _DEEPEST:  # os.makedirs calls itself for each
+        raise ConfigError(f'{archive} holds {name[:60]!r}..., {len(parts)} '
+                          'folders deep: do not use this archive')
 
 
 def _inside(archive: Path, root: Path, target: str) -> Path:

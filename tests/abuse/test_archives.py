@@ -4,7 +4,7 @@ import zipfile
 from collections import Counter
 
 import pytest
-from hostile import at_most, small_files
+from hostile import at_most, show, small_files
 from mini import picture, write_tar, write_zip
 
 from mona_mm.errors import ConfigError
@@ -96,7 +96,6 @@ def test_forged_archive_is_read_or_refused_and_stays_inside(
         assert path.read_bytes() == before
         assert not list(place.rglob('*.part'))
     with capsys.disabled():
-        print(f'\n{kind}: ' + ', '.join(
-            f'{n} {what}' for what, n in outcome.items()))
+        show(kind, outcome)
     assert not crashes, crashes[:3]
     assert not any(outcome[w] for w in ('hung', 'escaped', 'deleted'))

@@ -4,6 +4,7 @@ import subprocess
 from collections import Counter
 
 import pytest
+from hostile import show
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -101,6 +102,5 @@ def test_run_on_a_disk_that_fills_says_so_and_goes_on(
             outcome['resumed'] += 1
             subprocess.run(['rm', '-r', str(work_dir)], check=True)
     with capsys.disabled():
-        print('\nfull disk: ' + ', '.join(
-            f'{n} {what}' for what, n in outcome.items()))
+        show('full disk', outcome)
     assert outcome['told'] >= outcome['inputs'] / 2

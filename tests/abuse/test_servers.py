@@ -4,7 +4,7 @@ import random
 from collections import Counter
 
 import pytest
-from hostile import at_most, ranged, reply, serve
+from hostile import at_most, ranged, reply, serve, show
 
 from mona_mm import receiving
 from mona_mm.checkpoint.cache import fetch
@@ -87,8 +87,7 @@ def test_odd_answer_gives_the_file_or_an_error(
                 outcome['crashed'] += 1
                 crashes.append(repr(error))
     with capsys.disabled():
-        print(f'\n{door}: ' + ', '.join(
-            f'{n} {what}' for what, n in outcome.items()))
+        show(door, outcome)
     assert not crashes, crashes[:3]
     assert not outcome['hung'] and outcome['read'] > COUNT / 10
     if door != 'dataset':  # without a checksum anything may be right

@@ -2,6 +2,7 @@
 import gzip
 import io
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -192,11 +193,13 @@ def test_pipe_in_the_source_folder_is_named(name, tmp_path):
 
 
 @pytest.mark.parametrize('suffix', PACKED)
-@pytest.mark.parametrize('name', ['n' * 300, 'd/' * 3000 + 'n'])
-def test_over_long_name_is_told(name, suffix, tmp_path, root):
-    archive = pack(tmp_path / f'a.{suffix}', {name: b'1'})
-    message = refusal(archive, root)
-    assert 'cannot write' in message and 'File name too long' in message
+@pytest.mark.parametrize('name, words', [
+    ('n' * 300, 'cannot write .*File name too long'),
+    (f'{"d" * 250}/' * 20, 'cannot write .*File name too long'),
+    ('d/' * 1500, '1501 folders deep')])
+def test_over_long_name_is_told(name, words, suffix, tmp_path, root):
+    archive = pack(tmp_path / f'a.{suffix}', {f'{name}n': b'1'})
+    assert re.search(words, refusal(archive, root))
 
 
 def test_over_long_folder_is_told():
