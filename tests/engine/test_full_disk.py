@@ -3,10 +3,11 @@ import errno
 from types import SimpleNamespace
 
 import pytest
-from hostile import small_files
+from hostile import put_special, small_files
 from mmengine.config import Config
 
 from mona_mm.engine import launch, run_record
+from mona_mm.engine.preflight import check_folders
 from mona_mm.errors import ConfigError, UserError
 from mona_mm.text import write_atomically
 
@@ -31,6 +32,22 @@ def test_place_that_cannot_be_written_is_named(name, tmp_path):
             with open(partial, 'w') as file:
                 file.write('1')
     assert sorted(p.name for p in tmp_path.iterdir()) == ['file', 'folder']
+
+
+@pytest.mark.parametrize('name, why', [
+    ('n' * 300, 'too long'), ('d/' * 3000, 'too long'), ('a\0b', 'null'),
+    ('pipe/a', 'Not a directory'), ('pipe', 'Not a directory')])
+def test_work_dir_that_is_no_folder_is_told_at_once(name, why, tmp_path):
+    put_special('pipe', tmp_path / 'pipe')
+    with pytest.raises(ConfigError, match=f'(?s)cannot write to .*{why}'):
+        check_folders(Config(dict(work_dir=str(tmp_path / name))))
+
+
+@pytest.mark.parametrize('name', ['-x', 'new/-x'])
+def test_work_dir_may_start_with_a_dash(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    check_folders(Config(dict(work_dir=name)))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_full_disk_met_by_mmengine_is_told_with_the_work_dir(
