@@ -1,9 +1,9 @@
 """COCO 2017."""
-import json
 from pathlib import Path
 from typing import List
 
 from mona_mm.errors import ConfigError
+from mona_mm.text import parse_json
 
 from .base import Archive, Preparer
 from .checks import broken, total
@@ -63,6 +63,6 @@ class COCO(Preparer):
 
 def _read(path: Path) -> dict:
     try:
-        return json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
+        return parse_json(read_text(path))
+    except ValueError as error:
         raise ConfigError(f'{path} cannot be read ({error})') from error
