@@ -83,8 +83,8 @@ def test_run_on_a_disk_that_fills_says_so_and_goes_on(
     train(settings(tmp_path / 'whole'))
     whole = dict(FillDisk.losses)
     outcome = Counter(inputs=0, told=0, finished=0, resumed=0)
-    for at in (0, 1, 2, 5, 6, 10):
-        for left in (0, 300, 20_000):
+    for at in (0, 2, 5):
+        for left in (0, 20_000):
             outcome['inputs'] += 1
             FillDisk.losses.clear()
             work_dir = disk / f'{at}-{left}'
