@@ -3,6 +3,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, Sequence, Union
@@ -112,6 +113,14 @@ def cannot_write(path, error: OSError) -> str:
         why += (f'; {mib(free_bytes(path))} are free there. Free some space,'
                 ' or name another folder')
     return f'cannot write {path}: {why}'
+
+
+def kind_of(path) -> str:
+    """What is there that is no regular file, in a word."""
+    kinds = dict(folder=stat.S_ISDIR, pipe=stat.S_ISFIFO,
+                 socket=stat.S_ISSOCK)
+    mode = os.stat(path).st_mode
+    return next((k for k, test in kinds.items() if test(mode)), 'device')
 
 
 def free_bytes(path) -> int:

@@ -19,7 +19,7 @@ from mmengine.logging import print_log
 
 from mona_mm.errors import CheckpointError, UserError
 from mona_mm.receiving import check_url, receive
-from mona_mm.text import write_atomically
+from mona_mm.text import kind_of, write_atomically
 
 from .atomic import remove_partials
 
@@ -47,7 +47,8 @@ def fetch(source: str) -> str:
     remote = is_url(source)
     path = _from_url(source) if remote else osp.expanduser(source)
     if not osp.isfile(path):
-        what = ('is no regular file' if osp.exists(path) else
+        what = (f'is no regular file but a {kind_of(path)}'
+                if osp.exists(path) else
                 f'does not exist (looked for {osp.abspath(path)})')
         raise CheckpointError(f'checkpoint {source!r} {what}; give the path '
                               'of a .pth file, or a URL')

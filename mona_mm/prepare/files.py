@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Iterable, List
 
 from mona_mm.errors import ConfigError
-from mona_mm.text import write_atomically
+from mona_mm.text import kind_of, write_atomically
 
 
 def check_regular(path: Path) -> None:
@@ -14,10 +14,8 @@ def check_regular(path: Path) -> None:
     Reading from a pipe, a socket or a device may never end.
     """
     if os.path.exists(path) and not os.path.isfile(path):
-        what = 'a folder' if os.path.isdir(path) else (
-            'a pipe, a socket or a device')
-        raise ConfigError(f'{path} is {what}, but should be a file: move it '
-                          'away')
+        raise ConfigError(f'{path} is no regular file but a {kind_of(path)}: '
+                          'move it away')
 
 
 def link(source: Path, target: Path) -> None:

@@ -8,9 +8,10 @@ from hostile import show
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
+from runs import config, save_base
+
 from mona_mm.engine import launch
 from mona_mm.errors import UserError
-from runs import config, save_base
 
 ITERATIONS = 12
 MIB = 12

@@ -164,7 +164,8 @@ def test_content_that_is_not_packed_as_said_is_told(method, tmp_path, root):
 @pytest.mark.parametrize('kind', SPECIAL)
 def test_special_file_as_archive_is_named(kind, tmp_path, root):
     put_special(kind, tmp_path / 'a.zip')
-    assert 'a.zip is a' in refusal(tmp_path / 'a.zip', root)
+    assert f'a.zip is no regular file but a {kind}' in refusal(
+        tmp_path / 'a.zip', root)
 
 
 @pytest.mark.parametrize('kind', SPECIAL)
@@ -176,7 +177,7 @@ def test_special_file_in_the_place_of_a_member_is_named(kind, tmp_path, root):
         assert 'leads out' in refusal(
             pack(tmp_path / 'a.zip', {'one': b'1'}), root)
     else:
-        assert f'{root}/one is a' in refusal(
+        assert f'{root}/one is no regular file but a {kind}' in refusal(
             pack(tmp_path / 'a.zip', {'one': b'1'}), root)
 
 
@@ -188,7 +189,7 @@ def test_pipe_in_the_source_folder_is_named(name, tmp_path):
     (tmp_path / preparer.archives[-1].name).unlink()
     put_special('pipe', tmp_path / preparer.archives[-1].name)
     preparer.genuine = False  # no checksums
-    with pytest.raises(ConfigError, match='is a pipe'):
+    with pytest.raises(ConfigError, match='but a pipe'):
         preparer.prepare()
 
 
