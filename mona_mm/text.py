@@ -2,6 +2,8 @@
 import errno
 import json
 import os
+import platform
+import re
 import shutil
 import stat
 from contextlib import contextmanager
@@ -22,6 +24,20 @@ def some(names: Sequence[str], most: int = 8) -> str:
     """Join names for a message, at most ``most`` of them."""
     more = f' and {len(names) - most} more' if len(names) > most else ''
     return (', '.join(names[:most]) + more) or 'none'
+
+
+#: Of files that are being written: machine, and process on it.
+PARTIAL = re.compile(r'(?:\.([\w-]+))?\.(\d+)\.part$')
+
+
+def machine_name() -> str:
+    """What tells this machine's files from others' on a shared disk."""
+    return re.sub(r'[^\w-]', '_', platform.node())[:64] or 'machine'
+
+
+def partial_name(path) -> str:
+    """Where a file is written before it comes into place, beside it."""
+    return f'{path}.{machine_name()}.{os.getpid()}.part'
 
 
 def read_json(path: Union[str, Path], what: str) -> Any:
@@ -91,7 +107,7 @@ def write_atomically(path) -> Iterator[str]:
         ConfigError: If it cannot be written; a file that was there before is
             untouched.
     """
-    partial = f'{path}.{os.getpid()}.part'
+    partial = partial_name(path)
     try:
         os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
         yield partial

@@ -2,16 +2,10 @@
 import logging
 import os
 import os.path as osp
-import pickle
-import re
-import struct
-import zipfile
-import zlib
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Set
 
-import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer, print_log
+from mmengine.logging import print_log
 from torch import Tensor
 
 from mona_mm.errors import CheckpointError
@@ -20,9 +14,11 @@ from .cache import fetch, forget
 from .pack import unpack
 from .record import check_state
 from .safetensors import read_safetensors
+from .unpickle import NotPlain, read_torch
 
 #: Environment variable: 1 lets checkpoints run code, as torch.load used to.
 TRUST = 'MONA_MM_TRUST_CHECKPOINTS'
+_trusted: Set[str] = set()
 
 
 def read_checkpoint(source: str,
@@ -30,10 +26,10 @@ def read_checkpoint(source: str,
     """Read a checkpoint: tensors, plain data and mmengine's log buffers.
 
     Nothing in the file is executed: a pickle that needs other classes is
-    refused, unless the environment variable ``MONA_MM_TRUST_CHECKPOINTS`` is
-    1. The checksums of the archive's members are verified, because
-    ``torch.load`` accepts flipped bits silently, and so is the record that
-    our own checkpoints carry.
+    refused, unless the user vouches for it (:func:`trust`, or the environment
+    variable ``MONA_MM_TRUST_CHECKPOINTS``). The checksums of the archive's
+    members are verified, because ``torch.load`` accepts flipped bits
+    silently, and so is the record that our own checkpoints carry.
 
     Args:
         source (str): A path, or an http(s) URL, of a file of ``torch.save``
@@ -52,8 +48,7 @@ def read_checkpoint(source: str,
         if path.endswith('.safetensors'):
             content = read_safetensors(path, map_location)
         else:
-            _check_archive(path)
-            content = _unpickle(path, map_location)
+            content = _read(path, map_location, source)
         if not isinstance(content, dict):
             raise CheckpointError(f'holds a {type(content).__name__}, not a '
                                   'dict of weights')
@@ -66,6 +61,21 @@ def read_checkpoint(source: str,
     return content
 
 
+def peek(path: str) -> Dict[str, Any]:
+    """Read a file of ``torch.save`` without the values of its tensors.
+
+    Args:
+        path (str): A file; its checksums are not looked at.
+
+    Raises:
+        CheckpointError: As :func:`read_checkpoint`.
+    """
+    content = _read(fetch(path), 'meta', path, tensors=False)
+    if not isinstance(content, dict):
+        raise CheckpointError(f'it holds a {type(content).__name__}')
+    return content
+
+
 def states(content: Dict[str, Any]) -> List[Dict[str, Tensor]]:
     """The state dicts in what a file holds, that of averaged weights too."""
     inner = [
@@ -75,76 +85,47 @@ def states(content: Dict[str, Any]) -> List[Dict[str, Tensor]]:
     return inner or [content]
 
 
-def trusted() -> bool:
-    """Whether the user vouches for all checkpoints of this process."""
-    return os.environ.get(TRUST, '') not in ('', '0')
+def trust(source: str) -> None:
+    """Vouch for one file: what it holds may run when it is read.
 
-
-def _unpickle(path: str, map_location: Any) -> Any:
-    try:
-        with torch.serialization.safe_globals(_plain_globals()):
-            return torch.load(
-                path, map_location=map_location, weights_only=True)
-    except pickle.UnpicklingError as error:
-        if not trusted():
-            raise CheckpointError(_refusal(error)) from error
-        print_log(
-            f'{path} holds more than plain data and is trusted, because '
-            f'{TRUST} is set', logger='current', level=logging.WARNING)
-    except Exception as error:  # a damaged pickle raises anything
-        raise CheckpointError(
-            f'it cannot be read ({type(error).__name__}: {error}); it is '
-            'incomplete or no file of torch.save: fetch it again') from error
-    return torch.load(path, map_location=map_location, weights_only=False)
-
-
-def _check_archive(path: str) -> None:
-    if not zipfile.is_zipfile(path):
-        return  # the format before torch 1.6, or no checkpoint at all
-    try:
-        with zipfile.ZipFile(path) as archive:
-            packed = sum(m.file_size for m in archive.infolist())
-            if packed > osp.getsize(path):  # torch.save never compresses
-                raise CheckpointError(
-                    f'it is damaged: {packed} bytes would come out of a file '
-                    f'of {osp.getsize(path)}')
-            broken = archive.testzip()
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError,
-            RuntimeError, zlib.error, ValueError, struct.error) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        broken = error
-    if broken:
-        raise CheckpointError(f'it is damaged ({broken}): fetch it again')
-
-
-def _plain_globals() -> list:
-    """What mmengine's own checkpoints need beyond tensors, and no more."""
-    core = getattr(np, '_core', None) or np.core
-    kinds = (np.uint32, np.float32, np.float64, np.int32, np.int64)
-    return [
-        HistoryBuffer, (_statistic, 'builtins.getattr'), np.ndarray, np.dtype,
-        *(type(np.dtype(kind)) for kind in kinds),
-        *((getattr(core.multiarray, name), f'numpy.{module}.multiarray.{name}')
-          for module in ('core', '_core')  # NumPy 1's name, and NumPy 2's
-          for name in ('_reconstruct', 'scalar'))
-    ]
-
-
-def _statistic(owner: Any, name: str) -> Any:
-    """Stand in for ``getattr``, which log buffers use to name their methods.
-
-    The real one would let a file reach anything.
+    Args:
+        source (str): A path, or what else names it.
     """
-    if owner is HistoryBuffer and name in ('min', 'max', 'mean', 'current'):
-        return getattr(owner, name)
-    raise pickle.UnpicklingError(f'it asks for getattr of {owner!r}')
+    _trusted.add(_identity(source))
 
 
-def _refusal(error: Exception) -> str:
-    needed = re.search(r'GLOBAL (\S+)', str(error))
-    reason = f'it needs {needed.group(1)}' if needed else str(error)
-    return (f'it is no plain checkpoint ({reason}); only tensors and plain '
-            'data are read, because anything else can run code. If you trust '
-            'it, set the environment variable '
-            f'{TRUST}=1 (tools: --trust-checkpoint)')
+def trusted(source: str) -> bool:
+    """Whether the user vouches for a file, or for all of this process."""
+    return os.environ.get(TRUST, '') not in ('', '0') or (
+        _identity(source) in _trusted)
+
+
+def _identity(source: str) -> str:
+    source = os.fspath(source)
+    return source if '://' in source else osp.realpath(
+        osp.expanduser(source))
+
+
+def _read(path: str, map_location: Any, source: str,
+          tensors: bool = True) -> Any:
+    try:
+        return read_torch(path, map_location, tensors)
+    except NotPlain as error:
+        if not trusted(source):
+            raise CheckpointError(
+                f'it is no plain checkpoint ({error}); only tensors and plain '
+                'data are read, because anything else can run code. If you '
+                f'trust it, set the environment variable {TRUST}=1 (tools: '
+                '--trust-checkpoint, for the checkpoint that is named)'
+            ) from error
+        print_log(
+            f'{path} holds more than plain data and is read, because it is '
+            'trusted', logger='current', level=logging.WARNING)
+    except CheckpointError:
+        raise
+    except Exception as error:  # a damaged file raises anything
+        raise CheckpointError(
+            'it cannot be read: it is damaged, incomplete or no file of '
+            f'torch.save ({type(error).__name__}: {error}); fetch it again'
+        ) from error
+    return torch.load(path, map_location=map_location, weights_only=False)

@@ -13,12 +13,12 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mona_mm.checkpoint.candidates import HOSTS
-from mona_mm.checkpoint.io import TRUST
+from mona_mm.checkpoint.io import trust
 from mona_mm.errors import ConfigError, UserError
 from mona_mm.text import FULL, cannot_write
 
 from .device import adapt_to_cpu, init_cpu_group
-from .resume import newest_checkpoint
+from .resume import newest_checkpoint, trust_run
 from .tuner_option import set_tuner
 
 
@@ -50,8 +50,9 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--trust-checkpoint',
         action='store_true',
-        help='read checkpoints that hold more than tensors and plain data; '
-        'such a file can run any code')
+        help='read the checkpoint that is named (also by --resume or '
+        'load_from) even if it holds more than tensors and plain data; it can '
+        'run any code. Other files, its base for one, are read as ever')
     parser.add_argument(
         '--base-host',
         action='append',
@@ -92,8 +93,6 @@ def load_config(args: argparse.Namespace) -> Config:
             option would have no effect.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    if getattr(args, 'trust_checkpoint', False):
-        os.environ[TRUST] = '1'
     if hosts := getattr(args, 'base_host', None):
         os.environ[HOSTS] = ','.join([os.environ.get(HOSTS, ''), *hosts])
     cfg = read_config(args.config)
@@ -113,7 +112,20 @@ def load_config(args: argparse.Namespace) -> Config:
         name += f'_{osp.splitext(osp.basename(args.tuner))[0]}'
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or osp.join(
         'work_dirs', name)
+    if getattr(args, 'trust_checkpoint', False):
+        _trust_named(cfg, args)
     return cfg
+
+
+def _trust_named(cfg: Config, args: argparse.Namespace) -> None:
+    """Vouch for the checkpoint that a run starts from, and no other file."""
+    resume = getattr(args, 'resume', None)
+    for named in (getattr(args, 'checkpoint', None), resume,
+                  cfg.get('load_from')):
+        if named not in (None, 'auto'):
+            trust(named)
+    if resume == 'auto' or cfg.get('resume'):
+        trust_run(cfg)
 
 
 def read_config(path: str) -> Config:

@@ -6,7 +6,7 @@ import pytest
 from helpers import TUNERS
 from mmengine.config import Config
 
-from mona_mm.checkpoint.io import trusted
+from mona_mm.checkpoint import io
 from mona_mm.engine import launch
 from mona_mm.engine.device import adapt_to_cpu
 from mona_mm.errors import ConfigError
@@ -67,11 +67,28 @@ def test_hosts_of_bases_have_to_be_allowed(tmp_path, monkeypatch):
 
 def test_trust_in_checkpoints_has_to_be_asked_for(tmp_path, monkeypatch):
     monkeypatch.setenv('MONA_MM_TRUST_CHECKPOINTS', '0')
-    (tmp_path / 'a.py').write_text('a = 1\n')
+    monkeypatch.setattr(io, '_trusted', set())
+    (tmp_path / 'a.py').write_text("load_from = 'a.pth'\n")
     launch.load_config(parse(str(tmp_path / 'a.py')))
-    assert not trusted()
+    assert not io.trusted('a.pth')
     launch.load_config(parse(str(tmp_path / 'a.py'), '--trust-checkpoint'))
-    assert trusted()
+    assert io.trusted('a.pth') and io.trusted('./a.pth')
+    assert not io.trusted('base.pth')
+
+
+def test_trust_is_for_the_work_dirs_checkpoints_if_none_is_named(
+        tmp_path, monkeypatch):
+    monkeypatch.setattr(io, '_trusted', set())
+    (tmp_path / 'a.py').write_text('a = 1\n')
+    (tmp_path / 'epoch_1.pth').write_bytes(b'')
+    args = parse(str(tmp_path / 'a.py'), '--trust-checkpoint', '--work-dir',
+                 str(tmp_path))
+    launch.load_config(args)
+    assert not io.trusted(str(tmp_path / 'epoch_1.pth'))
+    args.resume = 'auto'
+    launch.load_config(args)
+    assert io.trusted(str(tmp_path / 'epoch_1.pth'))
+    assert not io.trusted(str(tmp_path / 'base.pth'))
 
 
 def test_work_dir_defaults_to_the_name_of_the_config(tmp_path):

@@ -18,6 +18,7 @@ from mona_mm.errors import ConfigError
 from mona_mm.prepare import build
 from mona_mm.prepare.extract import extract
 from mona_mm.prepare.pictures import picture_size
+from mona_mm.text import machine_name
 
 PACKED = ('zip', 'tar', 'tgz')
 
@@ -234,8 +235,10 @@ def test_next_run_removes_what_a_killed_one_left(tmp_path):
     dead.wait()
     folder = preparer.root / 'VOC2007/JPEGImages'
     folder.mkdir(parents=True)
-    kept = [f'a.jpg.{os.getpid()}.part', 'b.part', 'c.jpg.part']
-    for name in [*kept, f'd.jpg.{dead.pid}.part']:
+    here = machine_name()
+    kept = [f'a.jpg.{here}.{os.getpid()}.part', 'b.part', 'c.jpg.part',
+            f'd.jpg.elsewhere.{dead.pid}.part']
+    for name in [*kept, f'e.jpg.{here}.{dead.pid}.part']:
         (folder / name).write_bytes(b'')
     preparer.prepare()
     assert sorted(p.name for p in folder.glob('*.part')) == kept
