@@ -28,7 +28,8 @@ def disk(tmp_path):
     if made.returncode:
         pytest.skip(f'a file system cannot be mounted: {made.stderr}')
     yield place
-    subprocess.run(['umount', str(place)], check=True)
+    # Lazily: the logs of the runs are still open.
+    subprocess.run(['umount', '-l', str(place)], check=True)
 
 
 @HOOKS.register_module(force=True)
