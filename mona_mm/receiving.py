@@ -1,4 +1,8 @@
-"""Receiving files from servers, which may answer anything."""
+"""Receiving files from servers, which may answer anything.
+
+torch.hub and torchvision take what came before a lost connection for the
+whole file, wait for ever and do not go on; hence our own.
+"""
 import os
 import re
 from http.client import HTTPException, HTTPResponse
