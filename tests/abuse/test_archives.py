@@ -4,7 +4,7 @@ import zipfile
 from collections import Counter
 
 import pytest
-from hostile import at_most, show, small_files
+from hostile import Hung, at_most, show, small_files
 from mini import picture, write_tar, write_zip
 
 from mona_mm.errors import ConfigError
@@ -85,7 +85,7 @@ def test_forged_archive_is_read_or_refused_and_stays_inside(
         except ConfigError as error:
             outcome['refused'] += 1
             assert str(place) in str(error), error
-        except TimeoutError:
+        except Hung:
             outcome['hung'] += 1
         except Exception as error:
             outcome['crashed'] += 1
