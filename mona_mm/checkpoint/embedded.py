@@ -13,7 +13,6 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Iterator, Optional, Sequence, Tuple
 
-from mmcv import ops
 from mmengine.registry import Registry
 from mmengine.utils import get_object_from_string
 
@@ -153,7 +152,8 @@ def _odd_setting(key: Any, node: ast.AST,
 def _is_registered(name: str, packages: Sequence[str]) -> bool:
     """Whether a ``type`` stands for a registered class of our packages."""
     *scope, last = name.split('.')
-    if name in _OPS or isinstance(vars(ops).get(name), type):
+    if name in _OPS or isinstance(
+            vars(import_module('mmcv.ops')).get(name), type):
         return True
     if len(scope) < 2 and (not scope or scope[0] in PACKAGES):
         return any(map(_is_ours, _known(last, scope or packages)))

@@ -84,8 +84,17 @@ def read_torch(path: str, map_location: Any = 'cpu',
         archive = file.read(4) == b'PK\x03\x04'
     read = _read_archive if archive else _read_legacy
     content = read(path, _mover(map_location), tensors)
-    _check(content, (), {})
+    check_plain(content)
     return content
+
+
+def check_plain(content: Any) -> None:
+    """Look for what was not read, and for containers that hang who looks.
+
+    Raises:
+        NotPlain: If there is any; the message says where.
+    """
+    _count(content, (), {})
 
 
 class _Name(NamedTuple):
@@ -493,13 +502,8 @@ def _show(value: Any) -> str:
     return f'a {type(value).__name__}'
 
 
-def _check(value: Any, path: tuple, seen: Dict[int, Tuple[int, int]]) -> int:
-    """Look for what was not read, and for containers that hang who looks.
-
-    Returns:
-        int: How many values there are, counted each time they are referred
-        to, as whoever prints them does.
-    """
+def _count(value: Any, path: tuple, seen: Dict[int, Tuple[int, int]]) -> int:
+    """Count values as often as they are referred to, as printing them does."""
     if type(value) in (_Unread, _Storage, _Name, FunctionType):
         what = value.what if type(value) is _Unread else (
             type(value).__name__.strip('_').lower())
@@ -512,7 +516,7 @@ def _check(value: Any, path: tuple, seen: Dict[int, Tuple[int, int]]) -> int:
     if depth >= len(path):
         return count
     items = value.items() if isinstance(value, dict) else enumerate(value)
-    count = 1 + sum(_check(v, (*path, k), seen) for k, v in items)
+    count = 1 + sum(_count(v, (*path, k), seen) for k, v in items)
     if count > _MOST:
         raise NotPlain(f'its data unfold to more than {_MOST:,} values')
     seen[id(value)] = len(path), count

@@ -12,7 +12,8 @@ from torch import nn
 
 from mona_mm.checkpoint import io
 from mona_mm.checkpoint.embedded import objection
-from mona_mm.errors import CheckpointError
+from mona_mm.checkpoint.models import config_for
+from mona_mm.errors import CheckpointError, ConfigError
 
 
 class Hostile:
@@ -198,6 +199,13 @@ def test_configs_of_ours_may_be_handed_on(root, name):
 def repr_of(cfg) -> str:
     """A config's text, without the seconds that formatting it takes."""
     return '\n'.join(f'{k} = {v!r}' for k, v in cfg.to_dict().items())
+
+
+def test_tool_asks_for_a_config_where_that_in_the_file_is_not_used():
+    content = dict(meta=dict(cfg="model = dict(type='os.system')"))
+    with pytest.raises(ConfigError, match=r"a.pth is not used.*names 'os.system'"
+                       '.*--config'):
+        config_for(content, 'a.pth')
 
 
 def test_program_inside_a_checkpoint_is_left_out(tmp_path):

@@ -7,6 +7,7 @@ import hostile_pickles as hostile
 import numpy as np
 import pytest
 import torch
+from deltas import based, make_base
 from mmengine.logging import HistoryBuffer
 
 from mona_mm.checkpoint import read_checkpoint
@@ -135,6 +136,48 @@ def test_peek_reads_all_but_the_values(tmp_path):
     found = peek(str(tmp_path / 'a.pth'))
     assert found['w'].is_meta and found['w'].shape == (4, ) and found[
         'n'] == 3
+
+
+def entry_points(folder, path: str, base: str):
+    """Every way of ours, and of mmengine, from a path to what is in it."""
+    from mmengine.config import Config
+    from mmengine.runner import CheckpointLoader
+
+    from mona_mm.checkpoint.convert import convert_file
+    from mona_mm.checkpoint.extract import extract_delta
+    from mona_mm.checkpoint.merge import merge_delta
+    from mona_mm.checkpoint.publish import publish
+    from mona_mm.checkpoint.switch import DeltaSwitch
+    from mona_mm.engine.preflight import check_start
+    from mona_mm.engine.resume import newest_checkpoint, verify
+    out = str(folder / 'out.pth')
+    (folder / 'a.py').write_text('a = 1\n')
+    switch = DeltaSwitch(based('LoRA', base))
+    return {
+        'loader': lambda: CheckpointLoader.load_checkpoint(path),
+        'init_cfg': lambda: based('LoRA', path),
+        'load_from': lambda: check_start(Config(dict(load_from=path))),
+        'resume': lambda: verify(path),
+        'resume without a path': lambda: newest_checkpoint(
+            Config(dict(work_dir=str(folder)))),
+        'convert': lambda: convert_file(path, out),
+        'extract': lambda: extract_delta(path, out),
+        'merge': lambda: merge_delta(str(folder / 'a.py'), path, out),
+        'publish': lambda: publish(path, out),
+        'switch': lambda: switch.load('a', path),
+    }
+
+
+def test_every_way_to_read_a_file_refuses_it_by_name(tmp_path):
+    base = make_base(tmp_path / 'base.safe')
+    (tmp_path / 'run').mkdir()
+    path = tmp_path / 'run/a.pth'
+    path.write_bytes(hostile.file_of(dict(
+        state_dict={}, meta=dict(odd=hostile.array((1, ), 'O8', POINTER)))))
+    for name, read in entry_points(tmp_path / 'run', str(path), base).items():
+        with pytest.raises(CheckpointError) as error:
+            read()
+        assert 'a.pth' in str(error.value) and "'O8'" in str(error.value), name
 
 
 def special_files(folder):

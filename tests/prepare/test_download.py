@@ -68,6 +68,14 @@ def test_download_goes_on_where_it_stopped(there, md5, path):
     assert (f'Range: bytes={there}-' in asked[0]) == bool(there)
 
 
+def test_file_that_is_there_is_not_fetched_again(tmp_path):
+    path = tmp_path / 'new/a.zip'
+    with serve(reply(BODY)) as (url, asked):
+        for _ in range(2):
+            download(f'{url}a.zip', path, MD5, progress=False)
+    assert path.read_bytes() == BODY and len(asked) == 1
+
+
 def test_complete_part_finishes_by_its_checksum_alone(path):
     """A server need not say how long the file is."""
     begin(path, BODY)
