@@ -17,5 +17,6 @@ def test_every_promise_names_a_test(root):
     paragraphs = re.split(r'\n\n+', text)
     promises = [p for p in paragraphs if p.startswith('**')]
     assert promises and all('.py' in p for p in promises)
-    points = re.findall(r'^- .*(?:\n  .*)*', text, re.M)
+    promised = text[text.index('## Checkpoints'):]  # after what is trusted
+    points = re.findall(r'^- .*(?:\n  .*)*', promised, re.M)
     assert points and all('.py::' in p for p in points)
