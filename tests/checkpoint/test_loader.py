@@ -203,8 +203,8 @@ def repr_of(cfg) -> str:
 
 def test_tool_asks_for_a_config_where_that_in_the_file_is_not_used():
     content = dict(meta=dict(cfg="model = dict(type='os.system')"))
-    with pytest.raises(ConfigError, match=r"a.pth is not used.*names 'os.system'"
-                       '.*--config'):
+    with pytest.raises(ConfigError, match="a.pth is not used.*names "
+                       "'os.system'.*--config"):
         config_for(content, 'a.pth')
 
 
