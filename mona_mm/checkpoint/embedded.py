@@ -16,6 +16,10 @@ from typing import Any, Iterator, Optional, Sequence, Tuple
 from mmengine.registry import Registry
 from mmengine.utils import get_object_from_string
 
+from mona_mm.errors import CheckpointError
+
+from .candidates import check_address
+
 #: Packages, by scope, whose modules a config may import and register.
 PACKAGES = ('mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain', 'mmrotate',
             'mona_mm')
@@ -34,6 +38,8 @@ _DATA = (ast.Module, ast.Assign, ast.Expr, ast.Constant, ast.Dict, ast.List,
 _CALLS = ('dict', 'set', 'tuple', 'list')
 #: Keys whose value is looked up in a registry.
 _BUILT = ('type', 'constructor', 'runner_type')
+#: Keys whose value is fetched.
+_WEIGHTS = ('checkpoint', 'pretrained', 'load_from')
 _SCOPES = ('default_scope', '_scope_')
 _PATH = re.compile(r'[A-Za-z_]\w*(\.[A-Za-z_]\w*)+')
 #: Endings of file names, which look like import paths.
@@ -128,6 +134,12 @@ def _odd_setting(key: Any, node: ast.AST,
         return f'it imports {odd[0]}' if odd else None
     if not isinstance(value, str):
         return None
+    if key in _WEIGHTS:
+        try:
+            check_address(value)
+        except CheckpointError:
+            return (f'its {key} is at {value!r:.80}, a host that is not in '
+                    'docs/weights.md')
     if key in _SCOPES and value not in PACKAGES:
         return f'its {key} is {value!r:.80}'
     if key in _BUILT and not _is_registered(

@@ -10,8 +10,9 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from mona_mm.checkpoint import read_checkpoint
-from mona_mm.checkpoint.io import kind_of, peek, trust
+from mona_mm.checkpoint.io import peek, trust
 from mona_mm.errors import CheckpointError
+from mona_mm.text import kind_of
 
 #: (iteration, time of writing), in which the newest is the largest.
 Age = Tuple[int, float]

@@ -1,5 +1,6 @@
 """From the command line to a config."""
 import argparse
+import os
 
 import pytest
 from helpers import TUNERS
@@ -37,6 +38,31 @@ def test_option_on_the_unused_tuner_variable_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r'model\.backbone\.tuner\.rank'):
         launch.load_config(
             parse(str(tmp_path / 'a.py'), '--cfg-options', 'tuner.rank=32'))
+
+
+@pytest.mark.parametrize('word', [
+    'foo', '=1', 'a b=1', '', 'a=[1,2',
+    f'a={"[" * 5000}{"]" * 5000}'])
+def test_option_that_is_no_key_and_value_is_explained(word, capsys):
+    with pytest.raises(SystemExit):
+        parse('config.py', '--cfg-options', 'a.b=1', word)
+    assert 'expected KEY=VALUE' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('word', ['a.b=1', 'a.0=1', 'b.9.c=1', 'c.d=1'])
+def test_option_that_does_not_fit_the_config_is_explained(word, tmp_path):
+    (tmp_path / 'a.py').write_text("a, b, c = 1, [dict(c=2)], 'text'\n")
+    with pytest.raises(ConfigError, match=f'{word[0]}.*do not fit .*a.py'):
+        launch.load_config(
+            parse(str(tmp_path / 'a.py'), '--cfg-options', word))
+
+
+def test_hosts_of_bases_have_to_be_allowed(tmp_path, monkeypatch):
+    monkeypatch.setenv('MONA_MM_BASE_HOSTS', 'one.org')
+    (tmp_path / 'a.py').write_text('a = 1\n')
+    launch.load_config(parse(str(tmp_path / 'a.py'), '--base-host', 'two.org',
+                             '--base-host', '127.0.0.1:80'))
+    assert os.environ['MONA_MM_BASE_HOSTS'] == 'one.org,two.org,127.0.0.1:80'
 
 
 def test_trust_in_checkpoints_has_to_be_asked_for(tmp_path, monkeypatch):
