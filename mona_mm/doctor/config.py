@@ -1,13 +1,12 @@
 """Would this config run here?"""
 import copy
-import os.path as osp
 import warnings
 from typing import Iterator, Optional
 
-import torch
 from mmengine.config import Config
 from torch import nn
 
+from mona_mm.checkpoint.cache import cached, is_url
 from mona_mm.checkpoint.candidates import pretrained_cfg
 from mona_mm.config import backbone_of
 from mona_mm.counting import count_backbone
@@ -69,7 +68,7 @@ def _base(cfg: Config, model: nn.Module) -> Iterator[Finding]:
                 ': the frozen base would stay random; set --cfg-options '
                 'model.backbone.init_cfg.type=Pretrained '
                 'model.backbone.init_cfg.checkpoint=PATH' if frozen else ''))
-    elif '://' in source and not _downloaded(source):
+    elif '://' in source and not (is_url(source) and cached(source)):
         yield Finding(NOTE, 'base', f'{source} is downloaded, and checked, '
                       'when training starts')
     else:
@@ -85,11 +84,6 @@ def _backbone(model: nn.Module) -> Optional[nn.Module]:
 def _source(cfg: Config) -> Optional[str]:
     return (pretrained_cfg(backbone_of(cfg).get('init_cfg')) or {}).get(
         'checkpoint')
-
-
-def _downloaded(url: str) -> bool:
-    return osp.isfile(osp.join(torch.hub.get_dir(), 'checkpoints',
-                               osp.basename(url)))
 
 
 def _fits(backbone: nn.Module, source: str) -> Finding:

@@ -25,6 +25,8 @@ from .optim import DeltaOptimWrapperConstructor
 #: and what they compute alone, or are compared by what was loaded.
 _FREE = ('type', 'tuner', 'init_cfg', 'with_cp', 'allow_random_base')
 
+#: What a fingerprint of somebody else raises.
+_BROKEN = (AttributeError, KeyError, TypeError, ValueError)
 
 @HOOKS.register_module()
 class FingerprintHook(Hook):
@@ -52,15 +54,20 @@ class FingerprintHook(Hook):
         """Compare, if the checkpoint is resumed.
 
         Raises:
-            CheckpointError: With every difference.
+            CheckpointError: With every difference; or if what it has to say
+                is broken.
         """
         if not runner._resume or 'optimizer' not in checkpoint:
             return
         saved = checkpoint['meta'].get('fingerprint')
-        _refuse(_differences(saved, fingerprint(runner)) if saved else
-                _other_counts(checkpoint['optimizer'], runner),
-                runner._load_from)
-        for line in _kept_settings(checkpoint['optimizer'], runner):
+        try:
+            found = (_differences(saved, fingerprint(runner)) if saved else
+                     _other_counts(checkpoint['optimizer'], runner))
+            kept = list(_kept_settings(checkpoint['optimizer'], runner))
+        except _BROKEN as error:
+            raise _broken(runner._load_from, error) from error
+        _refuse(found, runner._load_from)
+        for line in kept:
             runner.logger.warning(line)
 
 
@@ -77,17 +84,25 @@ def check_same_run(cfg: Config, model: nn.Module, checkpoint: Dict[str, Any],
     Raises:
         CheckpointError: With every difference.
     """
-    saved = (checkpoint.get('meta') or {}).get('fingerprint')
+    meta = checkpoint.get('meta')
+    saved = meta.get('fingerprint') if isinstance(meta, dict) else None
     if not saved or 'optimizer' not in checkpoint:
         return
-    tuned = _tuned(model)
-    groups = _planned_groups(cfg, model)
     own = dict(
-        tuner=_tuner(tuned),
-        backbone=_backbone(cfg),
-        base=None,
-        groups=saved['groups'] if groups is None else groups)
-    _refuse(_differences(saved, own), path)
+        tuner=_tuner(_tuned(model)), backbone=_backbone(cfg), base=None)
+    groups = _planned_groups(cfg, model)
+    try:
+        own['groups'] = saved['groups'] if groups is None else groups
+        found = _differences(saved, own)
+    except _BROKEN as error:
+        raise _broken(path, error) from error
+    _refuse(found, path)
+
+
+def _broken(path: str, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f'{path}: its fingerprint or its optimizer is broken '
+        f'({type(error).__name__}: {error})')
 
 
 def _refuse(found: List[str], path: str) -> None:

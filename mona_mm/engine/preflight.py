@@ -1,6 +1,7 @@
 """What can be checked before data are read and models are built."""
 import os
 import os.path as osp
+from contextlib import suppress
 from tempfile import TemporaryFile
 from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
@@ -8,6 +9,7 @@ from mmengine.config import Config
 from mmengine.fileio import list_from_file
 from mmengine.registry import DATASETS
 
+from mona_mm.checkpoint.cache import is_url
 from mona_mm.checkpoint.candidates import pretrained_cfg
 from mona_mm.config import (
     class_of,
@@ -17,6 +19,7 @@ from mona_mm.config import (
     name_of,
 )
 from mona_mm.errors import ConfigError
+from mona_mm.receiving import check_url
 
 from .fit import check_for_training
 from .resume import newest_checkpoint, save_folders
@@ -77,21 +80,33 @@ def check_folders(cfg: Config) -> None:
         ConfigError: If that is impossible; it names the folder and why.
     """
     for folder in save_folders(cfg):
-        try:
-            with TemporaryFile(dir=_existing(folder)) as file:
-                file.write(b'0' * 4096)
-                file.flush()
-        except OSError as error:
-            raise ConfigError(
-                f'cannot write to {folder!r} ({error.strerror or error}): '
-                'logs and checkpoints go there; name another folder with '
-                '--work-dir') from error
+        check_folder(folder, 'logs and checkpoints go there; name another '
+                     'folder with --work-dir')
 
 
-def _existing(folder: str) -> str:
-    """The folder, or the nearest one above that is there."""
-    folder = osp.abspath(folder)
-    return folder if osp.lexists(folder) else _existing(osp.dirname(folder))
+def check_folder(folder: str, use: str) -> None:
+    """Try to write to a folder, or to where it will be, leaving nothing.
+
+    Args:
+        folder (str): The folder.
+        use (str): What it is for and how to name another, for the error.
+
+    Raises:
+        ConfigError: If that is impossible.
+    """
+    there = osp.abspath(folder)
+    try:
+        with suppress(FileNotFoundError):
+            os.lstat(there)  # is it a name at all?
+        while not osp.lexists(there):
+            there = osp.dirname(there)
+        with TemporaryFile(dir=there) as file:
+            file.write(b'0' * 4096)
+            file.flush()
+    except (OSError, ValueError) as error:
+        why = getattr(error, 'strerror', None) or error
+        raise ConfigError(
+            f'cannot write to {folder!r} ({why}): {use}') from error
 
 
 def _missing_files(where: str, place: str, dataset: dict) -> List[str]:
@@ -218,7 +233,15 @@ def _taken_outputs(found: Any) -> List[str]:
 def _missing_base(model: dict) -> List[str]:
     init_cfg = pretrained_cfg((model.get('backbone') or {}).get('init_cfg'))
     source = (init_cfg or {}).get('checkpoint')
-    if not isinstance(source, str) or '://' in source:
+    if not isinstance(source, str):
+        return []
+    if is_url(source):
+        try:
+            check_url(source)
+        except ValueError as error:
+            return [f'model.backbone.init_cfg.checkpoint {source!r} is no '
+                    f'address of a file: {error}']
+    if '://' in source:
         return []
     if osp.isfile(osp.expanduser(source)):
         return []

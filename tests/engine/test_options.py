@@ -50,11 +50,12 @@ def test_options_of_the_tools_keep_spaces_and_add_up():
 
 
 @pytest.mark.parametrize('word, told', [
-    ('pictures', "expected KEY=VALUE, but got 'pictures'"),
-    ('a=[1,2', r"a: the bracket in '\[1,2' is not closed"),
-    ("a=('b, c)", r'a: the quote in'),
+    ('pictures', "expected KEY=VALUE, .*but got 'pictures'"),
+    ('a=[1,2', r"expected KEY=VALUE, .*but got 'a=\[1,2'"),
+    ("a=('b, c)", r'expected KEY=VALUE, .*but got "a='),
 ])
 def test_word_that_is_no_option_is_named(word, told, capsys):
     with pytest.raises(SystemExit):
         options(word)
-    assert re.search(told, capsys.readouterr().err)
+    assert re.search(told, ' '.join(
+        capsys.readouterr().err.split()))
