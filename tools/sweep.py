@@ -3,6 +3,7 @@
 import argparse
 import shlex
 
+from mona_mm.engine.launch import key_value
 from mona_mm.errors import Interrupted, UserError
 from mona_mm.sweep import expand, run_locally, write_slurm
 from mona_mm.sweep.summary import exit_status, show
@@ -57,6 +58,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument('--amp', action='store_true', help='as in train.py')
     parser.add_argument(
         '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
+        type=key_value,
         help='for every run, as in train.py')
     args = parser.parse_args(argv)
     for name, least in (('gpus', 0), ('jobs', 1), ('cpus', 1)):

@@ -3,10 +3,15 @@
 import argparse
 from contextlib import ExitStack
 
-from mona_mm.engine import device, launch, preflight
-from mona_mm.engine.lock import hold
-from mona_mm.engine.resume import save_folders
-from mona_mm.errors import Interrupted, UserError
+from mona_mm.starting import answer_signals, leave_signals
+
+if __name__ == '__main__':
+    answer_signals()  # importing the rest takes many seconds
+
+from mona_mm.engine import device, launch, preflight  # noqa: E402
+from mona_mm.engine.lock import hold  # noqa: E402
+from mona_mm.engine.resume import save_folders  # noqa: E402
+from mona_mm.errors import Interrupted, UserError  # noqa: E402
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -26,6 +31,11 @@ def parse_args(argv=None) -> argparse.Namespace:
         metavar='PATH',
         help='go on from a checkpoint; without a path, from the newest one '
         'in the work dir')
+    parser.add_argument(
+        '--new-schedule',
+        action='store_true',
+        help='with --resume: follow the config\'s learning rate schedule '
+        'from here on, not the checkpoint\'s (to train longer)')
     parser.add_argument(
         '--check',
         nargs='?',
@@ -54,9 +64,10 @@ def main(argv=None) -> None:
     with ExitStack() as locks:
         for folder in save_folders(cfg):
             locks.enter_context(hold(folder))
-        launch.set_resume(cfg, args.resume)
+        launch.set_resume(cfg, args.resume, args.new_schedule)
         preflight.check_start(cfg)
         launch.run(cfg, lambda runner: runner.train())
+    leave_signals()
 
 
 if __name__ == '__main__':
