@@ -50,7 +50,7 @@ test-gpu: install
 	$(RUN) -m pytest -m gpu tests/gpu
 
 test-slurm: install
-	@echo "Tests on a slurm of two nodes on this machine: about 8 minutes."
+	@echo "Tests on a slurm of two nodes on this machine."
 	bash tests/slurm/install.sh
 	$(ONE_THREAD) $(RUN) -m pytest -m slurm tests/slurm
 
