@@ -79,6 +79,7 @@ def mona_up_backward(stream, grad_y, grad_t, mixed, filters, point_bias,
             v = tl.dot(value, u.to(dtype), input_precision=DOT)
             v += tl.load(bias + col, inside, 0.).to(tl.float32)[None, :]
             v += tl.load(stream + at, ok, 0.).to(tl.float32)
+            v = v.to(stream.dtype.element_ty).to(tl.float32)
             v = (v - mu[:, None]) * r[:, None]
             d = tl.load(grad_t + at, ok, 0.).to(tl.float32)
             d *= tl.load(next_w + col, inside, 0.).to(tl.float32)[None, :]
@@ -100,13 +101,14 @@ def mona_up_backward(stream, grad_y, grad_t, mixed, filters, point_bias,
             v = tl.dot(value, u.to(dtype), input_precision=DOT)
             v += tl.load(bias + col, inside, 0.).to(tl.float32)[None, :]
             v += tl.load(stream + at, ok, 0.).to(tl.float32)
+            v = v.to(stream.dtype.element_ty).to(tl.float32)
             v = (v - mu[:, None]) * r[:, None]
             d = tl.load(grad_t + at, ok, 0.).to(tl.float32)
             d *= tl.load(next_w + col, inside, 0.).to(tl.float32)[None, :]
             d = r[:, None] * (d - one[:, None] - v * two[:, None])
             if grad_y is not None:
                 d += tl.load(grad_y + at, ok, 0.).to(tl.float32)
-            tl.store(dy + at, d, ok)
+            tl.store(dy + at, d.to(dy.dtype.element_ty), ok)
         else:
             d = tl.load(grad_y + at, ok, 0.).to(tl.float32)
         u = tl.load(weight + col[:, None] * N + k[None, :],
@@ -189,6 +191,6 @@ def mona_down_backward(dy, gm, stream, filters, norm_w, gamma, gammax, weight,
                 b = tl.load(gammax + col, inside, 0.).to(tl.float32)
                 q = q * b[None, :] + v
             q += tl.load(dy + at, ok, 0.).to(tl.float32)
-            tl.store(dx + at, q, ok)
+            tl.store(dx + at, q.to(dx.dtype.element_ty), ok)
             if db is not None:
                 tl.store(db + at, (q * s).to(db.dtype.element_ty), ok)

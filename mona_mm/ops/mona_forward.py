@@ -61,6 +61,7 @@ def mona_down(x, branch, scales, norm_w, norm_b, gamma, gammax, weight, bias,
             v = tl.load(x + at, ok, 0.).to(tl.float32)
             if branch is not None:
                 v += s[:, None] * tl.load(branch + at, ok, 0.).to(tl.float32)
+                v = v.to(stream.dtype.element_ty).to(tl.float32)
             mu, m2 = add_chunk(mu, m2, v, inside, c * 1.,
                                tl.minimum(width - c, BC) * 1.)
         r = 1 / tl.sqrt(m2 / width + eps)
@@ -77,7 +78,9 @@ def mona_down(x, branch, scales, norm_w, norm_b, gamma, gammax, weight, bias,
         v = tl.load(x + at, ok, 0.).to(tl.float32)
         if branch is not None:
             v += s[:, None] * tl.load(branch + at, ok, 0.).to(tl.float32)
+            v = v.to(stream.dtype.element_ty)
             tl.store(stream + at, v, ok)
+            v = v.to(tl.float32)
         if gamma is not None:
             g = tl.load(gamma + col, inside, 0.).to(tl.float32)
             a = g * tl.load(norm_w + col, inside, 0.).to(tl.float32)
@@ -140,9 +143,10 @@ def mona_up(stream, low, filters, point_bias, weight, bias, seeds, next_w,
         v = tl.dot(act, u.to(dtype), input_precision=DOT)
         v += tl.load(bias + col, inside, 0.).to(tl.float32)[None, :]
         v += tl.load(stream + at, ok, 0.).to(tl.float32)
+        v = v.to(y.dtype.element_ty)
         tl.store(y + at, v, ok)
         if next_w is not None:
-            mu, m2 = add_chunk(mu, m2, v, inside, c * 1.,
+            mu, m2 = add_chunk(mu, m2, v.to(tl.float32), inside, c * 1.,
                                tl.minimum(width - c, BC) * 1.)
     if next_w is not None:
         r = 1 / tl.sqrt(m2 / width + eps)
@@ -160,6 +164,7 @@ def mona_up(stream, low, filters, point_bias, weight, bias, seeds, next_w,
             v = tl.dot(act, u.to(dtype), input_precision=DOT)
             v += tl.load(bias + col, inside, 0.).to(tl.float32)[None, :]
             v += tl.load(stream + at, ok, 0.).to(tl.float32)
+            v = v.to(y.dtype.element_ty).to(tl.float32)
             v = (v - mu[:, None]) * r[:, None]
             v *= tl.load(next_w + col, inside, 0.).to(tl.float32)[None, :]
             v += tl.load(next_b + col, inside, 0.).to(tl.float32)[None, :]

@@ -4,12 +4,13 @@
 its second output: two launches forward, five backward
 (:mod:`.mona_forward`, :mod:`.mona_backward`, :mod:`.mona_gradients` have the
 formulas). What is kept is what :mod:`.mona` keeps, less the mask of dropout,
-which is drawn again from its seed. What all layers of a pass need, a few
-launches make at once: :func:`share`.
+which is drawn again from its seed. What all layers of a pass need is made
+for all at once: :class:`Shared`.
 
 Kernels are imported where they are launched: only where
 :func:`.launch.usable` allows is triton there.
 """
+from functools import partial
 from typing import NamedTuple, Optional, Sequence, Tuple
 
 import torch
@@ -22,24 +23,28 @@ from .mona import MonaParams, MonaSpec
 #: Widest bottleneck, and largest filter, that the kernels take.
 MAX_WIDTH, MAX_SIZE = 64, 15
 
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+#: Tables of addresses; what they point to cannot be stale.
 _TABLES = BoundedCache(max_bytes=2**20)
-_KEEPS = BoundedCache(max_bytes=2**16)
 
 
 class Shared(NamedTuple):
     """A layer's part in what all layers of one pass share.
 
     Attributes:
-        filters (Tensor): (L, K * K + 1 + n', n'), merged
-            (:mod:`.merged_kernel`), n' the power of two above n.
-        seeds (Tensor, optional): (L, ), of dropout.
-        scales (Tensor, optional): (L, B), of the branches: drop-path.
-        index (int): Of the layer.
+        filters (Tensor): (L, K * K + 1 + n', n') of :func:`merge_all`.
+        index (int): Of the layer among the L.
+        seeds (Tensor, optional): (R, ), of dropout.
+        scales (Tensor, optional): (R, B) float32, factors on the branches:
+            drop-path.
+        row (int): Of the layer among the R.
     """
     filters: Tensor
-    seeds: Optional[Tensor]
-    scales: Optional[Tensor]
-    index: int
+    index: int = 0
+    seeds: Optional[Tensor] = None
+    scales: Optional[Tensor] = None
+    row: int = 0
 
 
 def uncovered(x: Tensor, dtype: torch.dtype,
@@ -51,62 +56,38 @@ def uncovered(x: Tensor, dtype: torch.dtype,
         dtype (torch.dtype): Of the matrix products.
         params (MonaParams): Of the layer.
     """
-    flat = [p for p in params.flat() if p is not None]
-    if (x.dtype != torch.float32 or dtype == torch.float64
-            or any(p.dtype != torch.float32 for p in flat)):
-        return ('the residual stream and the parameters must be float32, '
-                f'but are {x.dtype} and {flat[-1].dtype}')
-    if not all(p.is_contiguous() for p in flat):
-        return 'the parameters must be contiguous'
-    if (width := params.point_weight.shape[0]) > MAX_WIDTH:
-        return f'the bottleneck has {width} channels, more than {MAX_WIDTH}'
-    if (size := max(_sizes(params))) > MAX_SIZE:
+    if x.dtype not in _DTYPES or dtype not in _DTYPES:
+        return f'they take no {x.dtype} with products in {dtype}'
+    n = params.point_bias.numel()
+    if n > MAX_WIDTH:
+        return f'the bottleneck has {n} channels, more than {MAX_WIDTH}'
+    if (size := max(filter_sizes(params))) > MAX_SIZE:
         return f'a filter of size {size} is larger than {MAX_SIZE}'
+    for p in params.flat():
+        if p is not None and not (p.dtype == torch.float32 and p.device ==
+                                  x.device and p.is_contiguous()):
+            return (f'a parameter of shape {tuple(p.shape)} is {p.dtype} on '
+                    f'{p.device}, not contiguous float32 on {x.device}')
     return None
 
 
-def share(layers: Sequence[MonaParams], like: Tensor, dropout: bool,
-          keeps: Optional[Sequence[float]]) -> Tuple[Shared, ...]:
-    """Merge the filters of layers, and draw their dropout and drop-path.
-
-    Seeds and factors come from the device's generator, so a run that is
-    resumed draws what it would have drawn.
-
-    Args:
-        layers (Sequence[MonaParams]): Layers with one bottleneck.
-        like (Tensor): (B, ...) on the device.
-        dropout (bool): Whether seeds are needed.
-        keeps (Sequence[float], optional): Of every layer, the probability
-            that drop-path keeps its branch; None: nothing is dropped.
+def merge_all(layers: Sequence[MonaParams]) -> Tensor:
+    """Merge the filters of layers of one structure.
 
     Returns:
-        tuple[Shared, ...]: One for every layer.
+        Tensor: (L, K * K + 1 + n', n'), see :mod:`.merged_kernel`; n' is the
+        power of two above n.
     """
-    device, count = like.device, len(layers)
-    seeds = scales = None
-    with torch.no_grad():
-        if dropout:
-            seeds = torch.randint(2**63 - 1, (count, ), device=device)
-        if keeps is not None:
-            keep = _KEEPS.get((device, *keeps), lambda: torch.tensor(
-                [keeps], device=device).t())
-            draw = torch.rand(count, len(like), device=device)
-            scales = (draw < keep) / keep
-        filters = merge_all(layers, device)
-    return tuple(Shared(filters, seeds, scales, i) for i in range(count))
-
-
-def merge_all(layers: Sequence[MonaParams], device) -> Tensor:
-    """The merged filters of all layers, see :class:`Shared`."""
     from .merged_kernel import merge_layers
-    n, sizes = len(layers[0].point_bias), _sizes(layers[0])
+    first = layers[0].point_bias
+    n, sizes = len(first), filter_sizes(layers[0])
     wide, largest = _padded(n), max(sizes)
     addresses = tuple(t.data_ptr() for layer in layers
                       for t in (*layer.filters, layer.point_weight))
-    table = _TABLES.get((device, addresses), lambda: torch.tensor(
-        addresses, device=device).view(len(layers), -1))
+    table = _TABLES.get((first.device, addresses), lambda: torch.tensor(
+        addresses, device=first.device).view(len(layers), -1))
     out = torch.empty(
-        len(layers), largest**2 + 1 + wide, wide, device=device)
+        len(layers), largest**2 + 1 + wide, wide, device=first.device)
     merge_layers((len(layers), largest + 1), (table, out),
                  (n, wide, sizes, largest, _power(largest)))
     return out
@@ -125,7 +106,7 @@ def mona_fused(x: Tensor,
         branch (Tensor, optional): (B, N, C), to be added.
         spec (MonaSpec): The constants.
         params (MonaParams): The parameters.
-        shared (Shared): From :func:`share`; its scales apply to the branch.
+        shared (Shared): Its scales apply to the branch.
         next_norm (tuple[Tensor, Tensor], optional): Weight and bias, (C, )
             each, of a layer norm that does not train.
 
@@ -145,7 +126,7 @@ def _forward(x, branch, spec, shared, next_w, next_b, params, keep):
     x = x.contiguous()
     batch, area, width = x.shape
     n, wide = len(params.point_bias), _padded(len(params.point_bias))
-    largest, tokens = max(_sizes(params)), batch * area
+    largest, tokens = max(filter_sizes(params)), batch * area
     unit, dot = _unit(width), _dot(spec.dtype)
     narrow = dict(dtype=spec.dtype, device=x.device)
     scales, stream = None, x
@@ -157,15 +138,15 @@ def _forward(x, branch, spec, shared, next_w, next_b, params, keep):
     if keep:
         mixed = torch.empty(tokens, n, **narrow)
         if norm.gamma is not None:
-            stats = x.new_empty(tokens, 2)
+            stats = torch.empty(tokens, 2, device=x.device)
         if next_w is not None:
-            next_stats = x.new_empty(tokens, 2)
+            next_stats = torch.empty(tokens, 2, device=x.device)
     low = torch.empty(tokens, n, **narrow)
     rows = 16 if width >= 512 else 32
     mona_down(
         (-(-tokens // rows), ),
         (x, branch, scales, *norm, stream, low, stats, tokens, area,
-         shared.index * batch, width // unit, spec.eps),
+         shared.row * batch, width // unit, spec.eps),
         (n, wide, unit, rows, 32, dot))
     y = torch.empty_like(x)
     if next_w is not None:
@@ -175,7 +156,7 @@ def _forward(x, branch, spec, shared, next_w, next_b, params, keep):
         (stream, low, shared.filters, params.point_bias, params.up_weight,
          params.up_bias, shared.seeds if spec.drop_rate else None, next_w,
          next_b, y, t, mixed, next_stats, *spec.hw_shape,
-         shared.index * shared.filters[0].numel(), shared.index,
+         shared.index * shared.filters[0].numel(), shared.row,
          width // unit, float(spec.drop_rate), spec.next_eps),
         (n, wide, largest, unit, *_tile(width), 32, dot))
     return y, t, stream, low, mixed, stats, next_stats
@@ -189,7 +170,7 @@ class _FusedMona(torch.autograd.Function):
         params = MonaParams.of(flat)
         y, t, *kept = _forward(x, branch, spec, shared, next_w, next_b,
                                params, True)
-        ctx.spec, ctx.index = spec, shared.index
+        ctx.spec, ctx.index, ctx.row = spec, shared.index, shared.row
         ctx.branch = None if branch is None else branch.dtype
         ctx.save_for_backward(*kept, next_w, shared.filters, shared.seeds,
                               shared.scales, *flat)
@@ -204,12 +185,13 @@ class _FusedMona(torch.autograd.Function):
          scales, *flat) = ctx.saved_tensors
         from .mona_backward import mona_down_backward, mona_up_backward
         from .mona_gradients import mona_collect, mona_filters, mona_products
-        params, spec, index = MonaParams.of(flat), ctx.spec, ctx.index
+        params, spec, row = MonaParams.of(flat), ctx.spec, ctx.row
         batch, area, width = stream.shape
-        sizes, tokens = _sizes(params), batch * area
+        sizes, tokens = filter_sizes(params), batch * area
         n, largest = len(params.point_bias), max(sizes)
         wide, unit, dot = _padded(n), _unit(width), _dot(spec.dtype)
-        filters_at = index * filters[0].numel()
+        filters_at = ctx.index * filters[0].numel()
+        floats = partial(torch.empty, device=stream.device)
         act, g, gm, g1 = low.new_empty(4, tokens, n).unbind()
         if grad_y is not None:
             grad_y = grad_y.contiguous()
@@ -222,7 +204,7 @@ class _FusedMona(torch.autograd.Function):
             (stream, grad_y, grad_t, mixed, filters, params.point_bias,
              params.up_weight, params.up_bias,
              seeds if spec.drop_rate else None, next_w, next_stats, dy, act,
-             g, gm, tokens, filters_at, index, width // unit,
+             g, gm, tokens, filters_at, row, width // unit,
              float(spec.drop_rate)),
             (n, wide, largest, unit, rows, 32, dot))
         dx = db = None
@@ -235,13 +217,12 @@ class _FusedMona(torch.autograd.Function):
             (_tiles(batch, spec.hw_shape, width), ),
             (dy, gm, stream, filters, norm.norm_weight, norm.gamma,
              norm.gammax, norm.weight, stats, scales, g1, dx, db,
-             *spec.hw_shape, filters_at, index * batch, width // unit),
+             *spec.hw_shape, filters_at, row * batch, width // unit),
             (n, wide, largest, unit, *_tile(width), 32, dot))
         columns, rows = 64, 32
         blocks = -(-width // columns)
         span, count = _spans(tokens, rows, 264 // (blocks + 1))
-        parts = stream.new_empty(
-            count, (3 * wide + 1) * width + wide * (wide + 3))
+        parts = floats(count, (3 * wide + 1) * width + wide * (wide + 3))
         mona_products(
             (blocks + 1, count),
             (stream, dy, act, g, gm, g1, mixed, stats, parts, tokens, span,
@@ -249,13 +230,13 @@ class _FusedMona(torch.autograd.Function):
             (n, wide, unit, rows, columns, dot))
         taps, rows = _power(largest), 16
         span, filter_count = _spans(tokens, rows, 528 // largest)
-        filter_parts = stream.new_empty(filter_count, largest, taps, wide)
+        filter_parts = floats(filter_count, largest, taps, wide)
         mona_filters(
             (largest, filter_count),
             (gm, low, filter_parts, tokens, span, *spec.hw_shape),
             (n, wide, largest, taps, rows))
         present = [p for p in flat if p is not None]
-        out = stream.new_empty(sum(p.numel() for p in present))
+        out = floats(sum(p.numel() for p in present))
         mona_collect(
             (-(-width // 16) + 1 + largest, ),
             (parts, filter_parts, *norm[:5], out, count, filter_count,
@@ -267,7 +248,8 @@ class _FusedMona(torch.autograd.Function):
                 *(None if p is None else next(grads) for p in flat))
 
 
-def _sizes(params: MonaParams) -> Tuple[int, ...]:
+def filter_sizes(params: MonaParams) -> Tuple[int, ...]:
+    """Sizes of the stored filters."""
     return tuple(k.shape[-1] for k in params.filters[::2])
 
 

@@ -141,9 +141,8 @@ def add_parts(parts, count, stride, at, ok, BP: tl.constexpr):
     p = tl.arange(0, BP)[:, None, None]
     out = tl.zeros(at.shape, tl.float32)
     for first in range(0, count, BP):
-        here = first + p
-        v = tl.load(parts + here.to(tl.int64) * stride + at[None, :, :],
-                    (here < count) & ok[None, :, :], 0.)
+        v = tl.load(parts + (first + p) * stride + at[None, :, :],
+                    (first + p < count) & ok[None, :, :], 0.)
         out += tl.sum(v, 0)
     return out
 
