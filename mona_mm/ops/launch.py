@@ -107,11 +107,13 @@ class Launch(NamedTuple):
         types (tuple[str | None, ...]): Triton's types of the arguments; None
             for an argument that was None.
         consts (tuple): The constants.
+        num_warps (int): Warps of a program.
     """
     kernel: 'Kernel'
     grid: Tuple[int, ...]
     types: Tuple[Optional[str], ...]
     consts: tuple
+    num_warps: int
 
 
 _observers: List[List[Launch]] = []
@@ -143,7 +145,7 @@ class Kernel:
             (``tl.constexpr``). Integers are marked ``'i32'``.
         sizes (Sequence[str]): Its parameters that are numbers: they come
             from an image's shape, and nothing is compiled again for them.
-        num_warps (int): Warps of a program.
+        num_warps (int): Warps of a program, unless a launch says another.
         num_stages (int): Stages of its loops' pipelines.
     """
 
@@ -154,21 +156,23 @@ class Kernel:
             fn,
             do_not_specialize=list(sizes),
             do_not_specialize_on_alignment=list(sizes))
-        self.options = dict(num_warps=num_warps, num_stages=num_stages)
+        self.num_warps, self.num_stages = num_warps, num_stages
         self._handles: dict = {}
 
-    def __call__(self, grid: Tuple[int, ...], args: tuple,
-                 consts: tuple) -> None:
+    def __call__(self, grid: Tuple[int, ...], args: tuple, consts: tuple,
+                 num_warps: Optional[int] = None) -> None:
         """Launch it on the arguments' device and current stream.
 
         Args:
             grid (tuple[int, ...]): How many programs.
             args (tuple): Tensors, numbers and None, in order.
             consts (tuple): Hashable constants, in order.
+            num_warps (int, optional): Warps of a program.
         """
+        warps = num_warps or self.num_warps
         for observer in _observers:
             observer.append(
-                Launch(self, grid, tuple(map(_type_of, args)), consts))
+                Launch(self, grid, tuple(map(_type_of, args)), consts, warps))
         device = args[0].device
         if device.type == 'meta':
             return
@@ -176,7 +180,7 @@ class Kernel:
             self.fn[grid](*args, *consts)
             return
         index = device.index
-        key = (index, consts, *[
+        key = (index, consts, warps, *[
             (a.dtype, a.data_ptr() % 16 == 0) if isinstance(a, Tensor) else type(a)
             for a in args
         ])
@@ -184,8 +188,11 @@ class Kernel:
         other = index != torch.cuda.current_device()
         with torch.cuda.device(index) if other else nullcontext():
             if handle is None:
-                self._handles[key] = self.fn[grid](*args, *consts,
-                                                   **self.options)
+                self._handles[key] = self.fn[grid](
+                    *args,
+                    *consts,
+                    num_warps=warps,
+                    num_stages=self.num_stages)
             else:
                 handle[(*grid, 1, 1)[:3]](*args, *consts)
 
@@ -241,7 +248,8 @@ def compile_ahead(launch: Launch, capability: int) -> Resources:
     done = triton.compile(
         source,
         target=GPUTarget('cuda', capability, 32),
-        options=launch.kernel.options)
+        options=dict(
+            num_warps=launch.num_warps, num_stages=launch.kernel.num_stages))
     report = _assemble(done.asm['ptx'])
     return Resources(
         int(re.search(r'Used (\d+) registers', report)[1]),
