@@ -142,7 +142,7 @@ def _forward(x, branch, spec, shared, next_w, next_b, params, keep):
         if next_w is not None:
             next_stats = torch.empty(tokens, 2, device=x.device)
     low = torch.empty(tokens, n, **narrow)
-    rows = 16 if width >= 512 else 32
+    rows = _rows(width, spec.dtype)
     mona_down(
         (-(-tokens // rows), ),
         (x, branch, scales, *norm, stream, low, stats, tokens, area,
@@ -152,13 +152,13 @@ def _forward(x, branch, spec, shared, next_w, next_b, params, keep):
     if next_w is not None:
         t = torch.empty(x.shape, **narrow)
     mona_up(
-        (_tiles(batch, spec.hw_shape, width), ),
+        (_tiles(batch, spec, width), ),
         (stream, low, shared.filters, params.point_bias, params.up_weight,
          params.up_bias, shared.seeds if spec.drop_rate else None, next_w,
          next_b, y, t, mixed, next_stats, *spec.hw_shape,
          shared.index * shared.filters[0].numel(), shared.row,
          width // unit, float(spec.drop_rate), spec.next_eps),
-        (n, wide, largest, unit, *_tile(width), 32, dot))
+        (n, wide, largest, unit, *_tile(width, spec.dtype), 32, dot))
     return y, t, stream, low, mixed, stats, next_stats
 
 
@@ -198,7 +198,7 @@ class _FusedMona(torch.autograd.Function):
         dy = grad_y
         if grad_t is not None:
             grad_t, dy = grad_t.contiguous(), torch.empty_like(stream)
-        rows = 16 if width >= 512 else 32
+        rows = _rows(width, spec.dtype)
         mona_up_backward(
             (-(-tokens // rows), ),
             (stream, grad_y, grad_t, mixed, filters, params.point_bias,
@@ -214,12 +214,12 @@ class _FusedMona(torch.autograd.Function):
                 db = torch.empty_like(stream, dtype=ctx.branch)
         norm = params.down
         mona_down_backward(
-            (_tiles(batch, spec.hw_shape, width), ),
+            (_tiles(batch, spec, width), ),
             (dy, gm, stream, filters, norm.norm_weight, norm.gamma,
              norm.gammax, norm.weight, stats, scales, g1, dx, db,
              *spec.hw_shape, filters_at, row * batch, width // unit),
-            (n, wide, largest, unit, *_tile(width), 32, dot))
-        columns, rows = 64, 32
+            (n, wide, largest, unit, *_tile(width, spec.dtype), 32, dot))
+        columns, rows = (32 if spec.dtype == torch.float32 else 64), 32
         blocks = -(-width // columns)
         span, count = _spans(tokens, rows, 264 // (blocks + 1))
         parts = floats(count, (3 * wide + 1) * width + wide * (wide + 3))
@@ -241,7 +241,7 @@ class _FusedMona(torch.autograd.Function):
             (-(-width // 16) + 1 + largest, ),
             (parts, filter_parts, *norm[:5], out, count, filter_count,
              width // unit),
-            (n, wide, sizes, largest, taps, unit, 16, 8))
+            (n, wide, sizes, largest, taps, unit, 16, 4))
         grads = iter(torch._utils._unflatten_dense_tensors(out, present))
         return (dx if ctx.needs_input_grad[0] else None, db,
                 *(None, ) * 4,
@@ -268,14 +268,20 @@ def _unit(width: int) -> int:
     return min(16, width & -width)
 
 
-def _tile(width: int) -> Tuple[int, int]:
-    """Rows and columns of a tile of a map."""
-    return (4, 4) if width >= 512 else (4, 8)
+def _rows(width: int, dtype: torch.dtype) -> int:
+    """Tokens of a program: few where there are few, or registers are."""
+    return 16 if width >= 512 or dtype == torch.float32 else 32
 
 
-def _tiles(batch: int, hw_shape: Tuple[int, int], width: int) -> int:
-    rows, cols = _tile(width)
-    return batch * -(-hw_shape[0] // rows) * -(-hw_shape[1] // cols)
+def _tile(width: int, dtype: torch.dtype) -> Tuple[int, int]:
+    """As many, as rows and columns of a map."""
+    return 4, _rows(width, dtype) // 4
+
+
+def _tiles(batch: int, spec: MonaSpec, width: int) -> int:
+    height, across = spec.hw_shape
+    rows, columns = _tile(width, spec.dtype)
+    return batch * -(-height // rows) * -(-across // columns)
 
 
 def _spans(tokens: int, rows: int, parts: int) -> Tuple[int, int]:
