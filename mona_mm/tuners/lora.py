@@ -8,7 +8,9 @@ from torch.nn import functional as F
 
 from mona_mm.fold import Foldable
 from mona_mm.ops import is_plain
+from mona_mm.ops.frozen import CastOnce, Forgetful, accelerated
 from mona_mm.ops.low_rank import low_rank_linear
+from mona_mm.ops.precision import compute_dtype
 from mona_mm.registry import TUNERS
 
 from .base import Tuner, check_positive_int
@@ -16,7 +18,7 @@ from .base import Tuner, check_positive_int
 _TARGETS = ('q', 'k', 'v')
 
 
-class LoRALinear(Foldable, nn.Linear):
+class LoRALinear(Forgetful, Foldable, nn.Linear):
     """A qkv layer (C -> 3C) with low-rank updates of some of its thirds.
 
     ``W_t + (alpha / rank) B_t A_t`` for every target t; ``weight`` and
@@ -44,6 +46,7 @@ class LoRALinear(Foldable, nn.Linear):
             bias=linear.bias is not None,
             device='meta')
         self.weight, self.bias = linear.weight, linear.bias
+        self.casts = CastOnce()
         self.rank, self.scale = rank, alpha / rank
         self.targets = tuple(t for t in _TARGETS if t in targets)
         device = linear.weight.device
@@ -63,8 +66,17 @@ class LoRALinear(Foldable, nn.Linear):
         if is_plain(self) or trains:
             return self.formula(x)
         parts = tuple(_TARGETS.index(t) for t in self.targets)
-        return low_rank_linear(x, *base, self.lora_A, self.lora_B, self.scale,
-                               parts, len(_TARGETS))
+        down, up = self.lora_A, self.lora_B
+        if accelerated(x):  # one cast each; the backward pass needs none
+            dtype = compute_dtype(x)
+            base = (self.casts(t, dtype) for t in base)
+            x, down, up = (t.to(dtype) for t in (x, down, up))
+        return low_rank_linear(x, *base, down, up, self.scale, parts,
+                               len(_TARGETS))
+
+    def forget(self) -> None:
+        """Forget the casts of the frozen weights."""
+        self.casts.clear()
 
     def formula(self, x: Tensor) -> Tensor:
         """The layer line by line: the specification."""
