@@ -13,6 +13,7 @@ from mona_mm.ops.windows import PLANS
 from mona_mm.registry import MODELS
 from mona_mm.tuners import Tuner
 
+from .step import Step
 from .swin_block import TunedSwinBlock, TunedSwinStage
 from .tuned import Slot, TunedBackbone
 
@@ -39,9 +40,10 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
             written in the papers, instead of in their fast, exact forms (it
             can be changed later, too). Defaults to False.
         skip_dropped (bool | str): Do not compute the branches that drop-path
-            multiplies by zero. ``'auto'``: on a CPU, where that was
-            measured; on a GPU ``True`` draws drop-path on the host. Defaults
-            to ``'auto'``.
+            multiplies by zero. ``'auto'``: on a CPU. ``True`` is refused on
+            other devices, where it took 1.5 times as long: it draws on the
+            host and makes small launches of large ones. Defaults to
+            ``'auto'``.
         allow_random_base (bool): Accept a frozen base without pretrained
             weights. Defaults to False.
         map_final_norm (bool): Load a classifier's final ``norm`` into the
@@ -160,7 +162,13 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
                 was never loaded.
         """
         self._require_base()
-        return super().forward(x)
+        step = Step([s.container[s.index] for s in self.block_slots()])
+        for stage in self.stages:
+            stage.step = step
+        try:
+            return super().forward(x)
+        finally:
+            step.open = False
 
     def train(self, mode: bool = True) -> 'TunedSwinTransformer':
         """Set the mode and return self, as PyTorch does."""

@@ -8,8 +8,10 @@ from torch.nn import functional as F
 
 from mona_mm.fold import Foldable
 from mona_mm.ops import is_plain
+from mona_mm.ops.launch import say_once, usable
 from mona_mm.ops.mona import MonaParams, MonaSpec, mona
 from mona_mm.ops.mona_folded import FoldedMona, fold_mona, mona_folded
+from mona_mm.ops.mona_fused import Shared, merge_all, mona_fused, uncovered
 from mona_mm.ops.precision import compute_dtype
 from mona_mm.ops.scaled_norm import DownParams
 from mona_mm.registry import TUNERS
@@ -78,6 +80,7 @@ class MonaLayer(Foldable):
                  drop_rate: float) -> None:
         super().__init__()
         self.scaled_norm = scaled_norm
+        self.structure = bottleneck_dims, tuple(kernel_sizes)
         if scaled_norm:
             self.norm = nn.LayerNorm(dims)
             self.gamma = nn.Parameter(torch.full((dims, ), 1e-6))
@@ -93,7 +96,9 @@ class MonaLayer(Foldable):
     def forward(self,
                 x: Tensor,
                 hw_shape: Tuple[int, int],
-                next_norm: Optional[nn.LayerNorm] = None):
+                next_norm: Optional[nn.LayerNorm] = None,
+                branch: Optional[Tensor] = None,
+                shared: Optional[Shared] = None):
         """Adapt the residual stream.
 
         Args:
@@ -101,17 +106,21 @@ class MonaLayer(Foldable):
             hw_shape (tuple[int, int]): (H, W).
             next_norm (nn.LayerNorm, optional): A norm that follows and does
                 not train.
+            branch (Tensor, optional): (B, N, C), added to x first, by the
+                factors of ``shared``; only if the layer :meth:`joins`.
+            shared (Shared, optional): What the layers of this pass made
+                together.
 
         Returns:
             Tensor | tuple: (B, N, C); with ``next_norm`` a tuple of that and
             its norm.
         """
-        if self.folded is not None and not torch.is_grad_enabled():
+        if self._runs_folded():
             y = mona_folded(x, hw_shape, self.folded)
         elif is_plain(self):
             y = self.formula(x, hw_shape)
         else:
-            y, t = self._run(x, hw_shape, next_norm)
+            y, t = self._run(x, hw_shape, next_norm, branch, shared)
             return y if next_norm is None else (y, t)
         return y if next_norm is None else (y, next_norm(y))
 
@@ -136,14 +145,40 @@ class MonaLayer(Foldable):
             self.project2.weight, self.project2.bias, point.weight,
             point.bias, tuple(t for c in convs for t in (c.weight, c.bias)))
 
+    def joins(self, x: Tensor) -> bool:
+        """Whether kernels run the layer, an addition before it included.
+
+        Args:
+            x (Tensor): (B, N, C).
+        """
+        if not usable(x) or is_plain(self) or self._runs_folded():
+            return False
+        why = uncovered(x, compute_dtype(x), self.parameters_in_order())
+        if why is not None:
+            say_once('Mona runs by PyTorch\'s own kernels, the Triton kernels '
+                     f'do not cover it: {why}')
+        return why is None
+
+    def _runs_folded(self) -> bool:
+        return self.folded is not None and not torch.is_grad_enabled()
+
     def _run(self, x: Tensor, hw_shape: Tuple[int, int],
-             next_norm: Optional[nn.LayerNorm]):
+             next_norm: Optional[nn.LayerNorm], branch: Optional[Tensor],
+             shared: Optional[Shared]):
         spec = MonaSpec(
             tuple(hw_shape), self.dropout.p if self.training else 0.,
             self.norm.eps if self.scaled_norm else 0., compute_dtype(x),
             next_norm.eps if next_norm is not None else 0.)
         norm = next_norm and (next_norm.weight, next_norm.bias)
-        return mona(x, spec, self.parameters_in_order(), norm)
+        params = self.parameters_in_order()
+        if shared is None and self.joins(x):
+            with torch.no_grad():
+                seeds = torch.randint(2**63 - 1, (1, ), device=x.device) \
+                    if spec.drop_rate else None
+                shared = Shared(merge_all([params]), seeds=seeds)
+        if shared is not None:
+            return mona_fused(x, branch, spec, params, shared, norm)
+        return mona(x, spec, params, norm)
 
     def make_folded(self) -> FoldedMona:
         """Filters and skips as one depth-wise and one point-wise step."""
