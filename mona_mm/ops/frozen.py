@@ -6,11 +6,16 @@ frozen ones it casts in every call, which on a GPU is a kernel each.
 from typing import Any, Dict, Optional, Tuple
 
 import torch
+from mmcv.cnn.bricks import wrappers
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .launch import interpreted
-from .precision import compute_dtype
+from .precision import autocasts, compute_dtype
+
+
+#: Linear layers that do no more than ``F.linear``.
+PLAIN = (nn.Linear, wrappers.Linear)
 
 
 def accelerated(x: Tensor) -> bool:
@@ -43,6 +48,25 @@ class Forgetful(nn.Module):
         super()._load_from_state_dict(*args, **kwargs)
 
 
+def mixed_linear(x: Tensor, weight: Tensor, bias: Optional[Tensor]) -> Tensor:
+    """``F.linear`` for weights that may be stored in another dtype than x.
+
+    Autocast casts them by itself; outside of it x decides.
+    """
+    if not autocasts(x):
+        weight = weight.to(x.dtype)
+        bias = None if bias is None else bias.to(x.dtype)
+    return F.linear(x, weight, bias)
+
+
+class MixedLinear(nn.Linear):
+    """A linear layer whose weights may be stored in another dtype."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., C) to (..., D)."""
+        return mixed_linear(x, self.weight, self.bias)
+
+
 class CastOnce:
     """Copies of frozen parameters in another dtype.
 
@@ -72,7 +96,7 @@ class CastOnce:
 
     def linear(self, layer: nn.Module, x: Tensor) -> Tensor:
         """``layer(x)``, on a GPU by kept casts of what is frozen."""
-        if (type(layer) is not nn.Linear or not accelerated(x)
+        if (type(layer) not in PLAIN or not accelerated(x)
                 or _is_watched(layer)):
             return layer(x)
         dtype = compute_dtype(x)
