@@ -9,6 +9,7 @@ from mmpretrain.models.backbones.swin_transformer import (
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from mona_mm.ops.frozen import CastOnce
 from mona_mm.ops.windows import PLANS
 from mona_mm.registry import MODELS
 from mona_mm.tuners import Tuner
@@ -44,6 +45,9 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
             other devices, where it took 1.5 times as long: it draws on the
             host and makes small launches of large ones. Defaults to
             ``'auto'``.
+        base_dtype (str, optional): ``'bfloat16'`` stores the frozen linear
+            layers in that dtype alone: half the memory, and the same results
+            under bfloat16 autocast. Defaults to None, as loaded.
         allow_random_base (bool): Accept a frozen base without pretrained
             weights. Defaults to False.
         map_final_norm (bool): Load a classifier's final ``norm`` into the
@@ -54,8 +58,8 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
 
     Raises:
         ValueError: If ``frozen_stages`` is given, or the tuner asks for a
-            site that the blocks do not offer, or ``skip_dropped`` is none
-            of its values.
+            site that the blocks do not offer, or ``skip_dropped`` or
+            ``base_dtype`` is none of its values.
     """
 
     sites = ('attn_out', 'after_attn', 'ffn_out', 'after_ffn', 'beside_ffn',
@@ -70,6 +74,7 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
                  with_cp: bool = False,
                  line_by_line: bool = False,
                  skip_dropped: Union[bool, str] = 'auto',
+                 base_dtype: Optional[str] = None,
                  allow_random_base: bool = False,
                  map_final_norm: bool = False,
                  init_cfg: Optional[dict] = None,
@@ -93,6 +98,7 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
         for i, stage in enumerate(self.stages):
             self.stages[i] = TunedSwinStage(stage)
         self.attach(tuner or dict(type='Full'))
+        self.store_base(base_dtype)
         self.line_by_line = line_by_line
         _check_skip(skip_dropped)
         for slot in self.block_slots():
@@ -122,14 +128,17 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
                 module.line_by_line = value
 
     def cache_bytes(self) -> int:
-        """Bytes of attention masks and window plans that are kept.
+        """Bytes of attention masks, casts and window plans that are kept.
 
-        Masks belong to a block and do not depend on the image's size; plans
-        are shared by all backbones of the process and bounded.
+        Masks, and casts of frozen weights, belong to a block and do not
+        depend on the image's size; plans are shared by all backbones of the
+        process and bounded.
         """
-        masks = (slot.container[slot.index].attention_bias.nbytes
-                 for slot in self.block_slots())
-        return sum(masks) + PLANS.nbytes
+        kept = sum(m.casts.nbytes for m in self.modules()
+                   if isinstance(getattr(m, 'casts', None), CastOnce))
+        kept += sum(slot.container[slot.index].attention_bias.nbytes
+                    for slot in self.block_slots())
+        return kept + PLANS.nbytes
 
     def output_norms(self) -> dict:
         """``{i: 'norm<i>'}`` of the stages that are output."""

@@ -10,11 +10,14 @@ from mmpretrain.models.backbones.swin_transformer import (
 )
 from mmpretrain.models.utils import ShiftWindowMSA, WindowMSA
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from mona_mm.ops import is_plain
+from mona_mm.ops.frozen import CastOnce, Forgetful
+from mona_mm.ops.fused_attention import fits, fused_attention
 from mona_mm.ops.window_attention import window_attention
-from mona_mm.ops.windows import plan_windows
+from mona_mm.ops.windows import plan_windows, windows_to_trace
 from mona_mm.tuners import Tuner
 
 from .attention_bias import AttentionBias
@@ -22,7 +25,7 @@ from .drop_path import add_branch
 from .step import Share, Step
 
 
-class TunedSwinBlock(BaseModule):
+class TunedSwinBlock(Forgetful, BaseModule):
     """A Swin block rebuilt from its own children, with sites.
 
     ``norm1``, ``attn``, ``norm2`` and ``ffn`` keep their names, so pretrained
@@ -60,6 +63,7 @@ class TunedSwinBlock(BaseModule):
                 self.add_module(site, tuner.build(site, dims))
         self._occupied = frozenset(n for n, _ in self.named_children())
         self.attention_bias = AttentionBias()
+        self.casts = CastOnce()
 
     def forward(self,
                 x: Tensor,
@@ -118,7 +122,9 @@ class TunedSwinBlock(BaseModule):
 
         def mix(x, normed):
             t = self.norm2(x) if normed is None else normed
-            out = self.ffn.gamma2(self.ffn.layers(t))
+            out = self.ffn.gamma2(
+                self.ffn.layers(t) if is_plain(self) else self.casts.layers(
+                    self.ffn.layers, t))
             return self._at('ffn_out', out, hw_shape)
 
         one, two = share.joined
@@ -176,31 +182,30 @@ class TunedSwinBlock(BaseModule):
 
     def _attend(self, t: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
         attn, w_msa = self.attn, self.attn.w_msa
+        if torch.jit.is_tracing() and type(attn) is ShiftWindowMSA:
+            return _attend_traced(attn, t, hw_shape)
         if is_plain(self) or not _is_standard(attn):
             return attn(t, hw_shape)
         shift = _shift(attn, hw_shape)
+        qkv = self.casts.linear(w_msa.qkv, t)
+        if fits(qkv, w_msa.num_heads, hw_shape, attn.window_size):
+            out = fused_attention(  # padding: what qkv makes of zeros
+                qkv, w_msa.qkv.bias, w_msa.relative_position_bias_table,
+                hw_shape, attn.window_size, shift, w_msa.scale)
+            return w_msa.proj_drop(self.casts.linear(w_msa.proj, out))
         plan = plan_windows(t.shape[0], hw_shape, attn.window_size, shift,
                             t.device)
-        qkv = w_msa.qkv(t)
         empty = None
         if plan.empty.numel():  # padding: what qkv makes of zeros
             empty = w_msa.qkv(t.new_zeros(1, t.shape[-1]))[0]
         bias = self.attention_bias(w_msa, shift, plan.kinds, qkv.dtype)
         out = window_attention(qkv, empty, bias, plan, w_msa.scale)
-        return w_msa.proj_drop(w_msa.proj(out))
+        return w_msa.proj_drop(self.casts.linear(w_msa.proj, out))
 
-    def train(self, mode: bool = True) -> 'TunedSwinBlock':
-        """Set the mode; what was derived from weights is forgotten."""
+    def forget(self) -> None:
+        """Forget masks and casts."""
         self.attention_bias.clear()
-        return super().train(mode)
-
-    def _apply(self, *args, **kwargs):
-        self.attention_bias.clear()
-        return super()._apply(*args, **kwargs)
-
-    def _load_from_state_dict(self, *args, **kwargs) -> None:
-        self.attention_bias.clear()
-        super()._load_from_state_dict(*args, **kwargs)
+        self.casts.clear()
 
 
 class TunedSwinStage(BaseModule):
@@ -257,6 +262,24 @@ def _is_standard(attn: nn.Module) -> bool:
     w_msa = attn.w_msa
     return (type(attn) is ShiftWindowMSA and type(w_msa) is WindowMSA
             and not (w_msa.attn_drop.p and w_msa.training))
+
+
+def _attend_traced(attn: ShiftWindowMSA, t: Tensor, hw_shape) -> Tensor:
+    """``attn(t, hw_shape)`` in a form that a trace can hold.
+
+    ShiftWindowMSA turns the number of windows into a Python integer, so that
+    its trace is wrong for every other batch size, without a word. Here the
+    size of the map alone becomes part of the trace.
+    """
+    hw_shape = tuple(map(int, hw_shape))
+    index, inverse, mask = windows_to_trace(
+        hw_shape, attn.window_size, _shift(attn, hw_shape), t.device)
+    # A token of zeros at the end stands for the padding.
+    rows = F.pad(t, (0, 0, 0, 1)).index_select(1, index)
+    out = attn.w_msa(
+        rows.reshape(-1, attn.window_size**2, t.shape[-1]), mask)
+    out = out.reshape(-1, len(index), t.shape[-1]).index_select(1, inverse)
+    return attn.drop(out)
 
 
 def _shift(attn: ShiftWindowMSA, hw_shape: Tuple[int, int]) -> int:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .precision import no_autocast
 from .windows import WindowPlan, cut, paste
@@ -103,10 +104,12 @@ def _by_kernels(qkv, empty, bias, plan, scale) -> Tensor:
     """The same by the device's attention kernels, forward and backward.
 
     They keep the attention output as well, but no (P, P) weights ever reach
-    memory, which is what counts on a GPU.
+    memory, which is what counts on a GPU. cuDNN is left out: it plans anew,
+    for seconds, for every number of windows and so for every image's size.
     """
     rows = _Cut.apply(qkv.reshape(-1, qkv.shape[-1]), empty, plan)
-    pieces = _attend_rows(rows, bias, plan, scale)
+    with sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
+        pieces = _attend_rows(rows, bias, plan, scale)
     return _Paste.apply(pieces, plan).view(*qkv.shape[:2], -1)
 
 
