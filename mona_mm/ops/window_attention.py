@@ -5,6 +5,7 @@ as its additive mask. The backward pass computes the attention weights again,
 as fused kernels do, and works for a bias that trains too. Padded places exist
 inside the function alone: nothing wide is kept for them.
 """
+from contextlib import nullcontext
 from typing import List, Optional, Tuple
 
 import torch
@@ -15,6 +16,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .precision import no_autocast
 from .windows import WindowPlan, cut, paste
+
+_PLANLESS = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 def window_attention(qkv: Tensor, empty: Optional[Tensor], bias: Tensor,
@@ -104,12 +107,10 @@ def _by_kernels(qkv, empty, bias, plan, scale) -> Tensor:
     """The same by the device's attention kernels, forward and backward.
 
     They keep the attention output as well, but no (P, P) weights ever reach
-    memory, which is what counts on a GPU. cuDNN is left out: it plans anew,
-    for seconds, for every number of windows and so for every image's size.
+    memory, which is what counts on a GPU.
     """
     rows = _Cut.apply(qkv.reshape(-1, qkv.shape[-1]), empty, plan)
-    with sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
-        pieces = _attend_rows(rows, bias, plan, scale)
+    pieces = _attend_rows(rows, bias, plan, scale)
     return _Paste.apply(pieces, plan).view(*qkv.shape[:2], -1)
 
 
@@ -119,13 +120,19 @@ def _attend(rows, bias, plan, scale, shape) -> Tensor:
 
 
 def _attend_rows(rows, bias, plan, scale) -> Tensor:
-    """(places, 3C) -> (places, C)."""
+    """(places, 3C) -> (places, C).
+
+    cuDNN is left out: it plans anew, for seconds, for every number of windows
+    and so for every image's size.
+    """
     outs = []
-    for i, part in _parts(plan, bias):
-        q, k, v = _heads(rows[part], bias, 3).unbind(0)
-        out = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=bias[i:i + 1].to(q.dtype), scale=scale)
-        outs.append(out.transpose(1, 2).reshape(part.stop - part.start, -1))
+    with sdpa_kernel(_PLANLESS) if rows.is_cuda else nullcontext():
+        for i, part in _parts(plan, bias):
+            q, k, v = _heads(rows[part], bias, 3).unbind(0)
+            out = F.scaled_dot_product_attention(
+                q, k, v, attn_mask=bias[i:i + 1].to(q.dtype), scale=scale)
+            outs.append(
+                out.transpose(1, 2).reshape(part.stop - part.start, -1))
     return torch.cat(outs) if len(outs) > 1 else outs[0]
 
 

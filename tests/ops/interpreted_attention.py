@@ -75,6 +75,23 @@ def test_float32_is_the_formula(batch, hw, window, heads, dims, shift):
             assert distance(a, b) < 1e-4
 
 
+def test_float16_keeps_its_precision():
+    """11 bits: errors of a few 1e-4. (The interpreter's bfloat16 is wrong.)"""
+    exact = [torch.randn(*shape, dtype=torch.float64) for shape in [
+        (1, 54, 192), (192, ), (169, 2), (1, 54, 64)]]
+    qkv, empty, table, grad = (t.half() for t in exact)
+    inputs = qkv.requires_grad_(), empty, table.float().requires_grad_()
+    exact = [t.double().detach().requires_grad_() for t in inputs]
+    rest = (6, 9), 7, 3, 32**-.5
+    want, got = right(*exact, *rest), fused_attention(*inputs, *rest)
+    assert got.dtype == torch.float16 and distance(got, want) < 1e-3
+    pairs = zip(
+        torch.autograd.grad(got, inputs[::2], grad),
+        torch.autograd.grad(want, exact[::2], grad.double()))
+    for a, b in pairs:
+        assert distance(a, b) < 2e-3
+
+
 @pytest.mark.parametrize('trained, launches', [(False, 2), (True, 3)])
 def test_how_often_it_launches(trained, launches):
     qkv = torch.randn(1, 35, 96, requires_grad=True)
