@@ -33,6 +33,7 @@ class Shared(NamedTuple):
     """A layer's part in what all layers of one pass share.
 
     Attributes:
+        params (MonaParams): Of the layer.
         filters (Tensor): (L, K * K + 1 + n', n') of :func:`merge_all`.
         index (int): Of the layer among the L.
         seeds (Tensor, optional): (R, ), of dropout.
@@ -40,6 +41,7 @@ class Shared(NamedTuple):
             drop-path.
         row (int): Of the layer among the R.
     """
+    params: MonaParams
     filters: Tensor
     index: int = 0
     seeds: Optional[Tensor] = None
@@ -58,14 +60,15 @@ def uncovered(x: Tensor, dtype: torch.dtype,
     """
     if x.dtype not in _DTYPES or dtype not in _DTYPES:
         return f'they take no {x.dtype} with products in {dtype}'
-    n = params.point_bias.numel()
+    n, *sizes = params.structure
     if n > MAX_WIDTH:
         return f'the bottleneck has {n} channels, more than {MAX_WIDTH}'
-    if (size := max(filter_sizes(params))) > MAX_SIZE:
+    if (size := max(sizes)) > MAX_SIZE:
         return f'a filter of size {size} is larger than {MAX_SIZE}'
+    device = x.get_device()
     for p in params.flat():
-        if p is not None and not (p.dtype == torch.float32 and p.device ==
-                                  x.device and p.is_contiguous()):
+        if p is not None and not (p.dtype == torch.float32 and p.get_device()
+                                  == device and p.is_contiguous()):
             return (f'a parameter of shape {tuple(p.shape)} is {p.dtype} on '
                     f'{p.device}, not contiguous float32 on {x.device}')
     return None
@@ -79,24 +82,23 @@ def merge_all(layers: Sequence[MonaParams]) -> Tensor:
         power of two above n.
     """
     from .merged_kernel import merge_layers
-    first = layers[0].point_bias
-    n, sizes = len(first), filter_sizes(layers[0])
+    device = layers[0].point_bias.device
+    n, *sizes = layers[0].structure
     wide, largest = _padded(n), max(sizes)
     addresses = tuple(t.data_ptr() for layer in layers
                       for t in (*layer.filters, layer.point_weight))
-    table = _TABLES.get((first.device, addresses), lambda: torch.tensor(
-        addresses, device=first.device).view(len(layers), -1))
+    table = _TABLES.get((device, addresses), lambda: torch.tensor(
+        addresses, device=device).view(len(layers), -1))
     out = torch.empty(
-        len(layers), largest**2 + 1 + wide, wide, device=first.device)
+        len(layers), largest**2 + 1 + wide, wide, device=device)
     merge_layers((len(layers), largest + 1), (table, out),
-                 (n, wide, sizes, largest, _power(largest)))
+                 (n, wide, tuple(sizes), largest, _power(largest)))
     return out
 
 
 def mona_fused(x: Tensor,
                branch: Optional[Tensor],
                spec: MonaSpec,
-               params: MonaParams,
                shared: Shared,
                next_norm: Optional[Tuple[Tensor, Tensor]] = None):
     """Run one Mona layer on ``x + scale * branch``.
@@ -105,8 +107,8 @@ def mona_fused(x: Tensor,
         x (Tensor): (B, N, C) with N = H * W.
         branch (Tensor, optional): (B, N, C), to be added.
         spec (MonaSpec): The constants.
-        params (MonaParams): The parameters.
-        shared (Shared): Its scales apply to the branch.
+        shared (Shared): The parameters, and what was made of them; its
+            scales apply to the branch.
         next_norm (tuple[Tensor, Tensor], optional): Weight and bias, (C, )
             each, of a layer norm that does not train.
 
@@ -114,10 +116,10 @@ def mona_fused(x: Tensor,
         tuple: y (B, N, C), and norm(y) in the products' dtype, or None.
     """
     args = (x, branch, spec, shared, *(next_norm or (None, None)),
-            *params.flat())
+            *shared.params.flat())
     if torch.is_grad_enabled():
         return _FusedMona.apply(*args)
-    return _forward(*args[:6], params, False)[:2]
+    return _forward(*args[:6], shared.params, False)[:2]
 
 
 def _forward(x, branch, spec, shared, next_w, next_b, params, keep):
@@ -125,8 +127,8 @@ def _forward(x, branch, spec, shared, next_w, next_b, params, keep):
     from .mona_forward import mona_down, mona_up
     x = x.contiguous()
     batch, area, width = x.shape
-    n, wide = len(params.point_bias), _padded(len(params.point_bias))
-    largest, tokens = max(filter_sizes(params)), batch * area
+    n, *sizes = params.structure
+    wide, largest, tokens = _padded(n), max(sizes), batch * area
     unit, dot = _unit(width), _dot(spec.dtype)
     narrow = dict(dtype=spec.dtype, device=x.device)
     scales, stream = None, x
@@ -187,8 +189,8 @@ class _FusedMona(torch.autograd.Function):
         from .mona_gradients import mona_collect, mona_filters, mona_products
         params, spec, row = MonaParams.of(flat), ctx.spec, ctx.row
         batch, area, width = stream.shape
-        sizes, tokens = filter_sizes(params), batch * area
-        n, largest = len(params.point_bias), max(sizes)
+        n, *sizes = params.structure
+        largest, tokens = max(sizes), batch * area
         wide, unit, dot = _padded(n), _unit(width), _dot(spec.dtype)
         filters_at = ctx.index * filters[0].numel()
         floats = partial(torch.empty, device=stream.device)
@@ -241,16 +243,11 @@ class _FusedMona(torch.autograd.Function):
             (-(-width // 16) + 1 + largest, ),
             (parts, filter_parts, *norm[:5], out, count, filter_count,
              width // unit),
-            (n, wide, sizes, largest, taps, unit, 16, 4))
+            (n, wide, tuple(sizes), largest, taps, unit, 16, 4))
         grads = iter(torch._utils._unflatten_dense_tensors(out, present))
         return (dx if ctx.needs_input_grad[0] else None, db,
                 *(None, ) * 4,
                 *(None if p is None else next(grads) for p in flat))
-
-
-def filter_sizes(params: MonaParams) -> Tuple[int, ...]:
-    """Sizes of the stored filters."""
-    return tuple(k.shape[-1] for k in params.filters[::2])
 
 
 def _power(number: int) -> int:

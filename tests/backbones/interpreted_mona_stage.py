@@ -172,6 +172,7 @@ def test_what_does_not_join(stage):
     """A hook that must see x + branch, and skip_dropped=True."""
     block, x = stage.blocks[0], tokens(1)
     block.after_ffn.register_forward_pre_hook(lambda module, args: None)
-    assert block.joining(x) == (block.after_attn, None)
+    one, two = block.joining(x)
+    assert one.up_weight is block.after_attn.project2.weight and two is None
     block.skip_dropped = True
     assert block.joining(x) == (None, None)

@@ -88,13 +88,13 @@ def test_float32_is_the_formula(batch, hw, width, n, kernels, scaled,
     scales = torch.tensor([[0.] * batch, [1 / .7, 0, 1 / .7][:batch]])
     seeds = torch.tensor([3, 2**40 + 5])
     shared = Shared(
+        made.parameters_in_order(),
         merge_all([l.parameters_in_order() for l in (other, made)]), 1,
         seeds, scales, 1)
     spec = MonaSpec(hw, drop, 1e-5, torch.float32, norm.eps)
     got = mona_fused(
         given[0], given[1] if branch else None, spec,
-        made.parameters_in_order(), shared,
-        (norm.weight, norm.bias) if next_norm else None)
+        shared, (norm.weight, norm.bias) if next_norm else None)
 
     exact = copy.deepcopy(made).double()
     exact.line_by_line = True
@@ -125,9 +125,10 @@ def test_either_output_alone_carries_the_gradient(which):
     made, hw = layer(32, 16, (3, 5), True, 0.), (3, 4)
     norm = nn.LayerNorm(32).requires_grad_(False)
     x, branch = inputs(2, hw, 32, True)
-    shared = Shared(merge_all([made.parameters_in_order()]))
+    shared = Shared(
+        made.parameters_in_order(), merge_all([made.parameters_in_order()]))
     spec = MonaSpec(hw, 0., 1e-5, torch.float32, norm.eps)
-    got = mona_fused(x, branch, spec, made.parameters_in_order(), shared,
+    got = mona_fused(x, branch, spec, shared,
                      (norm.weight, norm.bias))[which]
     exact = copy.deepcopy(made).double()
     exact.line_by_line = True
@@ -225,9 +226,10 @@ def test_half_precision_stays_close_to_the_formula(stream):
     norm = nn.LayerNorm(48).requires_grad_(False)
     x, branch = (t.detach().to(d).requires_grad_() for t, d in zip(
         inputs(2, hw, 48, True), (stream, torch.float16)))
-    shared = Shared(merge_all([made.parameters_in_order()]))
+    shared = Shared(
+        made.parameters_in_order(), merge_all([made.parameters_in_order()]))
     spec = MonaSpec(hw, 0., 1e-5, torch.float16, norm.eps)
-    got = mona_fused(x, branch, spec, made.parameters_in_order(), shared,
+    got = mona_fused(x, branch, spec, shared,
                      (norm.weight, norm.bias))
     assert [t.dtype for t in got] == [stream, torch.float16]
     exact = copy.deepcopy(made).double()

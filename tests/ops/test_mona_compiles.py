@@ -24,11 +24,11 @@ def launches(width=128, n=64, kernels=(3, 5, 7), scaled=True, norm=True,
         x = torch.empty(2, 1024, width, dtype=stream, requires_grad=True)
         added = torch.empty_like(x, dtype=dtype) if branch else None
         shared = Shared(
-            merge_all([params]), 0, torch.empty(4, dtype=torch.int64),
+            params, merge_all([params]), 0, torch.empty(4, dtype=torch.int64),
             torch.empty(4, 2) if branch else None, 1)
         outputs = mona_fused(
-            x, added, MonaSpec((32, 32), drop, 1e-5, dtype, 1e-5), params,
-            shared, (torch.empty(width), ) * 2 if norm else None)
+            x, added, MonaSpec((32, 32), drop, 1e-5, dtype, 1e-5), shared,
+            (torch.empty(width), ) * 2 if norm else None)
         sum(o.float().sum() for o in outputs if o is not None).backward()
     return seen
 
