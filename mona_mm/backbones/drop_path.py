@@ -34,9 +34,9 @@ def add_branch(x: Tensor, normed: Optional[Tensor], branch: Branch,
         return x + drop_path(branch(x, normed))
     if skip and x.device.type != 'cpu':
         raise ValueError(
-            f'skip_dropped=True: the model is on {x.device}, and there leaving '
-            'branches out is slower than computing them (the draw has to wait '
-            "for the host): set skip_dropped='auto' or False")
+            f'skip_dropped=True: the model is on {x.device}, where leaving '
+            'branches out is slower than computing them (it waits for the '
+            "host and launches more): set skip_dropped='auto' or False")
     keep = 1 - drop_path.drop_prob
     if not skip:
         out = branch(x, normed)

@@ -23,7 +23,7 @@ from mona_mm.tuners import Tuner
 
 from .attention_bias import AttentionBias
 from .drop_path import add_branch
-from .step import Share, Step
+from .step import Step
 
 
 class TunedSwinBlock(Forgetful, BaseModule):
@@ -116,7 +116,7 @@ class TunedSwinBlock(Forgetful, BaseModule):
             found.append(module.joins(x) if joins else None)
         return tuple(found)
 
-    def _run(self, x, hw_shape, share=Share(), normed=None, next_norm=None):
+    def _run(self, x, hw_shape, share, normed=None, next_norm=None):
 
         def attend(x, normed):
             t = self.norm1(x) if normed is None else normed

@@ -3,8 +3,9 @@
 Every function here has a line-by-line counterpart, which is the
 specification: ``MonaLayer.formula`` for :func:`mona`, mmpretrain's
 ``ShiftWindowMSA`` for :func:`window_attention`, ``LoRALinear.formula`` for
-:func:`low_rank_linear`. Legend of shapes: B, N, C, H, W
-as everywhere; T = B * N tokens; n the width of a bottleneck.
+:func:`low_rank_linear`. Where Triton runs (:mod:`.launch`), :func:`mona_fused`
+takes the place of :func:`mona`. Legend of shapes: B, N, C, H, W as everywhere;
+T = B * N tokens; n the width of a bottleneck.
 """
 import torch
 from torch import nn

@@ -207,13 +207,15 @@ def mona_collect(parts, filter_parts, norm_w, norm_b, gamma, gammax, weight,
             tl.store(point + k[:, None] * N + col[None, :], p,
                      real[:, None] & (col < N)[None, :])
         line = one[:, None] + k[None, :]
-        total = tl.sum(add_parts(sums, count, stride, line, real[None, :], BP), 0)
+        total = tl.sum(
+            add_parts(sums, count, stride, line, real[None, :], BP), 0)
         tl.store(down + N * width + k, total, real)
         total = tl.sum(
             add_parts(sums + NP, count, stride, line, real[None, :], BP), 0)
         tl.store(point + N * N + k, total, real)
         total = tl.sum(
-            add_parts(sums + 2 * NP, count, stride, line, real[None, :], BP), 0)
+            add_parts(sums + 2 * NP, count, stride, line, real[None, :], BP),
+            0)
         for n in tl.static_range(len(SIZES)):
             taps += N * SIZES[n] * SIZES[n]
             tl.store(taps + k, total / len(SIZES), real)

@@ -27,7 +27,7 @@ CASES = [
     (1, (2, 3), 20, 8, (3, ), False, False, True, .1),
     (1, (1, 5), 512, 16, (9, 3), True, True, True, .1),
 ]
-FIVE_FORWARD_AND_BACKWARD = [
+LAUNCHES = [
     'mona_down', 'mona_up', 'mona_up_backward', 'mona_down_backward',
     'mona_products', 'mona_filters', 'mona_collect'
 ]
@@ -89,7 +89,7 @@ def test_float32_is_the_formula(batch, hw, width, n, kernels, scaled,
     seeds = torch.tensor([3, 2**40 + 5])
     shared = Shared(
         made.parameters_in_order(),
-        merge_all([l.parameters_in_order() for l in (other, made)]), 1,
+        merge_all([m.parameters_in_order() for m in (other, made)]), 1,
         seeds, scales, 1)
     spec = MonaSpec(hw, drop, 1e-5, torch.float32, norm.eps)
     got = mona_fused(
@@ -136,7 +136,8 @@ def test_either_output_alone_carries_the_gradient(which):
     want = exact(sum(wanted), hw)
     if which:
         want = norm.double()(want)
-    grads = torch.autograd.grad(loss_of([got]), [x, branch, *made.parameters()])
+    grads = torch.autograd.grad(
+        loss_of([got]), [x, branch, *made.parameters()])
     right = torch.autograd.grad(
         loss_of([want]), [*wanted, *exact.parameters()])
     assert max(map(distance, grads, right)) < 1e-4
@@ -148,7 +149,7 @@ def test_filters_of_all_layers_are_merged_by_one_launch(kernels):
               for _ in range(3)]
     with observed() as launches:
         merged = merge_all(layers)
-    assert [l.kernel.fn.__name__ for l in launches] == ['merge_layers']
+    assert [one.kernel.fn.__name__ for one in launches] == ['merge_layers']
     for found, params in zip(merged, layers):
         want = merge_filters(params.filters[::2], params.filters[1::2],
                              params.point_weight, params.point_bias)
@@ -165,8 +166,8 @@ def test_two_launches_forward_and_five_backward():
     made = layer(32, 16, (3, 5, 7), True, .1)
     with observed() as launches:
         made(*inputs(1, (3, 4), 32, False), (3, 4)).sum().backward()
-    names = [l.kernel.fn.__name__ for l in launches]
-    assert names == ['merge_layers', *FIVE_FORWARD_AND_BACKWARD]
+    names = [one.kernel.fn.__name__ for one in launches]
+    assert names == ['merge_layers', *LAUNCHES]
 
 
 def test_an_input_that_needs_no_gradient_gets_none():
@@ -201,7 +202,8 @@ def test_what_is_kept():
     own = {p.data_ptr() for p in made.parameters()}
     shapes = [tuple(t.shape) for t in kept if t.data_ptr() not in own]
     assert sorted(shapes) == sorted(
-        [(2, 12, 32), (24, 16), (24, 16), (24, 2), (1, 49 + 1 + 16, 16), (1, )])
+        [(2, 12, 32), (24, 16), (24, 16), (24, 2),
+         (1, 49 + 1 + 16, 16), (1, )])
 
 
 @pytest.mark.parametrize('change', [
