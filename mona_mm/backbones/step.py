@@ -14,7 +14,7 @@ from mona_mm.ops import is_plain
 from mona_mm.ops.cache import BoundedCache
 from mona_mm.ops.launch import interpreted
 from mona_mm.ops.mona import MonaParams
-from mona_mm.ops.mona_fused import Shared, merge_all
+from mona_mm.ops.mona_fused import Shared, draw_seeds, merge_all
 
 _RATES = BoundedCache(max_bytes=2**16)
 
@@ -97,8 +97,7 @@ class Step:
 
     def _join(self, params: MonaParams, x: Tensor, row: int) -> Shared:
         if self._seeds is None and any(b.training for b in self.blocks):
-            self._seeds = torch.randint(
-                2**63 - 1, (2 * len(self.blocks), ), device=x.device)
+            self._seeds = draw_seeds(2 * len(self.blocks), x.device)
         if not self._filters:
             self._merge([
                 p for block in self.blocks for p in block.joining(x)

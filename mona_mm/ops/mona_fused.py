@@ -74,6 +74,11 @@ def uncovered(x: Tensor, dtype: torch.dtype,
     return None
 
 
+def draw_seeds(count: int, device: torch.device) -> Tensor:
+    """Seeds of dropout (count, ), from the device's generator."""
+    return torch.randint(2**63 - 1, (count, ), device=device)
+
+
 def merge_all(layers: Sequence[MonaParams]) -> Tensor:
     """Merge the filters of layers of one structure.
 

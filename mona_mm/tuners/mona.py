@@ -11,7 +11,13 @@ from mona_mm.ops import is_plain
 from mona_mm.ops.launch import say_once, usable
 from mona_mm.ops.mona import MonaParams, MonaSpec, mona
 from mona_mm.ops.mona_folded import FoldedMona, fold_mona, mona_folded
-from mona_mm.ops.mona_fused import Shared, merge_all, mona_fused, uncovered
+from mona_mm.ops.mona_fused import (
+    Shared,
+    draw_seeds,
+    merge_all,
+    mona_fused,
+    uncovered,
+)
 from mona_mm.ops.precision import compute_dtype
 from mona_mm.ops.scaled_norm import DownParams
 from mona_mm.registry import TUNERS
@@ -177,9 +183,10 @@ class MonaLayer(Foldable):
         norm = next_norm and (next_norm.weight, next_norm.bias)
         if shared is None and (params := self.joins(x)) is not None:
             with torch.no_grad():
-                seeds = torch.randint(2**63 - 1, (1, ), device=x.device) \
-                    if spec.drop_rate else None
-                shared = Shared(params, merge_all([params]), seeds=seeds)
+                shared = Shared(params, merge_all([params]))
+        if shared is not None and spec.drop_rate and shared.seeds is None:
+            shared = shared._replace(
+                seeds=draw_seeds(shared.row + 1, x.device))
         if shared is not None:
             return mona_fused(x, branch, spec, shared, norm)
         return mona(x, spec, self.parameters_in_order(), norm)
