@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mona_mm.ops import is_plain
 from mona_mm.ops.cache import BoundedCache
 from mona_mm.ops.launch import interpreted
+from mona_mm.ops.mona import MonaParams
 from mona_mm.ops.mona_fused import Shared, merge_all
 
 _RATES = BoundedCache(max_bytes=2**16)
@@ -39,8 +40,8 @@ class Step:
 
     Args:
         blocks (Sequence[nn.Module]): With ``drop_path1``, ``drop_path2`` and
-            ``joining(x)``: for both branches the Mona layer that takes its
-            addition over, or None.
+            ``joining(x)``: for both branches the parameters of the Mona
+            layer that takes its addition over, or None.
     """
 
     def __init__(self, blocks: Sequence[nn.Module] = ()) -> None:
@@ -64,8 +65,8 @@ class Step:
             row = self._rows[id(block)]
             scales = self._scales_in(x)
             joined = tuple(
-                None if layer is None else self._join(layer, x, row + i)
-                for i, layer in enumerate(block.joining(x)))
+                None if params is None else self._join(params, x, row + i)
+                for i, params in enumerate(block.joining(x)))
         if scales is None:
             return Share(joined=joined)
         return Share(
@@ -94,23 +95,25 @@ class Step:
             self._views[x.dtype] = scales.unbind()
         return self._views[x.dtype]
 
-    def _join(self, layer: nn.Module, x: Tensor, row: int) -> Shared:
-        if layer.training and layer.dropout.p and self._seeds is None:
+    def _join(self, params: MonaParams, x: Tensor, row: int) -> Shared:
+        if self._seeds is None and any(b.training for b in self.blocks):
             self._seeds = torch.randint(
                 2**63 - 1, (2 * len(self.blocks), ), device=x.device)
-        if id(layer) not in self._filters:
-            self._merge(layer, x)
-        filters, index = self._filters[id(layer)]
-        return Shared(filters, index, self._seeds, self._scales, row)
-
-    def _merge(self, layer: nn.Module, x: Tensor) -> None:
-        """Merge a layer's filters, and all that are like them, at once."""
-        like = [layer]
         if not self._filters:
-            like = [m for block in self.blocks for m in block.joining(x)
-                    if m is not None and m.structure == layer.structure]
-        merged = merge_all([m.parameters_in_order() for m in like])
-        self._filters.update((id(m), (merged, i)) for i, m in enumerate(like))
+            self._merge([
+                p for block in self.blocks for p in block.joining(x)
+                if p is not None and p.structure == params.structure
+            ])
+        key = params.filters[0]
+        if key not in self._filters:
+            self._merge([params])
+        return Shared(params, *self._filters[key], self._seeds, self._scales,
+                      row)
+
+    def _merge(self, layers: Sequence[MonaParams]) -> None:
+        merged = merge_all(layers)
+        self._filters.update((params.filters[0], (merged, i))
+                             for i, params in enumerate(layers))
 
     def __reduce__(self):
         return Step, ()

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from mona_mm.ops import is_plain
 from mona_mm.ops.frozen import CastOnce, Forgetful
 from mona_mm.ops.fused_attention import fits, fused_attention
+from mona_mm.ops.mona import MonaParams
 from mona_mm.ops.window_attention import window_attention
 from mona_mm.ops.windows import plan_windows, windows_to_trace
 from mona_mm.tuners import Tuner
@@ -94,8 +95,10 @@ class TunedSwinBlock(Forgetful, BaseModule):
             y, t = self._run(x, hw_shape, share, normed, next_norm)
         return y if next_norm is None else (y, t)
 
-    def joining(self, x: Tensor) -> Tuple[Optional[nn.Module], ...]:
-        """For both branches, the site that takes its addition over, or None.
+    def joining(self, x: Tensor) -> Tuple[Optional[MonaParams], ...]:
+        """For both branches, the parameters of the site that adds it.
+
+        None where there is no such site.
 
         Args:
             x (Tensor): (B, N, C), the block's input.
@@ -109,9 +112,8 @@ class TunedSwinBlock(Forgetful, BaseModule):
                 and type(path) in (DropPath, nn.Identity)
                 and self.skip_dropped is not True
                 and (site == 'after_attn'
-                     or 'beside_ffn' not in self._occupied)
-                and module.joins(x))
-            found.append(module if joins else None)
+                     or 'beside_ffn' not in self._occupied))
+            found.append(module.joins(x) if joins else None)
         return tuple(found)
 
     def _run(self, x, hw_shape, share=Share(), normed=None, next_norm=None):

@@ -33,6 +33,7 @@ class Shared(NamedTuple):
     """A layer's part in what all layers of one pass share.
 
     Attributes:
+        params (MonaParams): Of the layer.
         filters (Tensor): (L, K * K + 1 + n', n') of :func:`merge_all`.
         index (int): Of the layer among the L.
         seeds (Tensor, optional): (R, ), of dropout.
@@ -40,6 +41,7 @@ class Shared(NamedTuple):
             drop-path.
         row (int): Of the layer among the R.
     """
+    params: MonaParams
     filters: Tensor
     index: int = 0
     seeds: Optional[Tensor] = None
@@ -58,14 +60,15 @@ def uncovered(x: Tensor, dtype: torch.dtype,
     """
     if x.dtype not in _DTYPES or dtype not in _DTYPES:
         return f'they take no {x.dtype} with products in {dtype}'
-    n = params.point_bias.numel()
+    n, *sizes = params.structure
     if n > MAX_WIDTH:
         return f'the bottleneck has {n} channels, more than {MAX_WIDTH}'
-    if (size := max(filter_sizes(params))) > MAX_SIZE:
+    if (size := max(sizes)) > MAX_SIZE:
         return f'a filter of size {size} is larger than {MAX_SIZE}'
+    device = x.get_device()
     for p in params.flat():
-        if p is not None and not (p.dtype == torch.float32 and p.device ==
-                                  x.device and p.is_contiguous()):
+        if p is not None and not (p.dtype == torch.float32 and p.get_device()
+                                  == device and p.is_contiguous()):
             return (f'a parameter of shape {tuple(p.shape)} is {p.dtype} on '
                     f'{p.device}, not contiguous float32 on {x.device}')
     return None
@@ -79,24 +82,23 @@ def merge_all(layers: Sequence[MonaParams]) -> Tensor:
         power of two above n.
     """
     from .merged_kernel import merge_layers
-    first = layers[0].point_bias
-    n, sizes = len(first), filter_sizes(layers[0])
+    device = layers[0].point_bias.device
+    n, *sizes = layers[0].structure
     wide, largest = _padded(n), max(sizes)
     addresses = tuple(t.data_ptr() for layer in layers
                       for t in (*layer.filters, layer.point_weight))
-    table = _TABLES.get((first.device, addresses), lambda: torch.tensor(
-        addresses, device=first.device).view(len(layers), -1))
+    table = _TABLES.get((device, addresses), lambda: torch.tensor(
+        addresses, device=device).view(len(layers), -1))
     out = torch.empty(
-        len(layers), largest**2 + 1 + wide, wide, device=first.device)
+        len(layers), largest**2 + 1 + wide, wide, device=device)
     merge_layers((len(layers), largest + 1), (table, out),
-                 (n, wide, sizes, largest, _power(largest)))
+                 (n, wide, tuple(sizes), largest, _power(largest)))
     return out
 
 
 def mona_fused(x: Tensor,
                branch: Optional[Tensor],
                spec: MonaSpec,
-               params: MonaParams,
                shared: Shared,
                next_norm: Optional[Tuple[Tensor, Tensor]] = None):
     """Run one Mona layer on ``x + scale * branch``.
@@ -105,8 +107,8 @@ def mona_fused(x: Tensor,
         x (Tensor): (B, N, C) with N = H * W.
         branch (Tensor, optional): (B, N, C), to be added.
         spec (MonaSpec): The constants.
-        params (MonaParams): The parameters.
-        shared (Shared): Its scales apply to the branch.
+        shared (Shared): The parameters, and what was made of them; its
+            scales apply to the branch.
         next_norm (tuple[Tensor, Tensor], optional): Weight and bias, (C, )
             each, of a layer norm that does not train.
 
@@ -114,10 +116,10 @@ def mona_fused(x: Tensor,
         tuple: y (B, N, C), and norm(y) in the products' dtype, or None.
     """
     args = (x, branch, spec, shared, *(next_norm or (None, None)),
-            *params.flat())
+            *shared.params.flat())
     if torch.is_grad_enabled():
         return _FusedMona.apply(*args)
-    return _forward(*args[:6], params, False)[:2]
+    return _forward(*args[:6], shared.params, False)[:2]
 
 
 def _forward(x, branch, spec, shared, next_w, next_b, params, keep):
@@ -125,8 +127,8 @@ def _forward(x, branch, spec, shared, next_w, next_b, params, keep):
     from .mona_forward import mona_down, mona_up
     x = x.contiguous()
     batch, area, width = x.shape
-    n, wide = len(params.point_bias), _padded(len(params.point_bias))
-    largest, tokens = max(filter_sizes(params)), batch * area
+    n, *sizes = params.structure
+    wide, largest, tokens = _padded(n), max(sizes), batch * area
     unit, dot = _unit(width), _dot(spec.dtype)
     narrow = dict(dtype=spec.dtype, device=x.device)
     scales, stream = None, x
@@ -142,7 +144,7 @@ def _forward(x, branch, spec, shared, next_w, next_b, params, keep):
         if next_w is not None:
             next_stats = torch.empty(tokens, 2, device=x.device)
     low = torch.empty(tokens, n, **narrow)
-    rows = 16 if width >= 512 else 32
+    rows = _rows(width, spec.dtype)
     mona_down(
         (-(-tokens // rows), ),
         (x, branch, scales, *norm, stream, low, stats, tokens, area,
@@ -152,13 +154,13 @@ def _forward(x, branch, spec, shared, next_w, next_b, params, keep):
     if next_w is not None:
         t = torch.empty(x.shape, **narrow)
     mona_up(
-        (_tiles(batch, spec.hw_shape, width), ),
+        (_tiles(batch, spec, width), ),
         (stream, low, shared.filters, params.point_bias, params.up_weight,
          params.up_bias, shared.seeds if spec.drop_rate else None, next_w,
          next_b, y, t, mixed, next_stats, *spec.hw_shape,
          shared.index * shared.filters[0].numel(), shared.row,
          width // unit, float(spec.drop_rate), spec.next_eps),
-        (n, wide, largest, unit, *_tile(width), 32, dot))
+        (n, wide, largest, unit, *_tile(width, spec.dtype), 32, dot))
     return y, t, stream, low, mixed, stats, next_stats
 
 
@@ -187,8 +189,8 @@ class _FusedMona(torch.autograd.Function):
         from .mona_gradients import mona_collect, mona_filters, mona_products
         params, spec, row = MonaParams.of(flat), ctx.spec, ctx.row
         batch, area, width = stream.shape
-        sizes, tokens = filter_sizes(params), batch * area
-        n, largest = len(params.point_bias), max(sizes)
+        n, *sizes = params.structure
+        largest, tokens = max(sizes), batch * area
         wide, unit, dot = _padded(n), _unit(width), _dot(spec.dtype)
         filters_at = ctx.index * filters[0].numel()
         floats = partial(torch.empty, device=stream.device)
@@ -198,7 +200,7 @@ class _FusedMona(torch.autograd.Function):
         dy = grad_y
         if grad_t is not None:
             grad_t, dy = grad_t.contiguous(), torch.empty_like(stream)
-        rows = 16 if width >= 512 else 32
+        rows = _rows(width, spec.dtype)
         mona_up_backward(
             (-(-tokens // rows), ),
             (stream, grad_y, grad_t, mixed, filters, params.point_bias,
@@ -214,12 +216,12 @@ class _FusedMona(torch.autograd.Function):
                 db = torch.empty_like(stream, dtype=ctx.branch)
         norm = params.down
         mona_down_backward(
-            (_tiles(batch, spec.hw_shape, width), ),
+            (_tiles(batch, spec, width), ),
             (dy, gm, stream, filters, norm.norm_weight, norm.gamma,
              norm.gammax, norm.weight, stats, scales, g1, dx, db,
              *spec.hw_shape, filters_at, row * batch, width // unit),
-            (n, wide, largest, unit, *_tile(width), 32, dot))
-        columns, rows = 64, 32
+            (n, wide, largest, unit, *_tile(width, spec.dtype), 32, dot))
+        columns, rows = (32 if spec.dtype == torch.float32 else 64), 32
         blocks = -(-width // columns)
         span, count = _spans(tokens, rows, 264 // (blocks + 1))
         parts = floats(count, (3 * wide + 1) * width + wide * (wide + 3))
@@ -241,16 +243,11 @@ class _FusedMona(torch.autograd.Function):
             (-(-width // 16) + 1 + largest, ),
             (parts, filter_parts, *norm[:5], out, count, filter_count,
              width // unit),
-            (n, wide, sizes, largest, taps, unit, 16, 8))
+            (n, wide, tuple(sizes), largest, taps, unit, 16, 4))
         grads = iter(torch._utils._unflatten_dense_tensors(out, present))
         return (dx if ctx.needs_input_grad[0] else None, db,
                 *(None, ) * 4,
                 *(None if p is None else next(grads) for p in flat))
-
-
-def filter_sizes(params: MonaParams) -> Tuple[int, ...]:
-    """Sizes of the stored filters."""
-    return tuple(k.shape[-1] for k in params.filters[::2])
 
 
 def _power(number: int) -> int:
@@ -268,14 +265,20 @@ def _unit(width: int) -> int:
     return min(16, width & -width)
 
 
-def _tile(width: int) -> Tuple[int, int]:
-    """Rows and columns of a tile of a map."""
-    return (4, 4) if width >= 512 else (4, 8)
+def _rows(width: int, dtype: torch.dtype) -> int:
+    """Tokens of a program: few where there are few, or registers are."""
+    return 16 if width >= 512 or dtype == torch.float32 else 32
 
 
-def _tiles(batch: int, hw_shape: Tuple[int, int], width: int) -> int:
-    rows, cols = _tile(width)
-    return batch * -(-hw_shape[0] // rows) * -(-hw_shape[1] // cols)
+def _tile(width: int, dtype: torch.dtype) -> Tuple[int, int]:
+    """As many, as rows and columns of a map."""
+    return 4, _rows(width, dtype) // 4
+
+
+def _tiles(batch: int, spec: MonaSpec, width: int) -> int:
+    height, across = spec.hw_shape
+    rows, columns = _tile(width, spec.dtype)
+    return batch * -(-height // rows) * -(-across // columns)
 
 
 def _spans(tokens: int, rows: int, parts: int) -> Tuple[int, int]:

@@ -79,17 +79,16 @@ def filter_map(source, filters, h, w, height, across, FLIP: tl.constexpr,
     """
     k = tl.arange(0, NP)
     out = tl.zeros([BM, NP], tl.float32)
-    for tap in range(K * K):
-        i = tap // K
-        j = tap - i * K
+    for i in range(K):
         y = h + (i - K // 2)
-        x = w + (j - K // 2)
-        ok = (y >= 0) & (y < height) & (x >= 0) & (x < across)
-        v = tl.load(source + (y * across + x)[:, None] * N + k[None, :],
-                    ok[:, None] & (k < N)[None, :], 0.).to(tl.float32)
-        if FLIP:
-            f = tl.load(filters + (K * K - 1 - tap) * NP + k)
-        else:
-            f = tl.load(filters + tap * NP + k)
-        out += v * f[None, :]
+        for j in tl.static_range(K):
+            x = w + (j - K // 2)
+            ok = (y >= 0) & (y < height) & (x >= 0) & (x < across)
+            v = tl.load(source + (y * across + x)[:, None] * N + k[None, :],
+                        ok[:, None] & (k < N)[None, :], 0.).to(tl.float32)
+            if FLIP:
+                tap = K * K - 1 - i * K - j
+            else:
+                tap = i * K + j
+            out += v * tl.load(filters + tap * NP + k)[None, :]
     return out

@@ -39,8 +39,7 @@ class MonaConv(nn.Module):
     @property
     def filters(self) -> Tuple[nn.Conv2d, ...]:
         """The depth-wise convolutions, in the order of their names."""
-        return tuple(
-            m for n, m in self.named_children() if n != 'projector')
+        return tuple(m for n, m in self._modules.items() if n != 'projector')
 
     def forward(self, x: Tensor) -> Tensor:
         """Filter a map of shape (B, C, H, W); the shape is kept."""
@@ -80,7 +79,6 @@ class MonaLayer(Foldable):
                  drop_rate: float) -> None:
         super().__init__()
         self.scaled_norm = scaled_norm
-        self.structure = bottleneck_dims, tuple(kernel_sizes)
         if scaled_norm:
             self.norm = nn.LayerNorm(dims)
             self.gamma = nn.Parameter(torch.full((dims, ), 1e-6))
@@ -136,28 +134,35 @@ class MonaLayer(Foldable):
 
     def parameters_in_order(self) -> MonaParams:
         """What :func:`mona_mm.ops.mona.mona` takes."""
-        norm = (None, ) * 4
+        norm, modules = (None, ) * 4, self._modules  # quicker than getattr
         if self.scaled_norm:
-            norm = (self.norm.weight, self.norm.bias, self.gamma, self.gammax)
-        convs, point = self.adapter_conv.filters, self.adapter_conv.projector
+            own = modules['norm']
+            norm = own.weight, own.bias, self.gamma, self.gammax
+        down, up = modules['project1'], modules['project2']
+        convs = modules['adapter_conv']
+        point = convs._modules['projector']
         return MonaParams(
-            DownParams(*norm, self.project1.weight, self.project1.bias),
-            self.project2.weight, self.project2.bias, point.weight,
-            point.bias, tuple(t for c in convs for t in (c.weight, c.bias)))
+            DownParams(*norm, down.weight, down.bias), up.weight, up.bias,
+            point.weight, point.bias,
+            tuple(t for c in convs.filters for t in (c.weight, c.bias)))
 
-    def joins(self, x: Tensor) -> bool:
-        """Whether kernels run the layer, an addition before it included.
+    def joins(self, x: Tensor) -> Optional[MonaParams]:
+        """What kernels need to run the layer, None if they do not run it.
+
+        They take the addition before the layer over, too.
 
         Args:
             x (Tensor): (B, N, C).
         """
         if not usable(x) or is_plain(self) or self._runs_folded():
-            return False
-        why = uncovered(x, compute_dtype(x), self.parameters_in_order())
-        if why is not None:
-            say_once('Mona runs by PyTorch\'s own kernels, the Triton kernels '
-                     f'do not cover it: {why}')
-        return why is None
+            return None
+        params = self.parameters_in_order()
+        why = uncovered(x, compute_dtype(x), params)
+        if why is None:
+            return params
+        say_once('Mona runs by PyTorch\'s own kernels, the Triton kernels do '
+                 f'not cover it: {why}')
+        return None
 
     def _runs_folded(self) -> bool:
         return self.folded is not None and not torch.is_grad_enabled()
@@ -170,15 +175,14 @@ class MonaLayer(Foldable):
             self.norm.eps if self.scaled_norm else 0., compute_dtype(x),
             next_norm.eps if next_norm is not None else 0.)
         norm = next_norm and (next_norm.weight, next_norm.bias)
-        params = self.parameters_in_order()
-        if shared is None and self.joins(x):
+        if shared is None and (params := self.joins(x)) is not None:
             with torch.no_grad():
                 seeds = torch.randint(2**63 - 1, (1, ), device=x.device) \
                     if spec.drop_rate else None
-                shared = Shared(merge_all([params]), seeds=seeds)
+                shared = Shared(params, merge_all([params]), seeds=seeds)
         if shared is not None:
-            return mona_fused(x, branch, spec, params, shared, norm)
-        return mona(x, spec, params, norm)
+            return mona_fused(x, branch, spec, shared, norm)
+        return mona(x, spec, self.parameters_in_order(), norm)
 
     def make_folded(self) -> FoldedMona:
         """Filters and skips as one depth-wise and one point-wise step."""
