@@ -35,8 +35,8 @@ def tensor(*shape, dtype=torch.float32):
     return torch.zeros(*shape, dtype=dtype).as_subclass(OnDevice)
 
 
-@pytest.fixture
-def launched(monkeypatch):
+@pytest.fixture(params=[True, False], ids=['direct', 'by handle'])
+def launched(monkeypatch, request):
     """What a launcher was called with: (grid, arguments)."""
     calls, compiled = [], []
 
@@ -68,6 +68,7 @@ def launched(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'current_device', lambda: 0)
     scaled._handles.clear()
     scaled.fn.device_caches.clear()
+    monkeypatch.setattr(scaled, '_direct', request.param)
     return SimpleNamespace(calls=calls, compiled=compiled)
 
 
@@ -141,7 +142,7 @@ def test_a_machine_that_has_everything_uses_it(said, monkeypatch, tmp_path):
     (lambda m: m.setenv('CC', '/nowhere/cc'), 'no C compiler'),
     (lambda m: m.setattr(launch, 'find_spec', lambda name: None),
      'triton is not installed'),
-    (lambda m: m.setattr(triton, '__version__', '3.1.0'), '3.1.0 is too old'),
+    (lambda m: m.setattr(triton, '__version__', '3.1.0'), '3.1 is too old'),
     (lambda m: m.setattr(torch.cuda, 'get_device_capability',
                          lambda index: (7, 5)), 'capability 7.5.*need 8.0'),
     (lambda m: m.setattr(torch.version, 'hip', '6.2'), 'ROCm'),
