@@ -1,17 +1,24 @@
 """What looks into a backbone by tracing: TorchScript, ONNX, FLOP counters."""
 import io
 import logging
+from functools import partial
 
 import pytest
 import torch
+from conftest import ROOT
 from helpers import TUNERS, image
+from mmdet.structures import DetDataSample
+from mmengine import Config
 from mmengine.analysis import get_model_complexity_info
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import MODELS, init_default_scope
 
 import mona_mm
 from mona_mm.backbones import TunedSwinTransformer
 
 #: With padded and shifted windows: maps of 9 x 13 and 5 x 7.
 ARCH, SIZE = dict(embed_dims=8, depths=[2, 1], num_heads=[1, 2]), (36, 52)
+CONFIGS = sorted((ROOT / 'configs/quickstart').glob('*_shapes.py'))
 FORMS = ['fast', 'line by line', 'folded']
 SOME_SLOW = [
     pytest.param(t, f, marks=[] if f == 'fast' or (t, f) == ('Mona', 'folded')
@@ -62,12 +69,12 @@ def test_onnx_by_torchscript_holds_for_other_batch_sizes(tuner, form):
         assert (torch.from_numpy(a) - b).abs().max() <= 1e-4 * b.abs().max()
 
 
-def flops_of(net):
+def flops_of(net, *inputs):
     logging.disable(logging.WARNING)
     try:
         return get_model_complexity_info(
-            net, None, inputs=(image(1, 3, *SIZE), ), show_table=False,
-            show_arch=False)['flops']
+            net, None, inputs=inputs or (image(1, 3, *SIZE), ),
+            show_table=False, show_arch=False)['flops']
     finally:
         logging.disable(logging.NOTSET)
 
@@ -83,6 +90,21 @@ def test_flops_are_those_of_the_written_form(tuner):
 def test_flops_of_a_folded_model_are_no_more(tuner):
     flops = flops_of(build(tuner, 'folded'))
     assert 0 < flops <= flops_of(build(tuner, 'fast'))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('config', CONFIGS, ids=[c.stem for c in CONFIGS])
+def test_flops_of_whole_models_are_counted(config):
+    """As mmdet's, mmseg's and mmpretrain's get_flops.py do."""
+    config = Config.fromfile(config)
+    init_default_scope(config.default_scope)
+    model = revert_sync_batchnorm(MODELS.build(config.model)).eval()
+    if config.default_scope in ('mmdet', 'mmrotate'):
+        sample = DetDataSample(metainfo=dict(
+            img_shape=(64, 64), ori_shape=(64, 64), scale_factor=(1, 1),
+            batch_input_shape=(64, 64)))
+        model.forward = partial(model.forward, data_samples=[sample])
+    assert flops_of(model, image(1, 3, 64, 64)) > 0
 
 
 def test_flops_of_an_adapter_are_counted_by_hand():

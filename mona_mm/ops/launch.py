@@ -23,6 +23,8 @@ from torch import Tensor
 
 #: Handles take all parameters, constants included, from this version on.
 _OLDEST = (3, 4)
+#: Versions in which a handle is known to be run as :class:`Kernel` does.
+_KNOWN = ((3, 6), )
 
 _POINTERS = {
     torch.float16: '*fp16',
@@ -80,11 +82,9 @@ def _lacking(interpreter: bool) -> Optional[str]:
     """What Triton needs and this machine has not; None if all is there."""
     if find_spec('triton') is None:
         return 'the package triton is not installed'
-    import triton
-    found = triton.__version__
-    if tuple(map(int, re.findall(r'\d+', found)[:2])) < _OLDEST:
-        return (f'triton {found} is too old, it must be at least '
-                f'{".".join(map(str, _OLDEST))}')
+    if _version() < _OLDEST:
+        return (f'triton {".".join(map(str, _version()))} is too old, it must '
+                f'be at least {".".join(map(str, _OLDEST))}')
     if interpreter:
         return None
     compilers = [os.environ['CC']] if 'CC' in os.environ else ['gcc', 'clang']
@@ -96,6 +96,11 @@ def _lacking(interpreter: bool) -> Optional[str]:
         return ('Triton builds a launcher for every kernel and finds no '
                 f'Python.h in {headers}: install Python\'s headers')
     return None
+
+
+def _version() -> Tuple[int, ...]:
+    import triton
+    return tuple(map(int, re.findall(r'\d+', triton.__version__)[:2]))
 
 
 class Launch(NamedTuple):
@@ -158,6 +163,11 @@ class Kernel:
             do_not_specialize_on_alignment=list(sizes))
         self.num_warps, self.num_stages = num_warps, num_stages
         self._handles: dict = {}
+        # What a handle's own ``[grid](...)`` does, less 4 of its 5 us; its
+        # profiling hooks are left out.
+        self._direct = _version() in _KNOWN
+        self._stream = lambda index: (
+            triton.runtime.driver.active.get_current_stream(index))
 
     def __call__(self, grid: Tuple[int, ...], args: tuple, consts: tuple,
                  num_warps: Optional[int] = None) -> None:
@@ -193,6 +203,10 @@ class Kernel:
                     *consts,
                     num_warps=warps,
                     num_stages=self.num_stages)
+            elif self._direct:
+                handle.run(*(*grid, 1, 1)[:3], self._stream(index),
+                           handle.function, handle.packed_metadata, None, None,
+                           None, *args, *consts)
             else:
                 handle[(*grid, 1, 1)[:3]](*args, *consts)
 
