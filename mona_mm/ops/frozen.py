@@ -51,9 +51,10 @@ class Forgetful(nn.Module):
 def mixed_linear(x: Tensor, weight: Tensor, bias: Optional[Tensor]) -> Tensor:
     """``F.linear`` for weights that may be stored in another dtype than x.
 
-    Autocast casts them by itself; outside of it x decides.
+    Autocast casts them by itself; outside of it x decides. (A compiler that
+    traces cannot ask whether there is autocast: only where dtypes differ.)
     """
-    if not autocasts(x):
+    if weight.dtype != x.dtype and not autocasts(x):
         weight = weight.to(x.dtype)
         bias = None if bias is None else bias.to(x.dtype)
     return F.linear(x, weight, bias)
