@@ -42,6 +42,10 @@ class Step:
         blocks (Sequence[nn.Module]): With ``drop_path1``, ``drop_path2`` and
             ``joining(x)``: for both branches the parameters of the Mona
             layer that takes its addition over, or None.
+
+    Attributes:
+        open (bool): Whether the forward pass goes on. Weights move on after
+            it; what recomputes it in the backward pass may still use it.
     """
 
     def __init__(self, blocks: Sequence[nn.Module] = ()) -> None:
@@ -61,6 +65,8 @@ class Step:
         """
         if is_plain(block) or (x.device.type == 'cpu' and not interpreted()):
             return Share()
+        if id(block) not in self._rows:  # inside a wrapper, or copied
+            return Step([block]).of(block, x)
         with torch.no_grad():
             row = self._rows[id(block)]
             scales = self._scales_in(x)
@@ -115,4 +121,4 @@ class Step:
                              for i, params in enumerate(layers))
 
     def __reduce__(self):
-        return Step, ()
+        return Step, (), dict(open=False)

@@ -149,23 +149,23 @@ def _forward(x, branch, spec, shared, next_w, next_b, params, keep):
         if next_w is not None:
             next_stats = torch.empty(tokens, 2, device=x.device)
     low = torch.empty(tokens, n, **narrow)
-    rows = _rows(width, spec.dtype)
+    rows, chunk = _block(width, spec.dtype)
     mona_down(
         (-(-tokens // rows), ),
         (x, branch, scales, *norm, stream, low, stats, tokens, area,
          shared.row * batch, width // unit, spec.eps),
-        (n, wide, unit, rows, 32, dot))
+        (n, wide, unit, rows, chunk, dot))
     y = torch.empty_like(x)
     if next_w is not None:
         t = torch.empty(x.shape, **narrow)
     mona_up(
-        (_tiles(batch, spec, width), ),
+        (_tiles(batch, spec.hw_shape, rows), ),
         (stream, low, shared.filters, params.point_bias, params.up_weight,
          params.up_bias, shared.seeds if spec.drop_rate else None, next_w,
          next_b, y, t, mixed, next_stats, *spec.hw_shape,
          shared.index * shared.filters[0].numel(), shared.row,
          width // unit, float(spec.drop_rate), spec.next_eps),
-        (n, wide, largest, unit, *_tile(width, spec.dtype), 32, dot))
+        (n, wide, largest, unit, 4, rows // 4, chunk, dot))
     return y, t, stream, low, mixed, stats, next_stats
 
 
@@ -205,7 +205,7 @@ class _FusedMona(torch.autograd.Function):
         dy = grad_y
         if grad_t is not None:
             grad_t, dy = grad_t.contiguous(), torch.empty_like(stream)
-        rows = _rows(width, spec.dtype)
+        rows, chunk = _block(width, spec.dtype)
         mona_up_backward(
             (-(-tokens // rows), ),
             (stream, grad_y, grad_t, mixed, filters, params.point_bias,
@@ -213,7 +213,7 @@ class _FusedMona(torch.autograd.Function):
              seeds if spec.drop_rate else None, next_w, next_stats, dy, act,
              g, gm, tokens, filters_at, row, width // unit,
              float(spec.drop_rate)),
-            (n, wide, largest, unit, rows, 32, dot))
+            (n, wide, largest, unit, rows, chunk, dot))
         dx = db = None
         if any(ctx.needs_input_grad[:2]):
             dx = torch.empty_like(stream)
@@ -221,11 +221,11 @@ class _FusedMona(torch.autograd.Function):
                 db = torch.empty_like(stream, dtype=ctx.branch)
         norm = params.down
         mona_down_backward(
-            (_tiles(batch, spec, width), ),
+            (_tiles(batch, spec.hw_shape, rows), ),
             (dy, gm, stream, filters, norm.norm_weight, norm.gamma,
              norm.gammax, norm.weight, stats, scales, g1, dx, db,
              *spec.hw_shape, filters_at, row * batch, width // unit),
-            (n, wide, largest, unit, *_tile(width, spec.dtype), 32, dot))
+            (n, wide, largest, unit, 4, rows // 4, chunk, dot))
         columns, rows = (32 if spec.dtype == torch.float32 else 64), 32
         blocks = -(-width // columns)
         span, count = _spans(tokens, rows, 264 // (blocks + 1))
@@ -270,20 +270,20 @@ def _unit(width: int) -> int:
     return min(16, width & -width)
 
 
-def _rows(width: int, dtype: torch.dtype) -> int:
-    """Tokens of a program: few where there are few, or registers are."""
-    return 16 if width >= 512 or dtype == torch.float32 else 32
+def _block(width: int, dtype: torch.dtype) -> Tuple[int, int]:
+    """Tokens of a program and channels of a chunk, as registers allow.
+
+    Wide maps are small: few tokens make more programs, and wide chunks fewer
+    turns of their loops.
+    """
+    if dtype == torch.float32:
+        return 16, 32
+    return (16, 64) if width >= 512 else (32, 32)
 
 
-def _tile(width: int, dtype: torch.dtype) -> Tuple[int, int]:
-    """As many, as rows and columns of a map."""
-    return 4, _rows(width, dtype) // 4
-
-
-def _tiles(batch: int, spec: MonaSpec, width: int) -> int:
-    height, across = spec.hw_shape
-    rows, columns = _tile(width, spec.dtype)
-    return batch * -(-height // rows) * -(-across // columns)
+def _tiles(batch: int, hw_shape: Tuple[int, int], rows: int) -> int:
+    """Programs for tiles of 4 x rows / 4 tokens."""
+    return batch * -(-hw_shape[0] // 4) * -(-hw_shape[1] // (rows // 4))
 
 
 def _spans(tokens: int, rows: int, parts: int) -> Tuple[int, int]:

@@ -3,6 +3,7 @@
 ``test_interpreted.py`` runs this file with TRITON_INTERPRET=1. A stage of two
 blocks: the first hands its norm to the second, the second has none to make.
 """
+import copy
 from collections import Counter
 
 import pytest
@@ -155,6 +156,19 @@ def test_the_backbone_closes_its_step(net):
         net.eval()(image(1, 3, 8, 8))
     steps = {id(stage.step) for stage in net.stages}
     assert len(steps) == 1 and not net.stages[0].step.open
+
+
+def test_a_copy_does_not_use_the_step_of_its_original(stage):
+    stage.eval().step = Step(stage.blocks)
+    want, _ = stage(tokens(1), HW)
+    got, _ = copy.deepcopy(stage)(tokens(1), HW)
+    assert torch.equal(got, want)
+
+
+def test_a_block_in_a_wrapper_draws_for_itself(stage):
+    step = Step([nn.Identity()])
+    share = step.of(stage.blocks[1], tokens())
+    assert all(shared.filters.shape[0] == 2 for shared in share.joined)
 
 
 def test_launches_of_a_stage(stage):

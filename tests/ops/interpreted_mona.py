@@ -15,6 +15,7 @@ from mona_mm.ops.launch import kernel, observed
 from mona_mm.ops.mona import MonaSpec
 from mona_mm.ops.mona_fused import Shared, merge_all, mona_fused
 from mona_mm.ops.tiles import drop_factor
+from mona_mm.tuners import mona
 from mona_mm.tuners.mona import MonaLayer
 
 #: batch, (H, W), C, n, kernels, scaled norm, next norm, branch, dropout
@@ -206,28 +207,33 @@ def test_what_is_kept():
          (1, 49 + 1 + 16, 16), (1, )])
 
 
-@pytest.mark.parametrize('change', [
-    dict(n=96), dict(kernels=(17, )), dict(dtype=torch.float64)])
-def test_what_is_not_covered_runs_by_torch(change):
+@pytest.mark.parametrize('change, why', [
+    (dict(n=96), 'bottleneck has 96 channels'),
+    (dict(kernels=(17, )), 'filter of size 17'),
+    (dict(dtype=torch.float64), 'no torch.float64')])
+def test_what_is_not_covered_runs_by_torch(change, why, monkeypatch):
+    said = []
+    monkeypatch.setattr(mona, 'say_once', said.append)
     made = layer(16, change.get('n', 8), change.get('kernels', (3, )), True,
                  0.).to(change.get('dtype', torch.float32))
     x = torch.randn(1, 6, 16, dtype=change.get('dtype', torch.float32))
     with observed() as launches:
         y = made(x, (2, 3))
-    assert not launches
+    assert not launches and all(why in message for message in said) and said
     assert distance(y, made.formula(x, (2, 3)).double()) < 1e-5
 
 
-@pytest.mark.parametrize('stream', [torch.float16, torch.float32])
-def test_half_precision_stays_close_to_the_formula(stream):
+@pytest.mark.parametrize('stream, width, hw', [
+    (torch.float16, 48, (3, 5)), (torch.float32, 512, (1, 3))])
+def test_half_precision_stays_close_to_the_formula(stream, width, hw):
     """As under autocast; 11 bits: within 1 % of the formula.
 
     (In bfloat16 the interpreter itself is wrong.)
     """
-    made, hw = layer(48, 16, (3, 5), True, 0.), (3, 5)
-    norm = nn.LayerNorm(48).requires_grad_(False)
+    made = layer(width, 16, (3, 5), True, 0.)
+    norm = nn.LayerNorm(width).requires_grad_(False)
     x, branch = (t.detach().to(d).requires_grad_() for t, d in zip(
-        inputs(2, hw, 48, True), (stream, torch.float16)))
+        inputs(2, hw, width, True), (stream, torch.float16)))
     shared = Shared(
         made.parameters_in_order(), merge_all([made.parameters_in_order()]))
     spec = MonaSpec(hw, 0., 1e-5, torch.float16, norm.eps)
