@@ -126,10 +126,9 @@ def _exponents(q, k, scale, bias, far, PRECISION: tl.constexpr):
 
 
 @kernel('B', 'H', 'W', 'heads', 'shift', 'groups', num_warps=4, num_stages=1)
-def attend(qkv, empty, table, out, scale, B: 'i32', H: 'i32', W: 'i32',
-           heads: 'i32', shift: 'i32', groups: 'i32', SIDE: tl.constexpr,
-           PLACES: tl.constexpr, DIMS: tl.constexpr, WIDTH: tl.constexpr,
-           PRECISION: tl.constexpr):
+def attend(qkv, empty, table, out, scale, B, H, W, heads, shift, groups,
+           SIDE: tl.constexpr, PLACES: tl.constexpr, DIMS: tl.constexpr,
+           WIDTH: tl.constexpr, PRECISION: tl.constexpr):
     """(B, N, 3C) -> (B, N, C); grid (heads, groups)."""
     head = tl.program_id(0)
     bias = _bias(table, head, heads, SIDE, PLACES)
@@ -148,8 +147,7 @@ def attend(qkv, empty, table, out, scale, B: 'i32', H: 'i32', W: 'i32',
 
 @kernel('B', 'H', 'W', 'heads', 'shift', 'groups', num_warps=4, num_stages=1)
 def attend_backward(qkv, empty, table, grad, qkv_grad, parts, empty_parts,
-                    scale, B: 'i32', H: 'i32', W: 'i32', heads: 'i32',
-                    shift: 'i32', groups: 'i32', SIDE: tl.constexpr,
+                    scale, B, H, W, heads, shift, groups, SIDE: tl.constexpr,
                     PLACES: tl.constexpr, DIMS: tl.constexpr,
                     WIDTH: tl.constexpr, PRECISION: tl.constexpr):
     """(B, N, C) -> (B, N, 3C), and sums of each program's windows.
@@ -205,9 +203,8 @@ def attend_backward(qkv, empty, table, grad, qkv_grad, parts, empty_parts,
 
 
 @kernel('heads', 'groups', num_warps=4, num_stages=1)
-def table_gradient(parts, table_grad, heads: 'i32', groups: 'i32',
-                   SIDE: tl.constexpr, PLACES: tl.constexpr,
-                   OFFSETS: tl.constexpr):
+def table_gradient(parts, table_grad, heads, groups, SIDE: tl.constexpr,
+                   PLACES: tl.constexpr, OFFSETS: tl.constexpr):
     """Sum the parts of ds over programs and pairs; grid (heads, blocks).
 
     An entry of the table belongs to the pairs (i, j) at its offset: for every

@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from .launch import interpreted
 from .precision import autocasts, compute_dtype
 
-
 #: Linear layers that do no more than ``F.linear``.
 PLAIN = (nn.Linear, wrappers.Linear)
 

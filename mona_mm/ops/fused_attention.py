@@ -36,12 +36,13 @@ def fits(qkv: Tensor, heads: int, hw_shape: Tuple[int, int],
     elif window > 8 or dims > 64:
         lacking = f'windows of {window} and heads of {dims} channels'
     elif hw_shape[0] * hw_shape[1] * qkv.shape[-1] >= 2**31:
-        lacking = f'maps of {hw_shape[0]} x {hw_shape[1]}'
+        lacking = 'maps of 2^31 numbers or more'
     else:
         return True
-    say_once('window attention: the Triton kernels take float16, bfloat16 and '
-             'float32, windows up to 8, heads up to 64 channels and maps of '
-             f'less than 2^31 numbers, not {lacking}: PyTorch\'s kernels do it')
+    say_once(f'window attention: {lacking}: PyTorch\'s kernels do it, because '
+             'the Triton kernels take float16, bfloat16 and float32, windows '
+             'up to 8, heads up to 64 channels and maps of less than 2^31 '
+             'numbers')
     return False
 
 

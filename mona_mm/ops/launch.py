@@ -140,14 +140,14 @@ class Kernel:
 
     A handle skips Triton's own look at the arguments, so its key holds what
     that look would find: the device, every pointer's dtype and whether it is
-    aligned to 16 bytes, and the constants. On the meta device nothing runs,
-    but :func:`observed` sees the launch: so all kernels of an operation can
-    be compiled without a device.
+    aligned to 16 bytes, which integers are long, and the constants. On the
+    meta device nothing runs, but :func:`observed` sees the launch: so all
+    kernels of an operation can be compiled without a device.
 
     Args:
         fn (Callable): The function, before ``triton.jit``. Its parameters
             are pointers and numbers first, then constants
-            (``tl.constexpr``). Integers are marked ``'i32'``.
+            (``tl.constexpr``).
         sizes (Sequence[str]): Its parameters that are numbers: they come
             from an image's shape, and nothing is compiled again for them.
         num_warps (int): Warps of a program, unless a launch says another.
@@ -191,8 +191,8 @@ class Kernel:
             return
         index = device.index
         key = (index, consts, warps, *[
-            (a.dtype, a.data_ptr() % 16 == 0) if isinstance(a, Tensor) else type(a)
-            for a in args
+            (a.dtype, a.data_ptr() % 16 == 0) if isinstance(a, Tensor) else
+            a.bit_length() > 31 if type(a) is int else type(a) for a in args
         ])
         handle = self._handles.get(key)
         other = index != torch.cuda.current_device()

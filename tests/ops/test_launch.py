@@ -18,7 +18,7 @@ from mona_mm.ops.launch import kernel, observed, usable  # noqa: E402
 
 
 @kernel('n', 'scale', num_warps=1)
-def scaled(x, bias, y, scale, n: 'i32', BLOCK: tl.constexpr):
+def scaled(x, bias, y, scale, n, BLOCK: tl.constexpr):
     i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     value = tl.load(x + i, mask=i < n, other=0.) * scale
     if bias is not None:
@@ -74,7 +74,7 @@ def launched(monkeypatch, request):
 
 def test_a_handle_is_kept_whatever_the_size(launched):
     """Sizes are what multi-scale training changes: 1, 16 and odd ones."""
-    for n in (1, 16, 100, 2**20 + 1):
+    for n in (1, 16, 100, 2**20 + 1):  # of 32 bits each
         x, y = tensor(8), tensor(8)
         scaled((n, 2), (x, None, y, .5, n), (8, ))
         grid, args = launched.calls[-1]
@@ -88,7 +88,8 @@ def test_a_handle_is_kept_whatever_the_size(launched):
     lambda x: (x[1:], None, x, .5, 8),  # no longer aligned to 16 bytes
     lambda x: (x, x, x, .5, 8),  # with a bias
     lambda x: (x.half().as_subclass(OnDevice), None, x, .5, 8),
-], ids=['alignment', 'none', 'dtype'])
+    lambda x: (x, None, x, .5, 2**31),
+], ids=['alignment', 'none', 'dtype', 'long'])
 def test_what_compilation_saw_is_part_of_the_key(launched, other):
     x = torch.zeros(64)[-torch.zeros(64).data_ptr() % 16 // 4:]
     x = x.as_subclass(OnDevice)
