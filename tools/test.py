@@ -35,7 +35,7 @@ def main(argv=None) -> None:
         evaluate.set_out(cfg, args.out)
     if args.show or args.show_dir:
         evaluate.set_show(cfg, args.show, args.show_dir)
-    preflight.preflight(cfg, ('test', ))
+    warnings = preflight.preflight(cfg, ('test', ))
     if args.tta:
         evaluate.set_tta(cfg)
     if args.fuse:
@@ -46,7 +46,7 @@ def main(argv=None) -> None:
         evaluate.check_for_test(runner, args.checkpoint)
         runner.test()
 
-    launch.run(cfg, test)
+    launch.run(cfg, test, warnings)
 
 
 if __name__ == '__main__':

@@ -47,10 +47,10 @@ def main(argv=None) -> None:
             cfg, type='mona_mm.TrainabilityCheckHook', after=args.check)
     launch.set_resumable(cfg)
     launch.set_resume(cfg, args.resume)
-    preflight.preflight(cfg, ('train', 'val'))
+    warnings = preflight.preflight(cfg, ('train', 'val'))
     preflight.check_folders(cfg)
     preflight.check_start(cfg)
-    launch.run(cfg, lambda runner: runner.train())
+    launch.run(cfg, lambda runner: runner.train(), warnings)
 
 
 if __name__ == '__main__':

@@ -3,6 +3,7 @@ from .check import TrainabilityCheckHook
 from .delta_checkpoint import DeltaCheckpointHook
 from .fingerprint import FingerprintHook
 from .fuse_hook import FuseHook
+from .labelled import LabelledBatchHook
 from .loops import ResumableEpochLoop
 from .nonfinite import NonFiniteLossHook
 from .optim import DeltaOptimWrapperConstructor
@@ -14,6 +15,6 @@ from .stop import StopOnSignalHook
 __all__ = [
     'AtomicCheckpointHook', 'DeltaCheckpointHook',
     'DeltaOptimWrapperConstructor', 'FingerprintHook', 'FuseHook',
-    'NonFiniteLossHook', 'ResumableEpochLoop', 'RunRecordHook',
+    'LabelledBatchHook', 'NonFiniteLossHook', 'ResumableEpochLoop', 'RunRecordHook',
     'RunStateHook', 'StopOnSignalHook', 'TrainabilityCheckHook'
 ]

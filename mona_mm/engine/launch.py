@@ -4,9 +4,10 @@ import difflib
 import os
 import os.path as osp
 from glob import glob
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Sequence
 
 from mmengine.config import Config, DictAction
+from mmengine.config.utils import ConfigParsingError
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -90,7 +91,8 @@ def read_config(path: str) -> Config:
     except FileNotFoundError as error:
         raise ConfigError(f'config {path!r}: a base is missing: '
                           f'{error}') from error
-    except (SyntaxError, KeyError, TypeError, AttributeError) as error:
+    except (SyntaxError, KeyError, TypeError, AttributeError,
+            ConfigParsingError) as error:
         raise ConfigError(f'config {path!r} does not parse: '
                           f'{type(error).__name__}: {error}') from error
 
@@ -165,12 +167,14 @@ def add_hook(cfg: Config, **hook) -> None:
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
 
 
-def run(cfg: Config, job: Callable[[Runner], Any]) -> Any:
+def run(cfg: Config, job: Callable[[Runner], Any],
+        warnings: Sequence[str] = ()) -> Any:
     """Build the config's Runner, on whatever device is there, and use it.
 
     Args:
         cfg (Config): The config, with ``launcher`` and ``work_dir`` set.
         job (Callable): What to do with the Runner.
+        warnings (Sequence[str]): Lines for the log, before that is done.
     """
     notes = adapt_to_cpu(cfg)
     init_cpu_group(cfg.launcher)
@@ -178,6 +182,8 @@ def run(cfg: Config, job: Callable[[Runner], Any]) -> Any:
         cfg)
     for note in notes:
         runner.logger.info(note)
+    for warning in warnings:
+        runner.logger.warning(warning)
     return job(runner)
 
 
