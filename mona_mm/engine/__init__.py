@@ -15,6 +15,7 @@ from .stop import StopOnSignalHook
 __all__ = [
     'AtomicCheckpointHook', 'DeltaCheckpointHook',
     'DeltaOptimWrapperConstructor', 'FingerprintHook', 'FuseHook',
-    'LabelledBatchHook', 'NonFiniteLossHook', 'ResumableEpochLoop', 'RunRecordHook',
-    'RunStateHook', 'StopOnSignalHook', 'TrainabilityCheckHook'
+    'LabelledBatchHook', 'NonFiniteLossHook', 'ResumableEpochLoop',
+    'RunRecordHook', 'RunStateHook', 'StopOnSignalHook',
+    'TrainabilityCheckHook'
 ]

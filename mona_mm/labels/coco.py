@@ -5,7 +5,7 @@ import os
 import re
 from functools import lru_cache
 from itertools import islice
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from mona_mm.text import some
 
@@ -15,6 +15,7 @@ from .pictures import Picture
 
 #: Entries of a JSON file that are looked at.
 _ANNOTATIONS, _PICTURES = 1000, 16
+_LISTS = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')
 
 
 class NotCoco(ValueError):
@@ -69,20 +70,20 @@ def check_categories(leaf: Leaf, path: str,
     others = [n for n in names if n not in set(classes)]
     if lost:
         leaf.refuse(
-            f'metainfo.classes has {some(lost)}, which {path} does not have: '
-            f'the labels of all classes after it would slip. Its categories '
-            f'that no class is spelt like: {some(others)}')
+            f'metainfo.classes has {_quoted(lost)}, which {path} does not '
+            'have: the labels of all classes after it would slip. Its '
+            f'categories that no class is spelt like: {_quoted(others)}')
     elif len(set(chosen)) < len(chosen):
         twice = sorted({n for n in chosen if chosen.count(n) > 1})
         leaf.refuse(f'{path} has several categories of the name '
-                    f'{some(twice)}: labels would be numbered by both')
+                    f'{_quoted(twice)}: labels would be numbered by both')
     elif list(chosen) != list(classes):
         leaf.refuse(
             f'{difference(classes, chosen, "metainfo.classes", path)}. '
             'Labels are numbered in the order of the file: list the classes '
             f'in that order, ({", ".join(map(repr, chosen))}, )')
     elif others:
-        leaf.warn(f'labels of {some(others)} in {path} are left out: '
+        leaf.warn(f'labels of {_quoted(others)} in {path} are left out: '
                   'metainfo.classes does not have them')
     return chosen
 
@@ -110,10 +111,12 @@ def _look_at_boxes(leaf: Leaf, path: str) -> None:
             leaf.refuse(f'{path}: annotation {ann.get("id")} has no '
                         f'{some(lacking)}, which {leaf.kind} reads')
             return
-    stray = sorted({a['category_id'] for a in seen} - known)
+    stray = {a['category_id'] for a in seen} - known
     if stray:
-        leaf.warn(f'{path}: labels with category_id {some(stray)} are left '
-                  'out: no category has that id')
+        text = (f'{path}: labels with category_id {_quoted(stray)} are left '
+                f'out: the categories are {_quoted(known)}')
+        every = all(a['category_id'] in stray for a in seen)
+        leaf.refuse(text) if every and leaf.trains else leaf.warn(text)
     small = [a for a in seen if min(a['bbox'][2:]) < 1 or a['area'] <= 0]
     if seen and len(small) == len(seen) and leaf.trains:
         leaf.refuse(
@@ -121,6 +124,10 @@ def _look_at_boxes(leaf: Leaf, path: str) -> None:
             f'below 1 pixel or an area of 0, such as {small[0]["bbox"]} '
             f'(area {small[0]["area"]}); expected x, y, width, height in '
             'pixels')
+
+
+def _quoted(names: Iterable[Any]) -> str:
+    return some([repr(n) for n in names])
 
 
 def check_other_file(leaf: Leaf, path: str) -> Optional[str]:
@@ -171,11 +178,10 @@ def entries(path: str, key: str, most: Optional[int] = None) -> List[Any]:
 def _entries(path: str, key: str, most: Optional[int], time: int,
              size: int) -> List[Any]:
     try:
-        with open(path, 'rb') as file, mmap.mmap(
-                file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            places = [m.end() for m in re.finditer(
-                rb'"%s"\s*:\s*\[' % re.escape(key).encode(), content)]
-            if len(places) == 1:
+        places = _places(path, time, size).get(key, [])
+        if len(places) == 1:
+            with open(path, 'rb') as file, mmap.mmap(
+                    file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 return list(islice(_decoded(content, places[0]), most))
         # None, or one within another: only a full reading tells.
         with open(path, encoding='utf-8') as file:
@@ -184,6 +190,17 @@ def _entries(path: str, key: str, most: Optional[int], time: int,
     except (ValueError, KeyError, TypeError) as error:
         raise NotCoco(f'{path} cannot be read as a COCO file: no list '
                       f'"{key}" ({type(error).__name__}: {error})') from error
+
+
+@lru_cache(maxsize=8)
+def _places(path: str, time: int, size: int) -> Dict[str, List[int]]:
+    """Where the lists begin; one pass, at about 200 MB a second."""
+    found: Dict[str, List[int]] = {}
+    with open(path, 'rb') as file, mmap.mmap(
+            file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        for match in _LISTS.finditer(content):
+            found.setdefault(match[1].decode(), []).append(match.end())
+    return found
 
 
 def _decoded(content: mmap.mmap, start: int) -> Iterator[Any]:
