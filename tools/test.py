@@ -3,6 +3,7 @@
 import argparse
 
 from mona_mm.engine import device, evaluate, launch, preflight
+from mona_mm.engine.labels_hook import set_labels_hook
 from mona_mm.errors import UserError
 
 
@@ -40,6 +41,7 @@ def main(argv=None) -> None:
         evaluate.set_tta(cfg)
     if args.fuse:
         launch.add_hook(cfg, type='mona_mm.FuseHook')
+    set_labels_hook(cfg)
     cfg.load_from, cfg.resume = args.checkpoint, False
 
     def test(runner) -> None:

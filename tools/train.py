@@ -3,6 +3,7 @@
 import argparse
 
 from mona_mm.engine import device, launch, preflight
+from mona_mm.engine.labels_hook import set_labels_hook
 from mona_mm.errors import Interrupted, UserError
 
 
@@ -46,6 +47,7 @@ def main(argv=None) -> None:
         launch.add_hook(
             cfg, type='mona_mm.TrainabilityCheckHook', after=args.check)
     launch.set_resumable(cfg)
+    set_labels_hook(cfg)
     launch.set_resume(cfg, args.resume)
     warnings = preflight.preflight(cfg, ('train', 'val'))
     preflight.check_folders(cfg)

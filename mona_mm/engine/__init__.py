@@ -3,7 +3,7 @@ from .check import TrainabilityCheckHook
 from .delta_checkpoint import DeltaCheckpointHook
 from .fingerprint import FingerprintHook
 from .fuse_hook import FuseHook
-from .labelled import LabelledBatchHook
+from .labels_hook import LabelsHook
 from .loops import ResumableEpochLoop
 from .nonfinite import NonFiniteLossHook
 from .optim import DeltaOptimWrapperConstructor
@@ -15,7 +15,7 @@ from .stop import StopOnSignalHook
 __all__ = [
     'AtomicCheckpointHook', 'DeltaCheckpointHook',
     'DeltaOptimWrapperConstructor', 'FingerprintHook', 'FuseHook',
-    'LabelledBatchHook', 'NonFiniteLossHook', 'ResumableEpochLoop',
+    'LabelsHook', 'NonFiniteLossHook', 'ResumableEpochLoop',
     'RunRecordHook', 'RunStateHook', 'StopOnSignalHook',
     'TrainabilityCheckHook'
 ]

@@ -9,7 +9,6 @@ from mona_mm.checkpoint import read_checkpoint, unwrap
 from mona_mm.checkpoint.delta import tuned_backbones
 from mona_mm.checkpoint.record import records
 from mona_mm.errors import CheckpointError, ConfigError
-from mona_mm.labels.names import as_names, difference, recorded_classes
 from mona_mm.text import some
 
 
@@ -84,8 +83,7 @@ def check_for_test(runner, path: str) -> None:
 
     Raises:
         CheckpointError: If a tensor is missing, unexpected, or of another
-            shape, or the test set has other classes than the checkpoint was
-            trained for: the numbers would not be the checkpoint's.
+            shape: the numbers would not be the checkpoint's.
     """
     model = getattr(runner.model, 'module', runner.model)
     if hasattr(model, 'module'):  # test-time augmentation wraps once more
@@ -93,12 +91,6 @@ def check_for_test(runner, path: str) -> None:
     content = read_checkpoint(path)
     _check_fit(model, unwrap(content, path), path,
                _refilled(model, content, path))
-    data = runner.test_loop.dataloader.dataset
-    own = as_names(getattr(data, 'metainfo', {}).get('classes'))
-    then = recorded_classes(content)
-    told = own and then and difference(own, then, 'test_dataloader', path)
-    if told:
-        raise CheckpointError(f'{path} was trained for other classes: {told}')
 
 
 def _refilled(model: nn.Module, content: dict, path: str) -> Set[str]:

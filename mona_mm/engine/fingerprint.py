@@ -8,11 +8,10 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mona_mm.errors import CheckpointError
-from mona_mm.labels.names import as_names, difference, recorded_classes
 from mona_mm.registry import HOOKS
 from mona_mm.text import some
 
@@ -49,16 +48,11 @@ class FingerprintHook(Hook):
         Raises:
             CheckpointError: With every difference.
         """
-        told = _other_classes(runner, checkpoint)
-        if told and not runner._resume:
-            runner.logger.warning(f'{told}. The weights of its head are '
-                                  'loaded for classes that they do not mean')
         if not runner._resume or 'optimizer' not in checkpoint:
             return
         saved = checkpoint['meta'].get('fingerprint')
         found = (_differences(saved, fingerprint(runner)) if saved else
                  _other_counts(checkpoint['optimizer'], runner))
-        found += [told] if told else []
         if found:
             raise CheckpointError(
                 f'cannot resume from {runner._load_from}, it was trained '
@@ -67,19 +61,6 @@ class FingerprintHook(Hook):
                 'with --cfg-options load_from=... and without --resume')
         for line in _kept_settings(checkpoint['optimizer'], runner):
             runner.logger.warning(line)
-
-
-def _other_classes(runner: Runner, checkpoint: dict) -> Optional[str]:
-    """Whether the training data's classes are not those of a checkpoint."""
-    if not isinstance(runner._train_loop, BaseLoop):
-        return None  # no training
-    data = runner.train_loop.dataloader.dataset
-    own = as_names(getattr(data, 'metainfo', {}).get('classes'))
-    then = recorded_classes(checkpoint)
-    if not own or not then or (
-            len(own) != len(then) and not runner._resume):
-        return None  # the head of another task is not loaded
-    return difference(own, then, 'train_dataloader', str(runner._load_from))
 
 
 def fingerprint(runner: Runner) -> Dict[str, Any]:
