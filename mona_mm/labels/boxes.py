@@ -16,7 +16,7 @@ from .pictures import Picture
 
 #: Label files that are read of one dataset in XML; DOTA's are read all,
 #: because a single line can end the training.
-_FILES, _PICTURES = 4000, 16
+_FILES, _PICTURES = 20_000, 16
 #: Twice the area of a triangle of corners, below which they are on one line.
 _FLAT = 1e-3
 
