@@ -10,7 +10,7 @@ ONE_THREAD := OMP_NUM_THREADS=1
 
 FORM ?= short
 
-.PHONY: install quickstart mini-study test test-all lint clean-quickstart
+.PHONY: install quickstart mini-study test test-all test-abuse test-gpu lint clean-quickstart
 
 install: $(INSTALLED)
 
@@ -30,11 +30,19 @@ mini-study: install
 
 test: install
 	@echo "Tests: about 6 minutes on two cores."
-	$(ONE_THREAD) $(RUN) -m pytest -m "not slow" -n 2 --dist loadfile
+	$(ONE_THREAD) $(RUN) -m pytest -m "not slow and not abuse and not gpu" -n 2 --dist loadfile
 
 test-all: install
 	@echo "All tests, every method in every family: about 20 minutes."
-	$(ONE_THREAD) $(RUN) -m pytest -n 2 --dist loadfile
+	$(ONE_THREAD) $(RUN) -m pytest -m "not abuse and not gpu" -n 2 --dist loadfile
+
+test-abuse: install
+	@echo "Hostile and broken input, generated: at most a quarter of an hour."
+	$(ONE_THREAD) $(RUN) -m pytest -m abuse -s
+
+test-gpu: install
+	@echo "On one CUDA device: about four minutes."
+	$(RUN) -m pytest -m gpu tests/gpu
 
 lint: install
 	$(RUN) -m pip install -q ruff==0.17.5

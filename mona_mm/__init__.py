@@ -1,6 +1,9 @@
 """mona_mm: adapter-tuning of vision backbones across OpenMMLab."""
+from mona_mm.compat import watch_mmpretrain
 
 __version__ = '0.1.0'
+
+watch_mmpretrain()
 
 
 def __getattr__(name: str):

@@ -14,6 +14,11 @@ from torch.utils.checkpoint import checkpoint
 
 import mona_mm
 from mona_mm.benchmark import MEASURES, Options, Size, benchmark, from_arch
+from mona_mm.benchmark.device_work import (
+    measure_shapes,
+    new_shapes,
+    shape_ratio,
+)
 from mona_mm.benchmark.inference import inference_pairs, measure_inference
 from mona_mm.benchmark.optimizer import DEFAULT, OURS, measure_optimizer
 from mona_mm.benchmark.options import parse_size
@@ -23,6 +28,7 @@ from mona_mm.benchmark.saved import saved_activations
 from mona_mm.benchmark.subjects import build
 from mona_mm.benchmark.timing import alternate
 from mona_mm.benchmark.training import Bar, measure_saved
+from mona_mm.benchmark.whole import random_batches
 from mona_mm.errors import ConfigError
 
 FLOAT = 4
@@ -325,3 +331,65 @@ def test_method_that_cannot_be_fused_is_told(monkeypatch):
     assert any('Mona was not fused: not this one' in s for s in said)
     rows = found['comparisons'][0]['sizes']['1x64']['inference']
     assert list(rows['subjects']) == ['Mona']
+
+
+def test_new_shapes_are_different_and_no_larger():
+    shapes = new_shapes(Size(2, 224, 192), 20, 0)
+    # 5 heights by 4 widths, without the size itself.
+    assert len(set(shapes)) == 19 and Size(2, 224, 192) not in shapes
+    assert {s.batch for s in shapes} == {2}
+    assert {s.height for s in shapes} <= {96, 128, 160, 192, 224}
+    assert {s.width for s in shapes} <= {96, 128, 160, 192}
+    assert new_shapes(Size(1, 224, 224), 5, 1) != new_shapes(
+        Size(1, 224, 224), 5, 2)
+
+
+def test_steps_on_new_shapes_are_timed_twice_each():
+    (comparison, ) = from_arch(NANO)
+    rows = measure_shapes(comparison, Size(1, 96, 96), quick(new_shapes=3),
+                          no_bar)
+    assert list(rows) == list(comparison.subjects)
+    for row in rows.values():
+        assert [len(row[k]) for k in ('first', 'new', 'again')] == [1, 3, 3]
+        low, high = (f(a / b for a, b in zip(row['new'], row['again']))
+                     for f in (min, max))
+        assert low <= shape_ratio(row) <= high
+
+
+LEAVES = [f'{name}_shapes' for name in (
+    'retinanet_swin-nano-mona', 'cascade-mask-rcnn_swin-nano-mona',
+    'oriented-rcnn_swin-nano-mona', 'upernet_swin-nano-mona',
+    'swin-nano-mona')]
+
+
+@pytest.mark.parametrize('leaf', [LEAVES[0], *(
+    pytest.param(leaf, marks=pytest.mark.slow) for leaf in LEAVES[1:])])
+def test_whole_iterations_of_a_config(main, capsys, tmp_path, leaf):
+    path = f'configs/quickstart/{leaf}.py'
+    main([path, '--whole', '--runs', '2', '--warmup', '0', '--device', 'cpu',
+          '--json', str(tmp_path / 'a.json')])
+    found = json.loads((tmp_path / 'a.json').read_text())['configs'][path]
+    assert list(found) == ['Full', 'Mona']
+    for row in found.values():
+        times = row['iteration_ms']
+        assert len(times) == 2 and all(t > 0 for t in times)
+        assert row['peak_mib'] is None  # of a GPU
+    ratios = [a / b for a, b in zip(*(found[k]['iteration_ms']
+                                      for k in ('Mona', 'Full')))]
+    assert math.isclose(found['Mona']['ratio']['median'], median(ratios))
+    assert 'of Full' in capsys.readouterr().out
+
+
+def test_whole_iterations_see_the_scales_of_the_config(root):
+    path = root / 'configs/cascade_mask_rcnn/' \
+        'cascade-mask-rcnn_swin-b-mona_3x_coco.py'
+    batches = random_batches(str(path), 12, 0)
+    heights = {min(image.shape[1:]) for b in batches for image in b['inputs']}
+    assert len(heights) > 2 and heights <= set(range(480, 801, 32))
+    assert all(len(s.gt_instances.masks) == len(s.gt_instances.bboxes)
+               for b in batches for s in b['data_samples'])
+
+
+def test_whole_needs_a_config(main):
+    with pytest.raises(ConfigError, match='--whole runs models'):
+        main(['--whole'])

@@ -48,6 +48,11 @@ def parse_args(argv=None) -> argparse.Namespace:
     add('--runs', type=int, default=10, help='timed rounds (default: 10)')
     add('--warmup', type=int, default=2, help='rounds before (default: 2)')
     add('--seed', type=int, default=0, help='(default: 0)')
+    add('--new-shapes', type=int, default=20, metavar='N', help='image shapes '
+        'for the cost of a new one (default: 20)')
+    add('--whole', action='store_true', help='whole iterations of the '
+        "configs' models instead of their backbones: random pictures go "
+        'through their training pipelines')
     add('--drop-path', type=float, help='drop-path rate (default: the '
         "configs'; without configs 0.3)")
     add('--skip-dropped', choices=tuple(_SKIP), default='auto',
@@ -95,11 +100,16 @@ def options_of(args: argparse.Namespace) -> Options:
         runs=args.runs,
         warmup=args.warmup,
         seed=args.seed,
+        new_shapes=args.new_shapes,
         skip_dropped=_SKIP[args.skip_dropped])
 
 
-def comparisons_of(args: argparse.Namespace) -> list:
+def subjects_of(args: argparse.Namespace) -> list:
     """What to compare."""
+    if args.whole:
+        if not args.config:
+            raise ConfigError('--whole runs models: give their configs')
+        return benchmark.models_from_configs(args.config, args.methods)
     how = (args.methods, args.against, args.drop_path, args.with_cp)
     if args.config:
         if args.arch:
@@ -121,10 +131,10 @@ def main(argv=None) -> None:
     """Measure, print, write."""
     args = parse_args(argv)
     _check_chart(args)
+    run = benchmark.whole if args.whole else benchmark.benchmark
     with quiet():
-        result = benchmark.benchmark(
-            comparisons_of(args), options_of(args),
-            partial(print, flush=True))
+        result = run(subjects_of(args), options_of(args),
+                     partial(print, flush=True))
     if args.json:
         with write_atomically(args.json) as path:
             Path(path).write_text(json.dumps(result, indent=1))

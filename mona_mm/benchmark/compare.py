@@ -63,13 +63,25 @@ def area_ratios(comparison: Comparison, rows: Dict[str, dict]) -> List[dict]:
     ]
 
 
+def launch_ratios(comparison: Comparison, rows: Dict[str, dict]) -> List[dict]:
+    """Ratios of kernels per step."""
+    return _single(comparison, rows, 'kernels')
+
+
+def shape_ratios(comparison: Comparison, rows: Dict[str, dict]) -> List[dict]:
+    """Ratios of the step on a new shape, per shape."""
+    return _timed(comparison.pairs, rows, ('new', ))
+
+
 RATIOS = dict(
     saved=saved_ratios,
     time=time_ratios,
     inference=inference_ratios,
     optimizer=optimizer_ratios,
     memory=memory_ratios,
-    area=area_ratios)
+    area=area_ratios,
+    launches=launch_ratios,
+    shapes=shape_ratios)
 
 
 def find(ratios: Iterable[dict], **what) -> Optional[Ratio]:

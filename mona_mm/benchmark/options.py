@@ -8,7 +8,8 @@ import torch
 
 from mona_mm.errors import ConfigError
 
-MEASURES = ('saved', 'time', 'inference', 'optimizer', 'memory', 'area')
+MEASURES = ('saved', 'time', 'inference', 'optimizer', 'memory', 'area',
+            'launches', 'shapes')
 DTYPES = dict(
     float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.float16)
 
@@ -50,6 +51,7 @@ class Options:
         runs (int): Timed rounds.
         warmup (int): Rounds before them.
         seed (int): Seed of weights, images and drop-path.
+        new_shapes (int): Image shapes for the cost of a new one.
         skip_dropped (bool | str): Whether timed backbones leave out the
             branches that drop-path zeroes; ``'auto'``: as by default. Saved
             activations are counted with every branch, because they would
@@ -67,6 +69,7 @@ class Options:
     runs: int = 10
     warmup: int = 2
     seed: int = 0
+    new_shapes: int = 20
     skip_dropped: Union[bool, str] = 'auto'
     #: The device that is used.
     place: torch.device = field(init=False)
@@ -74,9 +77,10 @@ class Options:
     def __post_init__(self) -> None:
         check_known('--only', self.only, MEASURES)
         check_known('--dtype', [self.dtype], tuple(DTYPES))
-        for name, least in (('runs', 1), ('warmup', 0)):
+        for name, least in (('runs', 1), ('warmup', 0), ('new_shapes', 1)):
             if getattr(self, name) < least:
-                raise ConfigError(f'--{name} must be at least {least}, but '
+                option = name.replace('_', '-')
+                raise ConfigError(f'--{option} must be at least {least}, but '
                                   f'got {getattr(self, name)}')
         self.place = _pick_device(self.device)
 

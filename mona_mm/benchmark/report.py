@@ -3,6 +3,7 @@ from statistics import median
 from typing import Dict, List, Optional, Sequence
 
 from .compare import PARTS, find
+from .device_work import shape_ratio
 from .optimizer import DEFAULT, OURS
 from .options import Size
 from .ratios import Ratio
@@ -153,13 +154,38 @@ def area_table(comparison: Comparison, found: dict) -> str:
         [_area_row(label, row) for label, row in subjects.items()])
 
 
+def launches_table(comparison: Comparison, size: Size, found: dict) -> str:
+    """Kernels of a training step, and how long the GPU works on them."""
+    words = _words(comparison)
+    head = ['subject', *(f'of {w}' for w in words), 'kernels', 'GPU busy ms']
+    rows = [[
+        label, *_against(comparison, found, label, words),
+        number(row['kernels'], 0), number(row['busy_ms'])
+    ] for label, row in found['subjects'].items()]
+    return table(f'Kernels of a training step, {size}', head, rows)
+
+
+def shapes_table(comparison: Comparison, size: Size, found: dict) -> str:
+    """What an image shape costs that is new."""
+    rows = [[
+        label, number(shape_ratio(row), 2), _median(row['new']),
+        _median(row['again']), _median(row['first'])
+    ] for label, row in found['subjects'].items()]
+    return table(
+        f'Steps on new image shapes up to {size}: a new shape against the '
+        'same again, medians', ['subject', 'new of known', 'new ms',
+                                'again ms', 'first step ms'], rows)
+
+
 TABLES = dict(
     saved=saved_table,
     time=time_table,
     inference=inference_table,
     optimizer=optimizer_table,
     memory=memory_table,
-    area=area_table)
+    area=area_table,
+    launches=launches_table,
+    shapes=shapes_table)
 
 
 def _area_row(label: str, row: dict) -> List[str]:

@@ -11,6 +11,7 @@ from mona_mm.errors import ConfigError
 
 from . import report
 from .compare import RATIOS
+from .device_work import measure_launches, measure_shapes
 from .environment import environment
 from .inference import fuse_function, measure_inference
 from .optimizer import measure_optimizer
@@ -28,7 +29,9 @@ _BY_SIZE = dict(
     saved=measure_saved,
     time=measure_time,
     inference=measure_inference,
-    memory=measure_memory)
+    memory=measure_memory,
+    launches=measure_launches,
+    shapes=measure_shapes)
 _ONCE = dict(optimizer=measure_optimizer, area=measure_area)
 
 
@@ -148,8 +151,8 @@ def _not_measured(options: Options) -> List[str]:
     left = [m for m in MEASURES if m not in options.only]
     gaps = [f'left out by --only: {", ".join(left)}'] if left else []
     if options.place.type == 'cpu':
-        gaps.append('anything on a GPU, peak memory among it (no figure of '
-                    'peak memory is taken on a CPU)')
+        gaps.append('anything on a GPU, peak memory and kernels among it (no '
+                    'figure of these is taken on a CPU)')
     else:
         gaps.append('anything on a CPU')
     if fuse_function() is None and 'inference' in options.only:

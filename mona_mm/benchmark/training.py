@@ -65,7 +65,7 @@ def measure_time(comparison: Comparison, size: Size, options: Options,
         dict: Milliseconds per round, by label and part of the step.
     """
     rounds = options.runs + options.warmup
-    steps = _steps(comparison.subjects, comparison, size, options)
+    steps = steps_of(comparison.subjects, comparison, size, options)
     with progress(f'time {size}', rounds * len(steps)) as bar:
         return alternate(steps, options.runs, options.warmup, options.seed,
                          bar.update)
@@ -104,7 +104,7 @@ def measure_area(comparison: Comparison, options: Options,
     count = (options.area_runs + 1) * len(subjects)
     for side in options.area_sizes:
         size = Size(1, side, side)
-        steps = _steps(subjects, comparison, size, options)
+        steps = steps_of(subjects, comparison, size, options)
         with progress(f'area {size}', count) as bar:
             found = alternate(steps, options.area_runs, 1, options.seed,
                               bar.update)
@@ -131,8 +131,9 @@ def _is_default(tuner: dict) -> bool:
     return vars(build_tuner(dict(tuner))) == vars(default)
 
 
-def _steps(subjects: Dict[str, Builder], comparison: Comparison, size: Size,
-           options: Options) -> Dict[str, TrainingStep]:
+def steps_of(subjects: Dict[str, Builder], comparison: Comparison,
+             size: Size, options: Options) -> Dict[str, TrainingStep]:
+    """Build the training step of every subject on the same images."""
     images, steps = options.images(size), {}
     for label, builder in subjects.items():
         model = build(builder, options.seed, options.place)
@@ -147,7 +148,7 @@ def _peak(builder: Builder, comparison: Comparison, size: Size,
     gc.collect()  # nothing dropped may be freed while it is measured
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated()
-    step = _steps({'it': builder}, comparison, size, options)['it']
+    step = steps_of({'it': builder}, comparison, size, options)['it']
     for _ in range(2):  # the first step makes the optimizer's state
         step()
     resident = torch.cuda.memory_allocated() - before

@@ -1,12 +1,11 @@
 """What a work dir logged, resumed runs in one piece."""
-import json
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple, Union
 
 from mona_mm.errors import ConfigError
-from mona_mm.text import some
+from mona_mm.text import parse_json, some
 
 Points = List[Tuple[float, float]]
 #: Keys that say when a line was logged.
@@ -107,7 +106,7 @@ def read_log(folder: Union[str, Path]) -> Log:
 
 def _sessions(folder: Path) -> List[Path]:
     log = 'vis_data/scalars.json'
-    if (folder / log).is_file():
+    if (folder / log).exists():
         return [folder / log]
     found = sorted(folder.glob(f'*/{log}'))
     if not found:
@@ -120,6 +119,8 @@ def _sessions(folder: Path) -> List[Path]:
 
 
 def _read(path: Path) -> List[dict]:
+    if not path.is_file():  # a pipe would block for ever
+        raise ConfigError(f'{path}: not a regular file; remove it')
     try:
         lines = path.read_text(errors='replace').splitlines()
     except OSError as error:
@@ -127,16 +128,27 @@ def _read(path: Path) -> List[dict]:
     records = []
     for number, line in enumerate(lines, 1):
         try:
-            record = json.loads(line)
-            record.setdefault('step', 0)
-            records.append(record)
-        except (ValueError, AttributeError):
+            records.append(_record(line))
+        except ValueError as error:
             if number < len(lines):  # the last one may have been cut off
                 raise ConfigError(
                     f'{path}, line {number}: expected a JSON object per '
-                    f'line, as mmengine writes, but got {line[:40]!r}'
-                ) from None
+                    f'line, as mmengine writes, but got {line[:40]!r} '
+                    f'({error})') from None
     return records
+
+
+def _record(line: str) -> dict:
+    """One logged line; ValueError if mmengine cannot have written it."""
+    record = parse_json(line)
+    if not isinstance(record, dict):
+        raise ValueError('not an object')
+    record.setdefault('step', 0)
+    for key in set(_WHEN) & set(record):
+        value = record[key]
+        if type(value) is not int or value < 0:
+            raise ValueError(f'{key} is {value!r}, not a count')
+    return record
 
 
 def _is_number(value: object) -> bool:

@@ -155,7 +155,7 @@ _TRIES = {
         'from mona_mm.doctor.ops import check_ops\n'
         'print(check_ops())'),
     'libraries': (
-        'import mmdet.models, mmseg.models, mmpretrain.models\n'
+        'import mona_mm, mmdet.models, mmseg.models, mmpretrain.models\n'
         'import mmrotate.models, mona_mm.backbones, mona_mm.engine\n'
         'print("mmdet, mmseg, mmpretrain, mmrotate and mona_mm import")'),
     'gpu': (

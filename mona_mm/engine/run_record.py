@@ -1,5 +1,6 @@
 """What became of a run, in one file beside its checkpoints."""
 import json
+import logging
 import os.path as osp
 import resource
 import time
@@ -12,10 +13,13 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import get_world_size, master_only
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mona_mm.backbones import TunedBackbone
+from mona_mm.errors import ConfigError
+from mona_mm.ledger.reading import read_run
 from mona_mm.machine import device_name, versions
 from mona_mm.registry import HOOKS
 from mona_mm.text import write_atomically
@@ -176,11 +180,23 @@ def _plain(metrics: Dict[str, Any]) -> Dict[str, float]:
 
 
 def _read(folder: str) -> Dict[str, Any]:
+    """What a resumed run goes on with; nothing of a damaged record.
+
+    Training matters more than its record, so a damaged one does not stop
+    it: it is kept aside, and said.
+    """
     path = Path(folder, RUN_RECORD)
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
+    if not path.exists():
         return {}  # a run from before there were records
+    try:
+        return {k: v for k, v in read_run(path).record().items()
+                if v is not None}
+    except ConfigError as error:
+        aside = path.with_name(f'{RUN_RECORD}.damaged')
+        path.replace(aside)
+        print_log(f'{error}. A new record is begun, the old one is kept as '
+                  f'{aside}', 'current', logging.WARNING)
+        return {}
 
 
 def _now() -> str:

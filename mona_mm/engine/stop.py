@@ -176,16 +176,28 @@ def _stepped(wrapper) -> bool:
 
 
 def _deafen(inner: Optional[Callable], worker: int) -> None:
-    """Let a data loader's worker outlive one signal to its whole group."""
-    for number in _SIGNALS:
-        signal.signal(number, _miss)
+    """Let a data loader's worker hear signals of its parent alone.
+
+    A terminal and a scheduler signal the whole group; the parent still needs
+    its workers then. Only where a signal tells its sender (Linux).
+    """
+    if hasattr(signal, 'sigwaitinfo'):
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        threading.Thread(target=_heed_parent, args=(os.getppid(), ),
+                         daemon=True).start()
     if inner is not None:
         inner(worker)
 
 
-def _miss(number: int, frame: Any) -> None:
-    """Do not hear one signal; the next, of a parent that insists, ends it."""
-    signal.signal(number, signal.SIG_DFL)
+def _heed_parent(parent: int) -> None:
+    """End when the parent says so, as PyTorch's own workers do.
+
+    A parent that an error ends terminates its workers once and waits for
+    them without a limit: whoever misses that signal keeps it for ever.
+    """
+    while signal.sigwaitinfo(_SIGNALS).si_pid != parent:
+        pass
+    os._exit(0)
 
 
 def _give_all_back() -> None:

@@ -9,7 +9,7 @@ from mona_mm.ledger.cells import Cell, load_cells
 from mona_mm.ledger.match import match
 from mona_mm.ledger.reading import parse_run
 from mona_mm.ledger.runs import Run, unique, with_results
-from mona_mm.text import some, write_atomically
+from mona_mm.text import read_json, some, write_atomically
 
 _FORMAT = 1
 
@@ -30,9 +30,9 @@ def load_book(path) -> List[Run]:
     if not path.exists():
         return []
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
+        content = read_json(path, 'a readable ledger')
         records = content['runs'] if content['format'] == _FORMAT else None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, KeyError, TypeError) as error:
         raise ConfigError(f'{path}: not a readable ledger '
                           f'({error!r})') from None
     if not isinstance(records, list):

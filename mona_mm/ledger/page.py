@@ -60,7 +60,8 @@ _HEAD = ['method', 'benchmark', 'published', 'by', 'ours', 'difference',
 
 def _section(lines: Sequence[Line]) -> Table:
     notes = Notes()
-    rows = [list(map(Entry, _fields(li, notes)))
+    rows = [[Entry(_label(li), link=_link(li)),
+             *map(Entry, _fields(li, notes))]
             for li in sorted(lines, key=_place)]
     return Table('', _HEAD, rows, notes.lines(), aligned=False)
 
@@ -71,13 +72,17 @@ def _place(line: Line) -> tuple:
         cell.backbone, cell.method, cell.variant), cell.name
 
 
+def _label(line: Line) -> str:
+    return ', '.join(filter(None, (line.cell.method, line.cell.variant)))
+
+
+def _link(line: Line) -> str:
+    return f'../../{line.cell.config}' if line.cell.config else ''
+
+
 def _fields(line: Line, notes: Notes) -> List[str]:
     cell, ours = line.cell, line.ours
-    label = ', '.join(filter(None, (cell.method, cell.variant)))
-    if cell.config:
-        label = f'[{label}](../../{cell.config})'
     return [
-        label,
         f'{cell.model}, {cell.backbone}, {cell.dataset}, {line.metric}',
         _number(line.published, line.decimals), line.by,
         ours.text(line.decimals) if ours else line.status,

@@ -11,10 +11,12 @@ class Entry:
     Args:
         text (str): What it says.
         bold (bool): Whether it is the best of its column.
+        link (str): Where it leads, in formats that have links.
     """
 
     text: str
     bold: bool = False
+    link: str = ''
 
 
 @dataclass

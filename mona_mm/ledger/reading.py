@@ -1,12 +1,13 @@
 """Reading `run.json`, and telling what is wrong with one."""
-import json
 import math
 from dataclasses import fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping
 
 from mona_mm.errors import ConfigError
 from mona_mm.ledger.runs import Run, unique
+from mona_mm.text import read_json
 
 FILE = 'run.json'
 _NUMBER = (int, float)
@@ -62,12 +63,10 @@ def read_run(path) -> Run:
         ConfigError: If it cannot be read or lacks something.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f'{path}: not a readable {FILE} ({error}); mend or remove '
-            'it') from None
-    return parse_run(content, str(path))
+        return parse_run(read_json(path, f'a readable {FILE}'), str(path))
+    except OSError as error:
+        raise ConfigError(f'{path}: not a readable {FILE} ({error}); mend or '
+                          'remove it') from None
 
 
 def parse_run(content: Any, source: str = '') -> Run:
@@ -89,6 +88,10 @@ def parse_run(content: Any, source: str = '') -> Run:
         _check(content, key, kinds, source)
     for key in set(_MAY) & set(content):
         _check(content, key, _MAY[key], source, null=True)
+    _check(content.get('tuner') or {}, 'type', str, f'{source}, tuner',
+           null=True)
+    for key in ('started', 'ended'):
+        _check_time(content.get(key), key, source)
     names = {f.name for f in fields(Run)} - {'source'}
     known = {k: v for k, v in content.items()
              if k in names and (v is not None or k in _REQUIRED)}
@@ -98,13 +101,25 @@ def parse_run(content: Any, source: str = '') -> Run:
 
 
 def _check(content: dict, key: str, kinds, source: str,
-           null: bool = False) -> None:
+           null: bool = False, finite: bool = True) -> None:
     value = content.get(key)
     if null and value is None:
         return
     wrong_bool = isinstance(value, bool) and kinds is not bool
     if wrong_bool or not isinstance(value, kinds):
         raise _damaged(source, repr(key), value, kinds)
+    if finite and isinstance(value, float) and not math.isfinite(value):
+        raise _damaged(source, repr(key), value, kinds)
+
+
+def _check_time(value: Any, key: str, source: str) -> None:
+    try:
+        datetime.fromisoformat(value or '2026-01-01')
+    except ValueError:
+        raise ConfigError(
+            f'{source}: {key!r} is {value!r}, expected an ISO date and time; '
+            f'this is not a {FILE} as training writes it: mend or remove '
+            'it') from None
 
 
 def _damaged(source: str, what: str, value: Any, kinds) -> ConfigError:
@@ -119,6 +134,7 @@ def _finite(values: Mapping[str, Any], key: str,
             source: str) -> Dict[str, float]:
     """Without what is not finite: a metric that has no value."""
     for name in values:
-        _check(dict(values), name, _NUMBER, f'{source}, {key}', null=True)
+        _check(dict(values), name, _NUMBER, f'{source}, {key}', null=True,
+               finite=False)
     return {k: v for k, v in values.items()
             if v is not None and math.isfinite(v)}

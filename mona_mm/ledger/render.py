@@ -4,6 +4,7 @@ import io
 import os.path as osp
 from pathlib import Path
 from typing import Callable, Dict, List, Optional, Sequence
+from urllib.parse import quote
 
 from mona_mm.errors import ConfigError
 from mona_mm.ledger.cells import Cell, load_cells
@@ -15,6 +16,10 @@ from mona_mm.ledger.runs import Run
 from mona_mm.ledger.tables import cost_table, results_table
 from mona_mm.text import write_atomically
 
+_MD = {'&': '&amp;', '<': '&lt;', '>': '&gt;', '|': r'\|', '`': r'\`',
+       '](': r']\(', '][': r']\[', ']:': r']\:'}
+#: With these a spreadsheet takes a cell for a formula (OWASP's list).
+_FORMULA = ('=', '+', '-', '@', '\t', '\r')
 _TEX = {'\\': r'\textbackslash{}', '_': r'\_', '%': r'\%', '&': r'\&',
         '#': r'\#', '$': r'\$', '{': r'\{', '}': r'\}',
         '~': r'\textasciitilde{}', '^': r'\textasciicircum{}',
@@ -56,7 +61,7 @@ def render_markdown(runs: Sequence[Run],
     Returns:
         str: One heading per table.
     """
-    return '\n'.join(f'## {t.title}\n\n{markdown_table(t)}'
+    return '\n'.join(f'## {_md(t.title)}\n\n{markdown_table(t)}'
                      for t in tables(runs, cells, which))
 
 
@@ -71,16 +76,28 @@ def markdown_table(table: Table) -> str:
     """
     others = '---:' if table.aligned else '---'
     align = ['---'] + [others] * (len(table.head) - 1)
-    lines = [table.head, align] + [
-        [f'**{e.text}**' if e.bold else e.text for e in row]
-        for row in table.rows]
-    body = ''.join(f'| {" | ".join(map(_md, line))} |\n' for line in lines)
+    lines = [list(map(_md, table.head)), align] + [
+        list(map(_md_entry, row)) for row in table.rows]
+    body = ''.join(f'| {" | ".join(line)} |\n' for line in lines)
     notes = ''.join(f'\n{_md(note)}\n' for note in table.notes)
     return (body if table.rows else '') + notes
 
 
+def _md_entry(entry: Entry) -> str:
+    text = _md(entry.text)
+    if entry.link:
+        text = f'[{text}]({quote(entry.link)})'
+    return f'**{text}**' if entry.bold else text
+
+
 def _md(text: str) -> str:
-    return text.replace('|', r'\|').replace('\n', ' ')
+    """Text that Markdown shows as it is: no HTML, cells, code or links.
+
+    Names and devices come from records that anybody may have written.
+    """
+    for char, shown in _MD.items():
+        text = text.replace(char, shown)
+    return ' '.join(text.splitlines())
 
 
 def render_latex(runs: Sequence[Run],
@@ -151,7 +168,8 @@ def to_csv(head: Sequence[str], lines: Sequence[Dict[str, object]]) -> str:
 
     Args:
         head (Sequence[str]): The columns.
-        lines (Sequence[dict]): None stays empty.
+        lines (Sequence[dict]): None stays empty; text that a spreadsheet
+            would run as a formula is preceded by an apostrophe.
 
     Returns:
         str: Lines that end in a newline alone.
@@ -159,8 +177,16 @@ def to_csv(head: Sequence[str], lines: Sequence[Dict[str, object]]) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, head, lineterminator='\n')
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows({k: _no_formula(v) for k, v in line.items()}
+                     for line in lines)
     return out.getvalue()
+
+
+def _no_formula(value: object) -> object:
+    """Text that would be run gets an apostrophe; numbers stay numbers."""
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return f"'{value}"
+    return value
 
 
 def _owners(runs: Sequence[Run], cells: Sequence[Cell]) -> Dict:

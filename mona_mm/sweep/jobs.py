@@ -3,11 +3,11 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Dict, List, Optional, Tuple
 
 from mona_mm.engine.run_record import RUN_RECORD
 from mona_mm.errors import ConfigError
-from mona_mm.text import write_atomically
+from mona_mm.text import read_json, write_atomically
 
 _PLAN = 'sweep.json'
 _ROOT = Path(__file__).parents[2]
@@ -64,14 +64,18 @@ class Job:
         Raises:
             ConfigError: If the file is damaged.
         """
-        path = self.folder / RUN_RECORD
+        return self._read(RUN_RECORD, 'a run record') or {}
+
+    def _read(self, name: str, what: str) -> Optional[Dict]:
+        path = self.folder / name
         try:
-            return json.loads(path.read_text())
+            found = read_json(path, what)
         except FileNotFoundError:
-            return {}
-        except ValueError as error:
-            raise ConfigError(f'{path} is not a run record ({error}); remove '
-                              f'{self.folder} to run it afresh') from None
+            return None
+        if not isinstance(found, dict):
+            raise ConfigError(f'{path} is not {what}; remove {self.folder} '
+                              'to run it afresh')
+        return found
 
     def state(self) -> str:
         """``'finished'``, ``'unfinished'`` or ``'new'``."""
@@ -87,8 +91,8 @@ class Job:
             ConfigError: If another run is there already.
         """
         path, plan = self.folder / _PLAN, self._plan()
-        if path.is_file():
-            found = json.loads(path.read_text())
+        found = self._read(_PLAN, "a sweep's note of what runs here")
+        if found is not None:
             if found != plan:
                 raise ConfigError(
                     f'{self.folder} holds the run {found}, not {plan}: name '

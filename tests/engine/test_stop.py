@@ -220,3 +220,33 @@ def test_second_signal_ends_at_once(base, tmp_path, monkeypatch):
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     assert status == -signal.SIGTERM
     assert not (tmp_path / 'interrupted.pth').exists()
+
+
+def children(pid: int) -> list:
+    text = Path(f'/proc/{pid}/task/{pid}/children').read_text()
+    return [int(word) for word in text.split()]
+
+
+@pytest.mark.skipif(not Path('/proc/self/task').is_dir(),
+                    reason='finds the workers in /proc')
+def test_a_killed_worker_of_a_loader_ends_the_run_with_an_error(
+        base, tmp_path):
+    workers = dict(num_workers=2, persistent_workers=True)
+    cfg = config(tmp_path, base, hooks=(dict(type='Losses'), ))
+    cfg['train_dataloader'].update(
+        workers, dataset=dict(type='NoisyPictures', size=10_000))
+    run = multiprocessing.get_context('fork').Process(
+        target=lambda: runs.start(cfg).train())
+    run.start()
+    limit = time.monotonic() + 60
+    while not (tmp_path / 'losses.txt').exists():  # it trains
+        assert time.monotonic() < limit and run.is_alive()
+        time.sleep(0.1)
+    started = children(run.pid)
+    os.kill(started[0], signal.SIGKILL)
+    run.join(30)
+    ended = run.exitcode
+    for pid in started if ended is None else ():
+        os.kill(pid, signal.SIGKILL)
+    run.kill()
+    assert len(started) == 2 and ended == 1

@@ -96,7 +96,7 @@ def test_state_is_read_from_the_runs_record(tmp_path):
         path.write_text(json.dumps(dict(finished=finished)))
         assert job.state() == state
     path.write_text('{')
-    with pytest.raises(ConfigError, match='run.json is not a run record'):
+    with pytest.raises(ConfigError, match='run.json: not a run record'):
         job.state()
 
 
