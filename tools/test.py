@@ -2,7 +2,7 @@
 """Evaluate a checkpoint with the metrics of its config."""
 import argparse
 
-from mona_mm.engine import device, evaluate, launch, preflight
+from mona_mm.engine import device, evaluate, fit, launch, preflight
 from mona_mm.engine.labels_hook import set_labels_hook
 from mona_mm.errors import UserError
 
@@ -18,7 +18,9 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         '--show', action='store_true', help='show predictions in a window')
     parser.add_argument(
-        '--show-dir', help='write pictures of predictions to this folder')
+        '--show-dir',
+        help='write pictures of predictions to this folder, within '
+        'work_dir/timestamp unless it is absolute')
     parser.add_argument(
         '--tta', action='store_true', help='use test-time augmentation')
     parser.add_argument(
@@ -39,16 +41,12 @@ def main(argv=None) -> None:
     warnings = preflight.preflight(cfg, ('test', ))
     if args.tta:
         evaluate.set_tta(cfg)
+    fit.check_for_test(cfg, args.checkpoint)
     if args.fuse:
         launch.add_hook(cfg, type='mona_mm.FuseHook')
     set_labels_hook(cfg)
     cfg.load_from, cfg.resume = args.checkpoint, False
-
-    def test(runner) -> None:
-        evaluate.check_for_test(runner, args.checkpoint)
-        runner.test()
-
-    launch.run(cfg, test, warnings)
+    launch.run(cfg, lambda runner: runner.test(), warnings)
 
 
 if __name__ == '__main__':

@@ -4,6 +4,10 @@ import os.path as osp
 from typing import Iterator, Optional, Tuple
 from urllib.parse import urlparse
 
+from mmengine.model import PretrainedInit
+
+from mona_mm.config import means
+
 from .record import Base
 
 Place = Tuple[str, Optional[str]]
@@ -33,7 +37,8 @@ def candidates(base: Base, init_cfg=None) -> Iterator[Place]:
 def pretrained_cfg(init_cfg) -> Optional[dict]:
     """The part of an ``init_cfg`` that names a pretrained file."""
     cfgs = init_cfg if isinstance(init_cfg, (list, tuple)) else [init_cfg]
-    found = [c for c in cfgs if c and c.get('type') == 'Pretrained']
+    found = [c for c in cfgs
+             if c and means(c.get('type'), PretrainedInit, 'Pretrained')]
     return found[-1] if found else None
 
 

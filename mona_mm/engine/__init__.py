@@ -10,12 +10,13 @@ from .optim import DeltaOptimWrapperConstructor
 from .run_record import RunRecordHook
 from .run_state import RunStateHook
 from .saving import AtomicCheckpointHook
+from .schedule import ScheduleHook
 from .stop import StopOnSignalHook
 
 __all__ = [
     'AtomicCheckpointHook', 'DeltaCheckpointHook',
     'DeltaOptimWrapperConstructor', 'FingerprintHook', 'FuseHook',
     'LabelsHook', 'NonFiniteLossHook', 'ResumableEpochLoop',
-    'RunRecordHook', 'RunStateHook', 'StopOnSignalHook',
+    'RunRecordHook', 'RunStateHook', 'ScheduleHook', 'StopOnSignalHook',
     'TrainabilityCheckHook'
 ]

@@ -1,21 +1,26 @@
 """From the command line's words to a config that a Runner can run."""
 import argparse
+import copy
 import difflib
 import os
 import os.path as osp
 from glob import glob
 from typing import Any, Callable, Optional, Sequence
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.config.utils import ConfigParsingError
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
+from mmengine.hooks import CheckpointHook
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mona_mm.checkpoint.io import TRUST
+from mona_mm.config import backbone_of, means, name_of
 from mona_mm.errors import ConfigError
 
 from .device import adapt_to_cpu, init_cpu_group
+from .options import OptionAction
 from .resume import newest_checkpoint
+from .runner import careful_runner
 from .tuner_option import set_tuner
 
 
@@ -24,16 +29,18 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--work-dir',
-        help='where logs and checkpoints go (default: '
-        'work_dirs/<name of the config>)')
+        help='where logs and checkpoints go (default: the config\'s '
+        '`work_dir`, else work_dirs/<name of the config>, with _<tuner> at '
+        'its end if --tuner is given)')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionAction,
         default={},
         metavar='KEY=VALUE',
         help='change settings of the config, e.g. '
-        'model.backbone.tuner.bottleneck_dims=32')
+        'model.backbone.tuner.bottleneck_dims=32 "KEY=[a,b]" '
+        '"KEY=(\'hot dog\', cup)"; spaces within a value are kept')
     parser.add_argument(
         '--tuner',
         help='tuning method in place of the config\'s: a name in '
@@ -68,6 +75,11 @@ def load_config(args: argparse.Namespace) -> Config:
     if args.tuner:
         set_tuner(cfg, args.tuner)
     cfg.merge_from_dict(args.cfg_options)
+    tuner = backbone_of(cfg).get('tuner')
+    if 'tuner' in cfg and tuner is not None:
+        # The variable that the backbone's tuner was copied from: what is
+        # dumped beside the checkpoints must not say two things.
+        cfg.tuner = copy.deepcopy(tuner)
     cfg.launcher = args.launcher
     name = osp.splitext(osp.basename(args.config))[0]
     if args.tuner:
@@ -91,8 +103,8 @@ def read_config(path: str) -> Config:
     except FileNotFoundError as error:
         raise ConfigError(f'config {path!r}: a base is missing: '
                           f'{error}') from error
-    except (SyntaxError, KeyError, TypeError, AttributeError,
-            ConfigParsingError) as error:
+    except (SyntaxError, NameError, ImportError, LookupError, TypeError,
+            ValueError, AttributeError, ConfigParsingError) as error:
         raise ConfigError(f'config {path!r} does not parse: '
                           f'{type(error).__name__}: {error}') from error
 
@@ -104,11 +116,12 @@ def set_amp(cfg: Config) -> None:
         ConfigError: If the optimizer wrapper is of a kind that cannot.
     """
     kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
-    if kind == 'AmpOptimWrapper':
+    if means(kind, AmpOptimWrapper):
         return
-    if kind != 'OptimWrapper':
+    if not means(kind, OptimWrapper):
         raise ConfigError('--amp needs optim_wrapper.type OptimWrapper or '
-                          f'AmpOptimWrapper, but the config has {kind!r}')
+                          f'AmpOptimWrapper, but the config has '
+                          f'{name_of(kind)!r}')
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
     cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
 
@@ -126,20 +139,33 @@ def set_auto_scale_lr(cfg: Config) -> None:
     cfg.auto_scale_lr.enable = True
 
 
-def set_resume(cfg: Config, resume: Optional[str]) -> None:
+def set_resume(cfg: Config, resume: Optional[str],
+               new_schedule: bool = False) -> None:
     """Resume from a checkpoint (``'auto'``: the newest in the work dir).
 
     With nothing there to resume, the run starts as the config says.
 
+    Args:
+        cfg (Config): Changed in place, after :func:`set_resumable`.
+        resume (str, optional): A path, or ``'auto'``.
+        new_schedule (bool): Follow the config's schedule, not the
+            checkpoint's. Defaults to False.
+
     Raises:
         CheckpointError: If there are checkpoints, but none that is usable.
+        ConfigError: If there is a new schedule and nothing is resumed.
     """
     if resume is None:
+        if new_schedule:
+            raise ConfigError('--new-schedule is for a run that goes on: it '
+                              'needs --resume')
         return
     found = newest_checkpoint(cfg) if resume == 'auto' else resume
     cfg.resume = found is not None
     if found is not None:
         cfg.load_from = found
+        cfg.default_hooks['schedule'] = dict(
+            type='mona_mm.ScheduleHook', renew=new_schedule)
 
 
 def set_resumable(cfg: Config) -> None:
@@ -151,12 +177,15 @@ def set_resumable(cfg: Config) -> None:
     Args:
         cfg (Config): Changed in place.
     """
-    hook = (cfg.get('default_hooks') or {}).get('checkpoint')
-    if hook and hook.get('type') in ('CheckpointHook',
-                                     'mmengine.CheckpointHook'):
+    if not cfg.get('default_hooks'):
+        cfg.default_hooks = dict()
+    if 'checkpoint' not in cfg.default_hooks:  # mmengine puts its own in
+        cfg.default_hooks.checkpoint = dict(type=CheckpointHook, interval=1)
+    hook = cfg.default_hooks.checkpoint  # None switches it off
+    if hook and means(hook.get('type'), CheckpointHook):
         hook['type'] = 'mona_mm.AtomicCheckpointHook'
     loop = cfg.get('train_cfg') or {}
-    if loop.get('type') == 'EpochBasedTrainLoop' or (
+    if means(loop.get('type'), EpochBasedTrainLoop) or (
             'type' not in loop and loop.get('by_epoch')):
         loop.pop('by_epoch', None)
         loop['type'] = 'mona_mm.ResumableEpochLoop'
@@ -178,8 +207,7 @@ def run(cfg: Config, job: Callable[[Runner], Any],
     """
     notes = adapt_to_cpu(cfg)
     init_cpu_group(cfg.launcher)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(
-        cfg)
+    runner = careful_runner(cfg)
     for note in notes:
         runner.logger.info(note)
     for warning in warnings:

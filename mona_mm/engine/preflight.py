@@ -5,7 +5,8 @@ from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 from mmengine.config import Config
 
-from mona_mm.checkpoint import read_checkpoint, unwrap
+from mona_mm.checkpoint.candidates import pretrained_cfg
+from mona_mm.config import datasets, evaluators, model_inside, name_of
 from mona_mm.errors import ConfigError
 from mona_mm.labels.leaves import Leaf, leaves
 from mona_mm.labels.look import (
@@ -17,7 +18,8 @@ from mona_mm.labels.look import (
 )
 from mona_mm.labels.names import scope_of
 
-from .resume import newest_checkpoint, save_folders, verify
+from .fit import check_for_training
+from .resume import newest_checkpoint, save_folders
 
 _OTHER_HEADS = ('backbone', 'neck', 'rpn_head', 'semantic_head',
                 'panoptic_head', 'panoptic_fusion_head')
@@ -42,9 +44,8 @@ def preflight(cfg: Config, phases: Sequence[str]) -> List[str]:
     heads = dict(_head_counts(cfg.model, 'model'))
     for phase in phases:
         where = f'{phase}_dataloader'
-        loader = cfg.get(where) or {}
-        missing = [line for one in leaves(loader.get('dataset'))
-                   for line in _missing_files(where, one.cfg)]
+        missing = [line for path, dataset in datasets(cfg.get(where), where)
+                   for line in _missing_files(where, path, dataset)]
         problems += no_workers(cfg, phase) + missing
         if missing:
             continue
@@ -57,7 +58,7 @@ def preflight(cfg: Config, phases: Sequence[str]) -> List[str]:
     compared = compare(cfg, found)
     problems, notes = problems + compared.problems, notes + compared.notes
     if 'train' in phases:
-        problems += _missing_base(cfg.model) + _reentrant(cfg)
+        problems += _missing_base(model_inside(cfg.model)) + _reentrant(cfg)
     if 'test' in phases:
         problems += _taken_outputs(cfg.get('test_evaluator'))
     if problems:
@@ -74,16 +75,14 @@ def check_start(cfg: Config) -> None:
             the newest complete checkpoint of the work dir.
 
     Raises:
-        CheckpointError: If it is missing, damaged or no checkpoint.
+        CheckpointError: If it is missing, damaged, no checkpoint, or of
+            another run than this one.
     """
     if cfg.get('resume') and cfg.get('load_from') is None:
         cfg.load_from = newest_checkpoint(cfg)
         cfg.resume = cfg.load_from is not None
-    source = cfg.get('load_from')
-    if cfg.get('resume'):
-        verify(source)
-    elif source is not None:
-        unwrap(read_checkpoint(source), source)
+    if cfg.get('load_from') is not None:
+        check_for_training(cfg, cfg.load_from)
 
 
 def check_folders(cfg: Config) -> None:
@@ -110,16 +109,16 @@ def _existing(folder: str) -> str:
     return folder if osp.lexists(folder) else _existing(osp.dirname(folder))
 
 
-def _missing_files(where: str, dataset: dict) -> List[str]:
+def _missing_files(where: str, place: str, dataset: dict) -> List[str]:
     root = dataset.get('data_root') or ''
     if is_remote(dataset):
         return []
-    name = f'{where}: {dataset.get("type")}'
+    name = f'{where}: {name_of(dataset.get("type"))}'
     if root and not osp.isdir(root):
         return [
             f'{name}: data_root {root!r} does not exist; data/README.md '
             'says what goes there, or set '
-            f'--cfg-options {where}.dataset.data_root=...'
+            f'--cfg-options {place}.data_root=...'
         ]
     return [
         f'{name}: {key} {path!r} does not exist (with data_root: '
@@ -157,8 +156,7 @@ def _test_classes(cfg: Config) -> Dict[str, List[Leaf]]:
     """What the config calls the classes of a test set that may not exist."""
     return {
         'test': [named(Leaf('test_dataloader', one.cfg, scope_of(cfg)))
-                 for one in leaves((cfg.get('test_dataloader') or {}).get(
-                     'dataset'))]
+                 for one in leaves(cfg.get('test_dataloader'))]
     }
 
 
@@ -189,22 +187,20 @@ def _reentrant(cfg: Config) -> List[str]:
     ]
 
 
-def _taken_outputs(evaluators: Any) -> List[str]:
+def _taken_outputs(found: Any) -> List[str]:
     """Submission folders that mmrotate refuses after hours of inference."""
-    if not isinstance(evaluators, (list, tuple)):
-        evaluators = [evaluators or {}]
     return [
         f'test_evaluator.outfile_prefix {prefix!r} exists already: move it, '
         'or set another with --cfg-options test_evaluator.outfile_prefix=...'
-        for prefix in (e.get('outfile_prefix') for e in evaluators
+        for prefix in (e.get('outfile_prefix') for e in evaluators(found)
                        if e.get('merge_patches'))
         if prefix and osp.exists(prefix)
     ]
 
 
 def _missing_base(model: dict) -> List[str]:
-    init_cfg = (model.get('backbone') or {}).get('init_cfg') or {}
-    source = init_cfg.get('checkpoint') if isinstance(init_cfg, dict) else None
+    init_cfg = pretrained_cfg((model.get('backbone') or {}).get('init_cfg'))
+    source = (init_cfg or {}).get('checkpoint')
     if not isinstance(source, str) or '://' in source:
         return []
     if osp.isfile(osp.expanduser(source)):

@@ -3,25 +3,9 @@ from dataclasses import dataclass, field
 from typing import Any, Iterator, List, NamedTuple, Optional, Tuple
 
 from mmengine.dataset import BaseDataset
-from mmengine.registry import DATASETS, Registry
+from mmengine.registry import DATASETS
 
-
-def resolve(kind: Any, registry: Registry, scope: str) -> Any:
-    """The class that a config's ``type`` names.
-
-    Args:
-        kind (str | type): A name, with or without scope, or (in pure Python
-            configs) the class itself.
-        registry (Registry): mmengine's root registry.
-        scope (str): The config's ``default_scope``.
-
-    Returns:
-        type, optional: None if the registry does not know the name.
-    """
-    if not isinstance(kind, str):
-        return kind
-    with registry.switch_scope_and_registry(scope) as found:
-        return found.get(kind)
+from mona_mm.config import class_of, name_of
 
 
 class Wrapped(NamedTuple):
@@ -31,14 +15,17 @@ class Wrapped(NamedTuple):
     other_classes: bool
 
 
-def leaves(dataset: Optional[dict],
+def leaves(dataset: Any,
            other_classes: bool = False) -> Iterator[Wrapped]:
     """The datasets inside wrappers (repeat, concat, class-balanced, mix ...).
 
     Args:
-        dataset (dict, optional): Of a data loader.
+        dataset (dict | list, optional): A dataset, a data loader, or several.
         other_classes (bool): A wrapper's ``ignore_keys`` names ``classes``.
     """
+    if isinstance(dataset, (list, tuple)):
+        for one in dataset:
+            yield from leaves(one, other_classes)
     if not isinstance(dataset, dict):
         return
     ignored = dataset.get('ignore_keys') or ()
@@ -85,8 +72,7 @@ class Leaf:
     @property
     def kind(self) -> str:
         """The name of its class."""
-        kind = self.cfg.get('type')
-        return kind if isinstance(kind, str) else kind.__name__
+        return name_of(self.cfg.get('type'))
 
     @property
     def trains(self) -> bool:
@@ -108,7 +94,7 @@ class Leaf:
             ending (str): Such as ``LoadAnnotations``.
         """
         return next((s for s in _steps(self.cfg.get('pipeline'))
-                     if type_name(s).endswith(ending)), None)
+                     if name_of(s.get('type')).endswith(ending)), None)
 
     def build(self) -> None:
         """Build the dataset without reading its labels.
@@ -116,7 +102,7 @@ class Leaf:
         The library's own constructor then joins paths, fills in suffixes and
         merges class names.
         """
-        cls = resolve(self.cfg.get('type'), DATASETS, self.scope)
+        cls = class_of(self.cfg.get('type'), DATASETS, self.scope)
         if not (isinstance(cls, type) and issubclass(cls, BaseDataset)):
             return
         cfg = dict(self.cfg, type=cls, pipeline=[], lazy_init=True)
@@ -127,13 +113,6 @@ class Leaf:
             return  # a constructor of its own; building it is the Runner's
         except Exception as error:  # whatever a constructor raises
             self.refuse(f'cannot be built: {error}')
-
-
-def type_name(cfg: dict) -> str:
-    """The bare name of a config's ``type``, be it a string or a class."""
-    kind = cfg.get('type')
-    return kind.split('.')[-1] if isinstance(kind, str) else getattr(
-        kind, '__name__', '')
 
 
 def spread(items: list, most: int) -> list:

@@ -1,14 +1,15 @@
 """Look at the labels of every dataset of a config."""
 import os.path as osp
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence
+from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence
 
 from mmengine.config import Config
 from mmengine.registry import DATASETS, METRICS
 
+from mona_mm.config import class_of, evaluators, name_of
 from mona_mm.text import some
 
 from . import boxes, coco, folders, masks
-from .leaves import Leaf, leaves, resolve, type_name
+from .leaves import Leaf, leaves
 from .names import Names, as_names, difference, scope_of
 from .pictures import Picture, look_at_pictures
 
@@ -75,7 +76,7 @@ def looked_at(cfg: Config, phase: str, counts: Sequence[int]) -> List[Leaf]:
     return [
         look(Leaf(where, one.cfg, scope_of(cfg), tuple(counts),
                   one.other_classes))
-        for one in leaves((cfg.get(where) or {}).get('dataset'))
+        for one in leaves(cfg.get(where))
     ]
 
 
@@ -119,7 +120,7 @@ def named(leaf: Leaf) -> Leaf:
             'expected a tuple of names (a tuple of one needs a comma: '
             f'({given!r}, ))')
     if given is None:
-        cls = resolve(leaf.cfg.get('type'), DATASETS, leaf.scope)
+        cls = class_of(leaf.cfg.get('type'), DATASETS, leaf.scope)
         given = (getattr(cls, 'METAINFO', None) or {}).get('classes')
     leaf.classes = as_names(given)
     return leaf
@@ -160,8 +161,9 @@ def _between(one: str, these: Sequence[Leaf], other: str,
 
 def _evaluators(cfg: Config, phase: str,
                 those: Sequence[Leaf]) -> Iterator[str]:
-    for metric in metrics(cfg.get(f'{phase}_evaluator')):
-        where = f'{phase}_evaluator: {type_name(metric)}'
+    for metric in evaluators(cfg.get(f'{phase}_evaluator')):
+        name = name_of(metric.get('type'))
+        where = f'{phase}_evaluator: {name}'
         yield from _top_k(cfg, where, metric, those)
         path = metric.get('ann_file')
         if not isinstance(path, str) or '://' in path or is_remote(metric):
@@ -208,24 +210,9 @@ def _top_k(cfg: Config, where: str, metric: dict,
                f'--cfg-options {key}.topk=1')
 
 
-def metrics(evaluator: Any) -> Iterator[dict]:
-    """Every metric's config in an evaluator, a list, or a wrapper.
-
-    Args:
-        evaluator (dict | list): As in a config.
-    """
-    if isinstance(evaluator, (list, tuple)):
-        for one in evaluator:
-            yield from metrics(one)
-    elif isinstance(evaluator, dict) and 'metrics' in evaluator:
-        yield from metrics(evaluator['metrics'])
-    elif isinstance(evaluator, dict):
-        yield evaluator
-
-
 def _is(metric: dict, name: str, cfg: Config) -> bool:
     """Whether a metric's class is, or descends from, one of that name."""
-    cls = resolve(metric.get('type'), METRICS, scope_of(cfg))
+    cls = class_of(metric.get('type'), METRICS, scope_of(cfg))
     return any(c.__name__ == name for c in getattr(cls, '__mro__', ()))
 
 

@@ -5,9 +5,10 @@ from conftest import ROOT
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
+from mona_mm.config import class_of
 from mona_mm.engine.preflight import preflight
 from mona_mm.errors import ConfigError
-from mona_mm.labels.leaves import leaves, resolve
+from mona_mm.labels.leaves import leaves
 from mona_mm.labels.look import READERS, reader_name
 
 BASES = sorted(ROOT.glob('configs/_base_/datasets/*.py'))
@@ -65,12 +66,12 @@ def refusal(cfg, phases=('train', 'val')) -> str:
 def test_every_dataset_of_the_configs_is_looked_into(path):
     cfg = Config.fromfile(path)
     scope = next(s for s in SCOPES if all(
-        resolve(one.cfg.type, DATASETS, s)
+        class_of(one.cfg.type, DATASETS, s)
         for one in leaves(cfg.train_dataloader.dataset)))
     for phase in ('train', 'val', 'test'):
         for one in leaves((cfg.get(f'{phase}_dataloader') or {}).get(
                 'dataset')):
-            cls = resolve(one.cfg.type, DATASETS, scope)
+            cls = class_of(one.cfg.type, DATASETS, scope)
             assert reader_name(cls) in READERS
 
 
@@ -104,7 +105,7 @@ def test_validation_and_test_are_looked_at_like_training(layout, tmp_path):
 def test_a_type_may_be_a_class(layout, tmp_path):
     wrong = data(layout, tmp_path, 'a', **LAYOUTS[layout])
     told = refusal(config(dict(
-        wrong, type=resolve(wrong['type'], DATASETS, 'mmdet'))))
+        wrong, type=class_of(wrong['type'], DATASETS, 'mmdet'))))
     assert f': {wrong["type"].split(".")[1]}: ' in told
 
 
@@ -114,7 +115,7 @@ def test_a_type_may_be_a_class(layout, tmp_path):
     ('mona_mm.SVHN', 'mmpretrain', {})])
 def test_classes_in_another_order_than_the_numbers_are_refused(
         name, scope, options, tmp_path):
-    own = resolve(name, DATASETS, scope).METAINFO['classes']
+    own = class_of(name, DATASETS, scope).METAINFO['classes']
     given = dict(type=name, data_root=str(tmp_path), **options)
     swapped = (own[1], own[0], *own[2:])
     cfg = config(given, scope=scope, heads=len(own))
@@ -185,7 +186,7 @@ def test_datasets_of_one_loader_have_the_same_classes(tmp_path):
             data('folders', tmp_path, 'b', ('cat', 'cow'),
                  names=('cat', 'cow'))]
     joined = dict(type='ConcatDataset', datasets=pair)
-    assert 'only another (mmpretrain.CustomDataset) of the same loader' in (
+    assert 'only another (CustomDataset) of the same loader' in (
         refusal(config(joined)))
     assert not notes_of(config(dict(joined, ignore_keys=['classes'])))
 
