@@ -8,6 +8,7 @@ if __name__ == '__main__':
     answer_signals()  # importing the rest takes many seconds
 
 from mona_mm.engine import device, launch, preflight  # noqa: E402
+from mona_mm.engine.labels_hook import set_labels_hook  # noqa: E402
 from mona_mm.errors import Interrupted, UserError  # noqa: E402
 
 
@@ -56,11 +57,12 @@ def main(argv=None) -> None:
         launch.add_hook(
             cfg, type='mona_mm.TrainabilityCheckHook', after=args.check)
     launch.set_resumable(cfg)
+    set_labels_hook(cfg)
     launch.set_resume(cfg, args.resume, args.new_schedule)
-    preflight.preflight(cfg, ('train', 'val'))
+    warnings = preflight.preflight(cfg, ('train', 'val'))
     preflight.check_folders(cfg)
     preflight.check_start(cfg)
-    launch.run(cfg, lambda runner: runner.train())
+    launch.run(cfg, lambda runner: runner.train(), warnings)
     leave_signals()
 
 
