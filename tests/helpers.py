@@ -1,4 +1,7 @@
 """Small models and files that several tests need."""
+from contextlib import contextmanager
+from unittest import mock
+
 import torch
 from mmpretrain.models import SwinTransformer
 
@@ -16,6 +19,15 @@ def nano(tuner='Mona', **kwargs) -> TunedSwinTransformer:
     if isinstance(tuner, str):
         tuner = dict(type=tuner)
     return TunedSwinTransformer(arch=NANO, tuner=tuner, **kwargs)
+
+
+@contextmanager
+def on_meta():
+    """Build on the meta device, where drawing values costs the most time."""
+    with torch.device('meta'), mock.patch(
+            'mmengine.model.weight_init._no_grad_trunc_normal_',
+            lambda tensor, *args: tensor):
+        yield
 
 
 def plain_nano(**kwargs) -> SwinTransformer:

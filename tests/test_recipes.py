@@ -11,9 +11,12 @@ from math import cos, pi
 import pytest
 import torch
 from conftest import ROOT
+from helpers import on_meta
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, PARAM_SCHEDULERS, init_default_scope
+
+from mona_mm.counting import count_backbone
 
 METHODS = ('', '-fixed', '-bitfit', '-normtuning', '-partial', '-adapter',
            '-lora', '-adaptformer', '-lorand', '-mona')
@@ -45,6 +48,11 @@ COCO = {
            'norm_cfg.type': 'SyncBN', 'loss_bbox.type': 'GIoULoss',
            'loss_bbox.loss_weight': 10.0}.items()},
     'model.roi_head.mask_head.type': 'FCNMaskHead',
+    # RoIAlign works in float32 under mixed precision.
+    'model.roi_head.bbox_roi_extractor.type': 'mona_mm.SingleRoIExtractor',
+    'model.roi_head.bbox_roi_extractor.float32': True,
+    'model.roi_head.mask_roi_extractor.type': 'mona_mm.SingleRoIExtractor',
+    'model.roi_head.mask_roi_extractor.float32': True,
     'train_dataloader.dataset.pipeline.2': HORIZONTAL,
     'train_dataloader.dataset.pipeline.3.transforms.0.0.scales': [
         (480, 1333), (512, 1333), (544, 1333), (576, 1333), (608, 1333),
@@ -72,9 +80,12 @@ VOC = {
     'train_dataloader.batch_size': 1, 'auto_scale_lr.base_batch_size': 2,
     'model.backbone.arch': 'large', 'model.backbone.drop_path_rate': .2,
     'model.backbone.out_indices': (1, 2, 3),
+    # frozen_stages=1 of the release means this, for every method.
+    'model.backbone.keep_frozen': ('patch_embed', ),
     'model.neck.in_channels': [384, 768, 1536], 'model.neck.start_level': 0,
     'model.neck.add_extra_convs': 'on_input', 'model.neck.num_outs': 5,
-    'model.bbox_head.type': 'RetinaHead', 'model.bbox_head.num_classes': 20,
+    'model.bbox_head.type': 'mona_mm.RetinaHead',
+    'model.bbox_head.num_classes': 20, 'model.bbox_head.nms_pre_anchors': True,
     'model.data_preprocessor.pad_size_divisor': 32,
     **{f'train_dataloader.dataset.dataset.datasets.{i}.{k}': v
        for i, year in enumerate((2007, 2012)) for k, v in {
@@ -85,6 +96,8 @@ VOC = {
     'test_dataloader.dataset.pipeline.1.scale': (1000, 600),
     'test_evaluator.eval_mode': '11points',
     'test_evaluator.metric': 'mAP', 'test_evaluator.iou_thrs': None,
+    'test_evaluator.type': 'mona_mm.VOCMetric',
+    'test_evaluator.extra_pixel': False,
 }
 ADE = {
     **ADAMW, 'optim_wrapper.type': 'OptimWrapper',
@@ -98,10 +111,11 @@ ADE = {
     'model.decode_head.type': 'UPerHead', 'model.decode_head.channels': 512,
     'model.decode_head.dropout_ratio': .1,
     'model.decode_head.num_classes': 150,
-    'model.decode_head.norm_cfg.type': 'BN',
+    # Whatever a released config says: its train script converts all.
+    'model.decode_head.norm_cfg.type': 'SyncBN',
     'model.auxiliary_head.channels': 256,
     'model.auxiliary_head.loss_decode.loss_weight': .4,
-    'model.auxiliary_head.norm_cfg.type': 'BN',
+    'model.auxiliary_head.norm_cfg.type': 'SyncBN',
     'train_dataloader.dataset.pipeline.2.scale': (2048, 512),
     'train_dataloader.dataset.pipeline.2.ratio_range': (.5, 2.0),
     'train_dataloader.dataset.pipeline.3.crop_size': (512, 512),
@@ -111,8 +125,6 @@ ADE = {
     'test_dataloader.dataset.pipeline.1.scale': (2048, 512),
     'model.test_cfg.mode': 'whole',
 }
-SYNC = {'model.decode_head.norm_cfg.type': 'SyncBN',
-        'model.auxiliary_head.norm_cfg.type': 'SyncBN'}
 CLS = {
     **ADAMW, 'optim_wrapper.type': 'AmpOptimWrapper',
     'optim_wrapper.dtype': 'float16',
@@ -160,7 +172,9 @@ ON_DOTA = {'train_dataloader.dataset.ann_file': 'trainval/annfiles/',
            'test_evaluator.format_only': True}
 ON_STAR = {
     'train_dataloader.dataset.ann_file': 'train/annfiles/',
-    'model.windows': {'size': 1024, 'gap': 200, 'iou_threshold': .4},
+    'model.windows': {'size': 1024, 'gap': 200, 'iou_threshold': .4,
+                      'pad_divisor': 32},
+    'test_dataloader.dataset.drop_empty': True,
     'test_evaluator.eval_mode': '11points', 'test_evaluator.iou_thrs': .5,
     'test_dataloader.dataset.test_mode': True,
 }
@@ -171,11 +185,14 @@ H2RBOX = {
     'train_dataloader.dataset.pipeline.5.prob': .75,
     'model.backbone.out_indices': (1, 2, 3),
     'model.neck.add_extra_convs': 'on_output',
+    'model.bbox_head.angle_coder.type': 'PSCCoder',
 }
 KLD = {
     **DOTA, 'model.bbox_head.loss_bbox.loss_type': 'kld',
     'model.bbox_head.reg_decoded_bbox': True,
     'model.bbox_head.bbox_coder.angle_version': 'oc',
+    'model.bbox_head.type': 'mona_mm.RetinaHead',
+    'model.bbox_head.nms_pre_anchors': True,
     'model.neck.add_extra_convs': 'on_input',
     'model.backbone.out_indices': (1, 2, 3),
 }
@@ -193,10 +210,17 @@ C, R = 'swin_classification/swin-l', 'retinanet/retinanet_swin'
 ROUND_D = {'model.bbox_head.rotation_agnostic_classes': [1, 9, 11],
            'model.bbox_head.agnostic_resize_classes': [1]}
 ROUND_S = {'model.bbox_head.rotation_agnostic_classes': [4, 44],
-           'model.bbox_head.agnostic_resize_classes': None}
+           'model.bbox_head.agnostic_resize_classes': None,
+           'model.windows.pad_divisor': 64}
+# STAR-MMRotate starts linear layers as PyTorch does, and has four branches.
+OF_STAR = {'mona': {'model.backbone.tuner.linear_init': 'pytorch'},
+           'lorand': {'model.backbone.tuner.branches': 4,
+                      'model.backbone.tuner.bottleneck_dims': .5}}
+TRUNC = {'model.backbone.tuner.linear_init': 'trunc_normal'}
 TABLE = [
-    *family('cascade_mask_rcnn/cascade-mask-rcnn_swin-b{}_3x_coco', COCO),
-    *family(R + '-l{}_1x_voc', VOC),
+    *family('cascade_mask_rcnn/cascade-mask-rcnn_swin-b{}_3x_coco', COCO,
+            mona=TRUNC),
+    *family(R + '-l{}_1x_voc', VOC, mona=TRUNC),
     *family(R + '-l-mona-{}_1x_voc', VOC, ('b32', 'b128', 'k7', 'k333',
                                            'noscale'),
             b32={'model.backbone.tuner.bottleneck_dims': 32},
@@ -211,11 +235,9 @@ TABLE = [
         **VOC, 'model.backbone.arch': 'base',
         'model.neck.in_channels': [256, 512, 1024]}, ('', '-mona')),
     *family('upernet/upernet_swin-l{}_160k_ade20k', ADE,
-            (*METHODS[1:], '-mona-fair'), fixed=SYNC,
-            mona={**SYNC, 'model.backbone.drop_path_rate': .2,
-                  'optim_wrapper.optimizer.lr': 3e-4},
-            **{'mona-fair': SYNC}),
-    ('upernet/upernet_swin-l_160k_ade20k', {**ADE, **SYNC}),
+            (*METHODS, '-mona-fair'), mona={
+                'model.backbone.drop_path_rate': .2, **TRUNC,
+                'optim_wrapper.optimizer.lr': 3e-4}),
     *family(C + '{}_100e_flowers102', {
         **CLS, 'model.head.num_classes': 102}, mona=DOUBLE),
     *family(C + '{}_100e_oxfordpets', {
@@ -224,16 +246,23 @@ TABLE = [
         **CLS, 'model.head.num_classes': 20}, (*METHODS, '-mona-paper'),
             **{'mona-paper': DOUBLE}),
     *family('oriented_rcnn/oriented-rcnn_swin-b{}_1x_dota',
-            {**ORIENTED, **ON_DOTA}),
+            {**ORIENTED, **ON_DOTA}, **OF_STAR),
     *family('oriented_rcnn/oriented-rcnn_swin-b{}_1x_star',
-            {**ORIENTED, **ON_STAR}),
+            {**ORIENTED, **ON_STAR}, **OF_STAR),
+    # The release's other recipe of these two on STAR.
+    *family('oriented_rcnn/oriented-rcnn_swin-b{}-dp03_1x_star', {
+        **ORIENTED, **ON_STAR, 'model.backbone.drop_path_rate': .3},
+            ('-full', '-mona'), mona=TRUNC),
     *family('h2rbox_v2/h2rbox-v2_swin-b{}_1x_dota', {
         **H2RBOX, **ON_DOTA, **ROUND_D,
-        'optim_wrapper.optimizer.lr': 5e-5}, THREE),
-    *family('h2rbox_v2/h2rbox-v2_swin-b{}_1x_star',
-            {**H2RBOX, **ON_STAR, **ROUND_S}, THREE),
-    *family('kld/kld-retinanet_swin-b{}_1x_dota', {**KLD, **ON_DOTA}, THREE),
-    *family('kld/kld-retinanet_swin-b{}_1x_star', {**KLD, **ON_STAR}, THREE),
+        'optim_wrapper.optimizer.lr': 5e-5}, THREE, **OF_STAR),
+    *family('h2rbox_v2/h2rbox-v2_swin-b{}_1x_star', {
+        **H2RBOX, **{k: v for k, v in ON_STAR.items() if 'windows' not in k},
+        **ROUND_S}, **OF_STAR),
+    *family('kld/kld-retinanet_swin-b{}_1x_dota', {**KLD, **ON_DOTA}, THREE,
+            **OF_STAR),
+    *family('kld/kld-retinanet_swin-b{}_1x_star', {**KLD, **ON_STAR},
+            **OF_STAR),
 ]
 
 
@@ -274,9 +303,11 @@ def test_settings_are_those_of_the_release(name, settings):
 def test_weights_to_start_from_are_imagenet_22k(name):
     cfg = parse(name).model.backbone
     file = cfg.init_cfg.checkpoint.rsplit('/', 1)[1]
-    assert file == dict(
-        tiny='swin_tiny_patch4_window7_224_22k.pth', base=SWIN_B,
-        large=SWIN_L)[cfg.arch]
+    expected = dict(tiny='swin_tiny_patch4_window7_224_22k.pth', base=SWIN_B,
+                    large=SWIN_L)[cfg.arch]
+    if '-dp03_' in name:  # Microsoft's, of which the release's is a copy
+        expected = 'swin_base_patch4_window7_224_22k.pth'
+    assert file == expected
 
 
 def cosine(epoch):
@@ -360,8 +391,12 @@ def ade_mona(name, module):
 
 def classification(factor):
     def rule(name, module):
+        # mmcv 1.x asks whether a convolution is depth-wise before it asks
+        # whether a parameter is a bias.
+        depthwise = isinstance(module, torch.nn.Conv2d) and (
+            module.groups == module.in_channels)
         spared = (isinstance(module, torch.nn.LayerNorm)
-                  or name.endswith('.bias')
+                  or name.endswith('.bias') and not depthwise
                   or 'relative_position_bias_table' in name)
         return factor * 1.5625e-5, 0 if spared else .05
     return rule
@@ -388,6 +423,7 @@ RULES = {
     C + '-mona-paper_100e_voc2007': classification(2),
     C + '-lora_100e_voc2007': classification(1),
     'oriented_rcnn/oriented-rcnn_swin-b-mona_1x_star': detection,
+    'oriented_rcnn/oriented-rcnn_swin-b-full-dp03_1x_star': detection,
     'kld/kld-retinanet_swin-b-mona_1x_star': detection,
     'h2rbox_v2/h2rbox-v2_swin-b-mona_1x_dota': everything_decays(5e-5),
     'h2rbox_v2/h2rbox-v2_swin-b_1x_star': everything_decays(1e-4),
@@ -399,7 +435,7 @@ def test_rate_and_decay_of_every_parameter(name):
     cfg = deepcopy(parse(name))
     init_default_scope(cfg.default_scope)
     cfg.model.data_preprocessor.pop('size', None)
-    with torch.device('meta'):
+    with on_meta():
         model = MODELS.build(cfg.model)
     wrapper = dict(cfg.optim_wrapper, type='OptimWrapper')
     for key in ('dtype', 'loss_scale'):
@@ -419,7 +455,27 @@ def test_rate_and_decay_of_every_parameter(name):
 
 def test_patch_embedding_is_frozen_on_voc_and_only_there():
     for name, _ in TABLE:
-        frozen = parse(name).model.backbone.tuner.get('frozen')
-        full_on_voc = name.endswith('_1x_voc') and '-' not in (
-            name.split('swin-')[1][1:])
-        assert bool(frozen) == full_on_voc, name
+        kept = parse(name).model.backbone.get('keep_frozen')
+        assert bool(kept) == name.endswith('_1x_voc'), name
+
+
+@pytest.mark.parametrize('method, trained', [
+    ('bitfit', 301_908), ('normtuning', 88_320)])
+def test_what_trains_on_voc_is_counted_without_the_patch_embedding(
+        method, trained):
+    cfg = parse(R + f'-l-{method}_1x_voc')
+    assert count_backbone(cfg)['trained'] == trained
+
+
+def test_biases_of_all_depthwise_filters_decay_in_classification():
+    # Swin-L: 24 blocks, two Mona layers each, three filters in each.
+    cfg = deepcopy(parse(C + '-mona_100e_flowers102'))
+    with on_meta():
+        model = MODELS.build(cfg.model.backbone)
+    filters = [n for n, m in model.named_modules()
+               if isinstance(m, torch.nn.Conv2d) and m.groups > 1]
+    assert len(filters) == 24 * 2 * 3 == 144
+    keys = parse(C + '_100e_flowers102').optim_wrapper.paramwise_cfg
+    for name in filters:
+        key, = (k for k in keys.custom_keys if k in name)
+        assert keys.custom_keys[key].decay_mult == 1.

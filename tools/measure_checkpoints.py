@@ -20,6 +20,8 @@ from mona_mm.checkpoint.delta import slim
 from mona_mm.quiet import quiet
 from mona_mm.tuners import known_tuners
 
+#: What the shipped configs set beside the defaults: the paper's counts.
+SHIPPED = {('large', 'LoRand'): dict(bottleneck_dims=64)}
 COLUMNS = ('arch', 'tuner', 'trained x 4 (MB)', 'delta (MB)', 'delta / '
            'trained x 4', 'delta / full', 'save / full', 'load / full',
            'load on its base / full')
@@ -47,7 +49,7 @@ def main(argv=None) -> None:
 def measure(arch: str, tuner: str, base: Path, tries: int) -> List[str]:
     """One row: a method on one architecture."""
     model = nn.ModuleDict(dict(backbone=TunedSwinTransformer(
-        arch=arch, tuner=dict(type=tuner),
+        arch=arch, tuner=dict(SHIPPED.get((arch, tuner), {}), type=tuner),
         init_cfg=dict(type='Pretrained', checkpoint=str(base)))))
     model.backbone.init_weights()
     with torch.no_grad():

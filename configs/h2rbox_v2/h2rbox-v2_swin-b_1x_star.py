@@ -6,7 +6,7 @@ _base_ = [
 # Tank and roundabout have no direction; nothing is shrunk.
 model = dict(
     type='mona_mm.WindowedH2RBoxV2',
-    windows=_base_.windows,
+    windows=dict(_base_.windows, pad_divisor=64),
     bbox_head=dict(
         num_classes=48,
         rotation_agnostic_classes=[4, 44],

@@ -6,7 +6,7 @@ _base_ = [
 # Table 5. Assumed: all else as for Swin-L, drop-path 0.2 included.
 model = dict(
     backbone=dict(
-        arch='base', tuner=dict(frozen=('patch_embed', )),
+        arch='base', keep_frozen=('patch_embed', ),
         init_cfg=dict(
             checkpoint='https://download.openmmlab.com/mmsegmentation/v0.5/'
             'pretrain/swin/'

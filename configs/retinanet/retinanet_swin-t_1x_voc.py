@@ -7,7 +7,7 @@ _base_ = [
 # ImageNet-22k weights by Microsoft: OpenMMLab converted ImageNet-1k's alone.
 model = dict(
     backbone=dict(
-        arch='tiny', tuner=dict(frozen=('patch_embed', )),
+        arch='tiny', keep_frozen=('patch_embed', ),
         init_cfg=dict(
             checkpoint='https://github.com/SwinTransformer/storage/'
             'releases/download/v1.0.8/swin_tiny_patch4_window7_224_22k.pth')),

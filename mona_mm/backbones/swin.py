@@ -28,6 +28,9 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
         arch (str | dict): ``'tiny'``, ``'small'``, ``'base'``, ``'large'``,
             or a dict with ``embed_dims``, ``depths`` and ``num_heads``.
         tuner (dict): The tuning method. Defaults to ``dict(type='Full')``.
+        keep_frozen (Sequence[str]): Beginnings of names of pretrained
+            parameters that stay frozen with every tuner (the release keeps
+            ``patch_embed`` frozen on Pascal VOC). Defaults to ().
         out_indices (Sequence[int]): Stages to output. Defaults to all four.
         drop_path_rate (float): Stochastic depth; it is active in frozen
             blocks too, as released. Defaults to 0.1.
@@ -52,8 +55,8 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
 
     Raises:
         ValueError: If ``frozen_stages`` is given, or the tuner asks for a
-            site that the blocks do not offer, or ``skip_dropped`` is none
-            of its values.
+            site that the blocks do not offer, or ``keep_frozen`` names
+            nothing, or ``skip_dropped`` is none of its values.
     """
 
     sites = ('attn_out', 'after_attn', 'ffn_out', 'after_ffn', 'beside_ffn',
@@ -62,6 +65,7 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
     def __init__(self,
                  arch: Union[str, dict] = 'tiny',
                  tuner: Optional[dict] = None,
+                 keep_frozen: Sequence[str] = (),
                  out_indices: Sequence[int] = (0, 1, 2, 3),
                  drop_path_rate: float = 0.1,
                  pad_small_map: bool = True,
@@ -90,7 +94,7 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
         self.map_final_norm = map_final_norm
         for i, stage in enumerate(self.stages):
             self.stages[i] = TunedSwinStage(stage)
-        self.attach(tuner or dict(type='Full'))
+        self.attach(tuner or dict(type='Full'), keep_frozen)
         self.line_by_line = line_by_line
         _check_skip(skip_dropped)
         for slot in self.block_slots():

@@ -1,5 +1,5 @@
 """What every tuned backbone shares: attach a tuner, freeze, account."""
-from typing import Dict, Iterator, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
 
 from mmengine.logging import print_log
 from torch import nn
@@ -66,14 +66,18 @@ class TunedBackbone(PretrainedBase):
         """Rebuild a block from its own children under the same names."""
         raise NotImplementedError
 
-    def attach(self, tuner) -> None:
+    def attach(self, tuner, keep_frozen: Sequence[str] = ()) -> None:
         """Insert the tuner's modules and freeze what it does not train.
 
         Args:
             tuner (dict | Tuner): A tuner or its config.
+            keep_frozen (Sequence[str]): Pretrained parameters whose names
+                start with one of these are frozen, whatever the tuner says.
+                Defaults to ().
 
         Raises:
-            ValueError: If the tuner asks for a site that is not offered.
+            ValueError: If the tuner asks for a site that is not offered, or
+                no pretrained parameter is named as ``keep_frozen`` says.
             RuntimeError: If the tuner renames or drops a pretrained tensor.
         """
         tuner = build_tuner(tuner)
@@ -91,6 +95,7 @@ class TunedBackbone(PretrainedBase):
         self.tuner = tuner
         self.delta_names = frozenset(present - pretrained)
         self._freeze(tuner, [slot.path + '.' for slot in slots])
+        self._keep_frozen(keep_frozen)
         self._guard_base()
         print_log(self._report(), logger='current')
 
@@ -130,6 +135,19 @@ class TunedBackbone(PretrainedBase):
             param.requires_grad_(
                 name in self.delta_names
                 or tuner.trains(name, param, _from_end(name, paths)))
+
+    def _keep_frozen(self, starts: Sequence[str]) -> None:
+        base = self.base_parameters()
+        for start in [starts] if isinstance(starts, str) else starts:
+            found = [n for n in base if n.startswith(start)]
+            if not found:
+                tops = sorted({n.split('.')[0] for n in base})
+                raise ValueError(
+                    f'keep_frozen: no pretrained parameter of '
+                    f'{type(self).__name__} starts with {start!r}; the first '
+                    f'parts of their names are {", ".join(tops)}')
+            for name in found:
+                base[name].requires_grad_(False)
 
     def _report(self) -> str:
         share = self.share()

@@ -18,7 +18,8 @@ from .models import build, load_all
 from .record import FILE_KEY, KEY
 
 #: Of a tuned backbone's config: what its plain class does not take.
-_OURS = ('tuner', 'allow_random_base', 'map_final_norm', 'init_cfg', 'type')
+_OURS = ('tuner', 'keep_frozen', 'line_by_line', 'skip_dropped',
+         'allow_random_base', 'map_final_norm', 'init_cfg', 'type')
 #: Largest difference of outputs, as a share of their largest value.
 TOLERANCE = 1e-4
 
@@ -55,7 +56,7 @@ def merge_delta(config: str, delta: str, out: str) -> List[str]:
         slim(kept, model, full=True)
         lines.append('written with the tuner: the config stays the same')
     else:
-        cfg = _plain_config(cfg)
+        cfg = _plain_config(cfg, model)
         kept['meta']['cfg'] = cfg.pretty_text
         kept['state_dict'] = _merged(model, cfg)
         lines = ['plain: it loads into the Swin Transformer of mmdet, mmseg '
@@ -132,27 +133,25 @@ def _check(backbone: nn.Module, plain: nn.Module,
 
 
 def _plain(path: str, cfg: Config) -> nn.Module:
+    return MODELS.build(copy.deepcopy(dict(_node(path, cfg))))
+
+
+def _node(path: str, cfg: Config) -> Any:
+    """Where the config describes the module of this path."""
     node: Any = cfg.model
     for part in filter(None, path.split('.')):
         node = node[int(part)] if part.isdigit() else node[part]
-    return MODELS.build(copy.deepcopy(dict(node)))
+    return node
 
 
-def _plain_config(cfg: Config) -> Config:
-    """The config with the plain class where a tuned one stood."""
+def _plain_config(cfg: Config, model: nn.Module) -> Config:
+    """The config with the plain class where a tuned backbone stood."""
     cfg = copy.deepcopy(cfg)
-    _replace(cfg.model)
-    return cfg
-
-
-def _replace(node: Any) -> None:
-    children = node.values() if isinstance(node, dict) else (
-        node if isinstance(node, (list, tuple)) else ())
-    if isinstance(node, dict) and 'mona_mm.' in str(node.get('type')):
+    for path, _ in tuned_backbones(model):
+        node = _node(path, cfg)
         for key in _OURS:
             node.pop(key, None)
         node.setdefault('out_indices', (0, 1, 2, 3))
         node.setdefault('pad_small_map', True)
         node['type'] = 'mmpretrain.SwinTransformer'
-    for child in list(children):
-        _replace(child)
+    return cfg

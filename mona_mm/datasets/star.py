@@ -2,6 +2,7 @@
 from colorsys import hsv_to_rgb
 from typing import List, Tuple
 
+from mmengine.logging import print_log
 from mmrotate.datasets import DOTADataset
 
 from mona_mm.registry import DATASETS
@@ -34,7 +35,27 @@ class STARDataset(DOTADataset):
     """STAR (arXiv 2406.09410), with labels written as DOTA's.
 
     Args:
+        drop_empty (bool): Leave pictures without objects out in testing
+            too, as STAR-MMRotate does: what is found there is then no false
+            positive. Defaults to True.
         **kwargs: See mmrotate's ``DOTADataset``; ``ann_file`` is a folder.
     """
 
     METAINFO = dict(classes=CLASSES, palette=_palette(len(CLASSES)))
+
+    def __init__(self, drop_empty: bool = True, **kwargs) -> None:
+        self.drop_empty = drop_empty
+        super().__init__(**kwargs)
+
+    def filter_data(self) -> List[dict]:
+        """Filter as mmrotate does, and drop what is empty in testing."""
+        found = super().filter_data()
+        if not (self.test_mode and self.drop_empty):
+            return found
+        kept = [data for data in found if data['instances']]
+        if len(kept) < len(found):
+            print_log(
+                f'STAR: {len(found) - len(kept)} of {len(found)} pictures of '
+                f'{self.ann_file} have no objects and are left out '
+                '(drop_empty)', logger='current')
+        return kept

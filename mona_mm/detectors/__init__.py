@@ -1,4 +1,4 @@
-"""Detectors that cut a large image into windows when they are tested.
+"""Detectors that test by windows, and parts that work as released.
 
 mmdet and mmrotate are imported when one of them is built, not before:
 whoever builds a backbone for another task does not wait for them.
@@ -51,7 +51,29 @@ def WindowedH2RBoxV2(**kwargs) -> nn.Module:
     return _windowed(H2RBoxV2Detector)(**kwargs)
 
 
+@MODELS.register_module()
+def RetinaHead(**kwargs) -> nn.Module:
+    """Build :class:`mona_mm.detectors.as_released.RetinaHead`.
+
+    Args:
+        **kwargs: ``nms_pre_anchors`` (default True), and mmdet's.
+    """
+    from .as_released import RetinaHead as Head
+    return Head(**kwargs)
+
+
+@MODELS.register_module()
+def SingleRoIExtractor(**kwargs) -> nn.Module:
+    """Build :class:`mona_mm.detectors.as_released.SingleRoIExtractor`.
+
+    Args:
+        **kwargs: ``float32`` (default True), and mmdet's.
+    """
+    from .as_released import SingleRoIExtractor as Extractor
+    return Extractor(**kwargs)
+
+
 __all__ = [
-    'WindowedFasterRCNN', 'WindowedH2RBoxV2', 'WindowedRetinaNet',
-    'WindowedTest'
+    'RetinaHead', 'SingleRoIExtractor', 'WindowedFasterRCNN',
+    'WindowedH2RBoxV2', 'WindowedRetinaNet', 'WindowedTest'
 ]

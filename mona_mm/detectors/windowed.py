@@ -19,8 +19,12 @@ class WindowedTest:
 
     Args:
         windows (dict): ``size`` and ``gap`` (overlap) in pixels,
-            ``iou_threshold`` of the merge, and ``batch_size`` (default 1),
-            windows per forward pass.
+            ``iou_threshold`` of the merge, ``batch_size`` (default 1),
+            windows per forward pass, and ``pad_divisor`` (default 0). If
+            that is not 0, windows are those of an image padded to a
+            multiple of it, and all are ``size`` wide and high, as in
+            STAR-MMRotate; padding is the mean that the data preprocessor
+            subtracts.
         **kwargs: The detector's.
 
     Raises:
@@ -30,9 +34,8 @@ class WindowedTest:
 
     def __init__(self, windows: dict, **kwargs) -> None:
         super().__init__(**kwargs)
-        self.windows = dict(batch_size=1, **windows) if (
-            'batch_size' not in windows) else dict(windows)
-        needed = {'size', 'gap', 'iou_threshold', 'batch_size'}
+        self.windows = dict(dict(batch_size=1, pad_divisor=0), **windows)
+        needed = {'size', 'gap', 'iou_threshold', 'batch_size', 'pad_divisor'}
         if set(self.windows) != needed:
             raise ConfigError(f'windows has the keys {sorted(windows)}; '
                               f'expected {sorted(needed)}')
@@ -61,6 +64,10 @@ class WindowedTest:
         _check_scale(sample)
         height, width = image.shape[-2:]
         size, gap = self.windows['size'], self.windows['gap']
+        if divisor := self.windows['pad_divisor']:
+            # At least one window: a smaller image is padded up to it.
+            height, width = (max(size, -(-n // divisor) * divisor)
+                             for n in (height, width))
         places = windows(width, height, size, gap)
         found, step = [], self.windows['batch_size']
         for i in range(0, len(places), step):
@@ -73,12 +80,24 @@ class WindowedTest:
                          places: Sequence[Window]) -> List[InstanceData]:
         crops, samples = [], []
         for x1, y1, x2, y2 in places:
-            crops.append(image[:, y1:y2, x1:x2])
+            crops.append(self._filled(image[:, y1:y2, x1:x2], y2 - y1,
+                                      x2 - x1))
             samples.append(_window_sample(sample, (y2 - y1, x2 - x1)))
         results = super().test_step(
             dict(inputs=crops, data_samples=samples))
         return [_moved(result.pred_instances, place)
                 for result, place in zip(results, places)]
+
+    def _filled(self, crop: Tensor, height: int, width: int) -> Tensor:
+        """Pad a crop (C, h, w) of an image to (C, height, width)."""
+        if crop.shape[-2:] == (height, width):
+            return crop
+        mean = self.data_preprocessor.mean  # (C, 1, 1)
+        if self.data_preprocessor._channel_conversion:
+            mean = mean.flip(0)  # it is subtracted after the conversion
+        filled = mean.to(crop.device).repeat(1, height, width)
+        filled[:, :crop.shape[1], :crop.shape[2]] = crop
+        return filled
 
 
 def _check_scale(sample: BaseDataElement) -> None:

@@ -26,6 +26,7 @@ def ledger_markdown(cells: Sequence[Cell], runs: Sequence[Run]) -> str:
     for name, found in sections.items():
         parts += [f'## {name}: {TABLES[name]}\n',
                   markdown_table(_section(found))]
+    parts += [_PARAMETERS, markdown_table(_parameters(cells))]
     return '\n'.join(parts)
 
 
@@ -36,6 +37,26 @@ Written by `tools/report.py --ledger` from the metafiles and
 [runs.json](runs.json): do not edit. [README.md](README.md) says how to read
 it and how to add a run; [ledger.csv](ledger.csv) has the same for machines.
 """
+
+
+_PARAMETERS = """## Trained parameters: the columns of tables 1 and 2
+
+Published, in millions and per cent, and counted in the configs here.
+[paper_vs_code.md](../paper_vs_code.md) says why they differ.
+"""
+
+
+def _parameters(cells: Sequence[Cell]) -> Table:
+    head = ['method', 'benchmark', 'M, published', '%, published', 'counted',
+            '%, counted']
+    rows = [[cell.method, f'{cell.model}, {cell.backbone}, {cell.dataset}',
+             _number(cell.published_parameters['Millions'], 2),
+             _number(cell.published_parameters.get('Percent'), 2),
+             f'{cell.trained:,}', f'{100 * cell.share:.2f}']
+            for cell in sorted(cells, key=lambda c: _place(Line(c, '')))
+            if cell.published_parameters]
+    return Table('', head, [list(map(Entry, row)) for row in rows],
+                 aligned=False)
 
 
 def _summary(sections: Dict[str, List[Line]]) -> Table:
@@ -126,7 +147,7 @@ _COLUMNS = (
     'published', 'published_by', 'also_reported', 'ours', 'std', 'n',
     'difference', 'status', 'seeds', 'dates', 'devices', 'memory_mib',
     'wall_seconds', 'run_by', 'config_deviations', 'run_deviations',
-    'config')
+    'trained', 'share', 'published_millions', 'published_percent', 'config')
 
 
 def ledger_csv(cells: Sequence[Cell], runs: Sequence[Run]) -> str:
@@ -156,7 +177,10 @@ def _record(line: Line) -> Dict[str, object]:
         wall_seconds=line.mean('wall_seconds'),
         run_by='; '.join(line.each('by')),
         config_deviations='; '.join(cell.deviations),
-        run_deviations='; '.join(line.changes))
+        run_deviations='; '.join(line.changes),
+        trained=cell.trained, share=cell.share,
+        published_millions=cell.published_parameters.get('Millions'),
+        published_percent=cell.published_parameters.get('Percent'))
 
 
 def _result(line: Line, ours: Optional[Value]) -> Dict[str, object]:

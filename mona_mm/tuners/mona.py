@@ -52,9 +52,7 @@ class MonaLayer(Foldable):
 
     ``x + project2(dropout(gelu(conv(project1(norm(x)*gamma + x*gammax)))))``
 
-    Linear layers start at trunc_normal(0.02) with zero bias, as in the
-    release (the paper says Kaiming uniform), so the layer is not the
-    identity at the start.
+    The layer is not the identity at the start.
 
     Args:
         dims (int): C, the width of the residual stream.
@@ -63,6 +61,7 @@ class MonaLayer(Foldable):
         scaled_norm (bool): Whether ``norm``, ``gamma`` and ``gammax`` exist;
             without them the projection sees x itself.
         drop_rate (float): Dropout before the up-projection.
+        linear_init (str): How linear layers start, see :class:`Mona`.
 
     Attributes:
         line_by_line (bool): Run the layer as released, one operation after
@@ -75,7 +74,8 @@ class MonaLayer(Foldable):
 
     def __init__(self, dims: int, bottleneck_dims: int,
                  kernel_sizes: Sequence[int], scaled_norm: bool,
-                 drop_rate: float) -> None:
+                 drop_rate: float,
+                 linear_init: str = 'trunc_normal') -> None:
         super().__init__()
         self.scaled_norm = scaled_norm
         if scaled_norm:
@@ -86,9 +86,10 @@ class MonaLayer(Foldable):
         self.adapter_conv = MonaConv(bottleneck_dims, kernel_sizes)
         self.dropout = nn.Dropout(drop_rate)
         self.project2 = nn.Linear(bottleneck_dims, dims)
-        for linear in (self.project1, self.project2):
-            trunc_normal_(linear.weight, std=.02)
-            nn.init.zeros_(linear.bias)
+        if linear_init == 'trunc_normal':
+            for linear in (self.project1, self.project2):
+                trunc_normal_(linear.weight, std=.02)
+                nn.init.zeros_(linear.bias)
 
     def forward(self,
                 x: Tensor,
@@ -165,12 +166,18 @@ class Mona(Tuner):
         scaled_norm (bool): Whether the input goes through the scaled
             layer norm (paper, equation 3). Defaults to True.
         drop_rate (float): Dropout rate. Defaults to 0.1.
+        linear_init (str): How linear layers start: ``'trunc_normal'`` (0.02,
+            zero bias) as in the paper's release, ``'pytorch'`` (PyTorch's
+            default) as in STAR-MMRotate; the paper says Kaiming uniform.
+            Convolutions keep PyTorch's default. Defaults to
+            ``'trunc_normal'``.
 
     Raises:
         ValueError: If an argument is out of its range.
     """
 
     sites = ('after_attn', 'after_ffn')
+    free = ('drop_rate', 'linear_init')
     released_names = {
         'my_module_1': 'after_attn',
         'my_module_2': 'after_ffn',
@@ -180,19 +187,24 @@ class Mona(Tuner):
                  bottleneck_dims: int = 64,
                  kernel_sizes: Sequence[int] = (3, 5, 7),
                  scaled_norm: bool = True,
-                 drop_rate: float = 0.1) -> None:
+                 drop_rate: float = 0.1,
+                 linear_init: str = 'trunc_normal') -> None:
         check_positive_int('Mona', 'bottleneck_dims', bottleneck_dims)
         check_rate('Mona', 'drop_rate', drop_rate)
         _check_kernel_sizes(kernel_sizes)
+        if linear_init not in ('trunc_normal', 'pytorch'):
+            raise ValueError("Mona: linear_init must be 'trunc_normal' or "
+                             f"'pytorch', but got {linear_init!r}")
         self.bottleneck_dims = bottleneck_dims
         self.kernel_sizes = tuple(kernel_sizes)
         self.scaled_norm = scaled_norm
         self.drop_rate = drop_rate
+        self.linear_init = linear_init
 
     def build(self, site: str, dims: int) -> MonaLayer:
         """Make one :class:`MonaLayer` of width ``dims``."""
         return MonaLayer(dims, self.bottleneck_dims, self.kernel_sizes,
-                         self.scaled_norm, self.drop_rate)
+                         self.scaled_norm, self.drop_rate, self.linear_init)
 
 
 def _check_kernel_sizes(sizes: Sequence[int]) -> None:

@@ -1,5 +1,5 @@
 """Methods that insert nothing and only choose pretrained parameters."""
-from typing import Optional, Sequence, Union
+from typing import Optional
 
 from torch import nn
 
@@ -10,21 +10,15 @@ from .base import Tuner, check_positive_int
 
 @TUNERS.register_module()
 class Full(Tuner):
-    """Full fine-tuning: every pretrained parameter trains.
+    """Full fine-tuning: every pretrained parameter trains."""
 
-    Args:
-        frozen (str | Sequence[str]): Parameters whose names start with one of
-            these stay frozen all the same (the release keeps
-            ``patch_embed`` frozen on Pascal VOC). Defaults to ().
-    """
-
-    def __init__(self, frozen: Union[str, Sequence[str]] = ()) -> None:
-        self.frozen = (frozen, ) if isinstance(frozen, str) else tuple(frozen)
+    #: Older checkpoints name it; today the backbone has ``keep_frozen``.
+    free = ('frozen', )
 
     def trains(self, name: str, param: nn.Parameter,
                from_end: Optional[int]) -> bool:
-        """All but the ``frozen`` ones."""
-        return not name.startswith(self.frozen) if self.frozen else True
+        """All of them."""
+        return True
 
 
 @TUNERS.register_module()

@@ -181,12 +181,20 @@ def test_frozen_stages_is_refused_because_the_tuner_decides():
         nano(frozen_stages=1)
 
 
-@pytest.mark.parametrize('frozen', [('patch_embed', ), 'patch_embed'])
-def test_full_keeps_named_parts_frozen(frozen):
-    net = nano(dict(type='Full', frozen=frozen))
-    frozen = {k for k, p in net.named_parameters() if not p.requires_grad}
-    assert frozen == {
-        k for k, _ in net.named_parameters() if k.startswith('patch_embed.')}
+@pytest.mark.parametrize('keep', [('patch_embed', ), 'patch_embed'])
+@pytest.mark.parametrize('name', TUNERS)
+def test_named_parts_stay_frozen_with_every_tuner(name, keep):
+    net, free = nano(name, keep_frozen=keep), nano(name)
+    trained, usual = ({k for k, p in model.named_parameters()
+                       if p.requires_grad} for model in (net, free))
+    assert trained == {k for k in usual if not k.startswith('patch_embed.')}
+    assert trained != usual or name not in ('Full', 'BitFit', 'NormTuning')
+
+
+def test_part_that_does_not_exist_is_refused():
+    with pytest.raises(ValueError, match="starts with 'patch_embd'.*norm0.*"
+                       'patch_embed, stages'):
+        nano('Full', keep_frozen=('patch_embd', ))
 
 
 def test_site_that_blocks_do_not_offer_is_refused_with_both_lists():

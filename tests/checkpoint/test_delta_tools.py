@@ -8,10 +8,14 @@ import pytest
 import torch
 from deltas import MICRO, make_base, move, same_state, save_delta
 from helpers import TUNERS, image
-from mmengine.registry import DefaultScope
+from mmengine.registry import MODELS, DefaultScope
 
 from mona_mm.checkpoint import read_checkpoint
-from mona_mm.checkpoint.merge import fold_lora, merge_delta
+from mona_mm.checkpoint.merge import (
+    _plain_config,
+    fold_lora,
+    merge_delta,
+)
 from mona_mm.checkpoint.models import build, load_all
 from mona_mm.engine.launch import read_config
 from mona_mm.errors import CheckpointError, ConfigError
@@ -103,6 +107,21 @@ def test_extraction_says_what_is_wrong(root, tmp_path, base):
                        'frozen tensors differ'):
         run(root, 'extract_delta', full, out, '--config', config)
     assert not (tmp_path / 'out.pth').exists()
+
+
+def test_plain_config_replaces_the_tuned_backbone_and_nothing_else(root):
+    """The detector's own head stays; the plain class takes what is left."""
+    cfg = read_config(str(
+        root / 'configs/retinanet/retinanet_swin-l-bitfit_1x_voc.py'))
+    assert cfg.model.backbone.keep_frozen
+    cfg.model.backbone.update(
+        arch=MICRO, out_indices=(3, ), init_cfg=None, skip_dropped=True)
+    cfg.model.neck.in_channels = [64]
+    plain = _plain_config(cfg, build(cfg))
+    assert plain.model.bbox_head == cfg.model.bbox_head
+    made = MODELS.build(plain.model)
+    assert type(made.backbone).__module__.startswith('mmpretrain.')
+    assert made.bbox_head.nms_pre_anchors
 
 
 @pytest.mark.parametrize('tuner', TUNERS)

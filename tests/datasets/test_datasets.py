@@ -153,6 +153,35 @@ def test_star_has_48_classes_and_reads_dotas_label_format(tmp_path):
     assert first['bbox'] == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
+@pytest.mark.parametrize('options, expected', [
+    (dict(test_mode=True), {'full'}),
+    (dict(test_mode=True, drop_empty=False), {'full', 'empty'}),
+    (dict(filter_cfg=dict(filter_empty_gt=True)), {'full'}),
+    (dict(filter_cfg=dict(filter_empty_gt=False)), {'full', 'empty'})])
+def test_star_drops_pictures_without_objects_in_testing_too(
+        tmp_path, options, expected):
+    init_default_scope('mmrotate')
+    (tmp_path / 'annfiles').mkdir()
+    (tmp_path / 'annfiles/full.txt').write_text('1 2 3 4 5 6 7 8 tank 0\n')
+    (tmp_path / 'annfiles/empty.txt').write_text('')
+    dataset = DATASETS.build(dict(
+        type='mona_mm.STARDataset', data_root=str(tmp_path),
+        ann_file='annfiles/', data_prefix=dict(img_path='images/'),
+        **options))
+    assert {dataset.get_data_info(i)['img_id']
+            for i in range(len(dataset))} == expected
+
+
+def test_star_keeps_pictures_whose_labels_nobody_has(tmp_path):
+    init_default_scope('mmrotate')
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'images/a.png').write_bytes(b'')
+    dataset = DATASETS.build(dict(
+        type='mona_mm.STARDataset', data_root=str(tmp_path),
+        data_prefix=dict(img_path='images/'), test_mode=True))
+    assert len(dataset) == 1
+
+
 @pytest.mark.parametrize('name', ['svhn', 'imagenet_r', 'voc2007_cls'])
 def test_config_reads_what_the_dataset_reads(name, tmp_path, monkeypatch):
     """A sample runs through the config's pipelines."""

@@ -1,4 +1,6 @@
 """Whole images by windows: where boxes land, and which are doubles."""
+from types import SimpleNamespace
+
 import pytest
 import torch
 from conftest import ROOT
@@ -82,6 +84,49 @@ def test_boxes_lie_where_they_are_in_the_image_once_each(batch_size):
     assert max(map(len, detector.seen)) == batch_size
 
 
+def padded(image, mean=(0., 0., 0.), **windows):
+    """Test an image with a pad_divisor; what the network saw, the finds."""
+    detector = Windowed(windows=dict(WINDOWS, pad_divisor=32, **windows))
+    detector.data_preprocessor = SimpleNamespace(
+        mean=torch.tensor(mean).reshape(3, 1, 1), _channel_conversion=True)
+    (out, ) = detector.test_step(dict(
+        inputs=[image], data_samples=[sample(tuple(image.shape[1:]))]))
+    return detector, out
+
+
+def test_windows_of_a_padded_image_are_all_of_full_size():
+    image = torch.zeros(3, 130, 200, dtype=torch.uint8)
+    places = {(10, 12): 1, (55, 55): 3, (199, 129): 4}
+    for (x, y), label in places.items():
+        image[:, y, x] = label
+    detector, out = padded(image)
+    # Padded to 224 x 160: starts 0, 48, 96, 144, 160, and 0, 48, 96.
+    assert detector.seen == [[(64, 64)]] * 15
+    assert {(int(b[0]), int(b[1])): int(label) for b, label in zip(
+        out.pred_instances.bboxes, out.pred_instances.labels)} == places
+
+
+def test_small_image_is_filled_up_with_the_mean(monkeypatch):
+    seen = []
+
+    def test_step(self, data):
+        seen.extend(data['inputs'])
+        for out in data['data_samples']:
+            out.pred_instances = InstanceData(
+                bboxes=torch.zeros(0, 5), scores=torch.zeros(0),
+                labels=torch.zeros(0, dtype=torch.long))
+        return data['data_samples']
+
+    monkeypatch.setattr(BrightPixels, 'test_step', test_step)
+    image = torch.full((3, 40, 50), 7, dtype=torch.uint8)
+    padded(image, (123.675, 116.28, 103.53))  # RGB; pictures are BGR
+    assert seen[0].shape == (3, 64, 64)
+    assert (seen[0][:, :40, :50] == 7).all()
+    assert torch.equal(seen[0][:, 63, 63],
+                       torch.tensor([103.53, 116.28, 123.675]))
+    assert torch.equal(seen[0][:, 0, 50], seen[0][:, 40, 0])
+
+
 def test_best_score_of_doubles_stays_and_order_is_by_score():
     image = torch.zeros(3, 64, 112, dtype=torch.uint8)
     image[:, 30, 62] = 1  # 2 from the border of the first window
@@ -144,8 +189,9 @@ def test_detector_of_a_star_leaf_finds_the_same_in_one_window(leaf):
         cfg.test_cfg.rpn.max_per_img = 20
     else:
         cfg.test_cfg.score_thr = 0.
-        cfg.test_cfg.nms_pre = 20
-    cfg.windows.update(size=96, gap=32)
+        cfg.test_cfg.nms_pre = 4
+    # Without padding: 96 is no multiple of H2RBox-v2's 64.
+    cfg.windows.update(size=96, gap=32, pad_divisor=32)
     detector = MODELS.build(cfg).eval()
     image = torch.randint(0, 255, (3, 96, 96), dtype=torch.uint8)
     data = dict(inputs=[image], data_samples=[
@@ -159,6 +205,15 @@ def test_detector_of_a_star_leaf_finds_the_same_in_one_window(leaf):
     order = plain.pred_instances.scores.argsort(descending=True)
     assert torch.allclose(whole.pred_instances.scores,
                           plain.pred_instances.scores[order])
+    # A smaller image is what it is with the mean around it.
+    filled = torch.tensor([103.53, 116.28, 123.675]).reshape(3, 1, 1).repeat(
+        1, 96, 96)
+    filled[:, :90] = image[:, :90]
+    small, by_hand = (detector.test_step(dict(inputs=[i], data_samples=[
+        sample(tuple(i.shape[1:]))]))[0] for i in (image[:, :90], filled))
+    assert torch.equal(small.pred_instances.scores,
+                       by_hand.pred_instances.scores)
+    assert len(small.pred_instances)
     # Two windows side by side: some boxes lie beyond the first.
     wide = torch.cat([image, image], 2)
     (out, ) = detector.test_step(dict(

@@ -4,6 +4,7 @@ import torch
 from helpers import image, nano, plain_nano
 from torch import nn
 
+from mona_mm.checkpoint.describe import tuner_differences
 from mona_mm.tuners import build_tuner
 
 
@@ -92,6 +93,7 @@ def test_partial_counts_blocks_from_the_end(blocks, first):
     (dict(type='Adapter', bottleneck_dims=-1), 'bottleneck_dims'),
     (dict(type='AdaptFormer', drop_rate=1), 'drop_rate'),
     (dict(type='LoRand', branches=0), 'branches'),
+    (dict(type='Mona', linear_init='kaiming'), 'linear_init'),
     (dict(type='LoRand', kernel_dims=1.5), 'kernel_dims'),
     (dict(type='LoRand', bottleneck_dims=1.5), 'bottleneck_dims'),
     (dict(type='Partial', num_blocks=0), 'num_blocks'),
@@ -100,3 +102,10 @@ def test_bad_arguments_are_named_with_their_value(tuner, named):
     with pytest.raises(ValueError, match=named) as error:
         build_tuner(tuner)
     assert repr(tuner[named]) in str(error.value)
+
+
+def test_checkpoints_of_full_tuning_that_name_frozen_parts_still_fit():
+    """``frozen`` was an argument of Full; the backbone has it today."""
+    for frozen in ([], ['patch_embed']):
+        assert not tuner_differences(
+            dict(type='Full', frozen=frozen), build_tuner(dict(type='Full')))

@@ -76,3 +76,15 @@ def test_bad_arguments_are_named_with_their_value(bad, named):
     with pytest.raises(ValueError, match=named) as error:
         build_tuner(dict(type='Mona', **bad))
     assert repr(bad[named]) in str(error.value)
+
+
+@pytest.mark.parametrize('init, std', [
+    ('trunc_normal', .02),
+    # PyTorch draws from U(-b, b), b = 1 / sqrt(1024): std b / sqrt(3).
+    ('pytorch', 1 / 1024**.5 / 3**.5)])
+def test_linear_layers_start_as_told(init, std):
+    mona = layer(1024, bottleneck_dims=256, linear_init=init)
+    spread = float(mona.project1.weight.detach().std())
+    assert spread == pytest.approx(std, rel=.02)
+    zero = not any(p.bias.any() for p in (mona.project1, mona.project2))
+    assert zero == (init == 'trunc_normal')

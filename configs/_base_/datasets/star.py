@@ -1,10 +1,11 @@
 # STAR: trained on patches of 1024 with an overlap of 200, tested on whole
 # images. `windows` is what the detectors of this dataset take: they cut the
-# image at test time and merge what they find (IoU 0.4).
+# image at test time and merge what they find (IoU 0.4). As released, the image
+# is padded to a multiple of `pad_divisor` before, and small ones to a window.
 dataset_type = 'mona_mm.STARDataset'
 data_root = 'data/STAR/'
 backend_args = None
-windows = dict(size=1024, gap=200, iou_threshold=0.4)
+windows = dict(size=1024, gap=200, iou_threshold=0.4, pad_divisor=32)
 train_pipeline = [
     dict(type='mmdet.LoadImageFromFile', backend_args=backend_args),
     dict(type='mmdet.LoadAnnotations', with_bbox=True, box_type='qbox'),
@@ -55,6 +56,7 @@ test_dataloader = dict(
         ann_file='test/annfiles/',
         data_prefix=dict(img_path='test/images/'),
         test_mode=True,
+        drop_empty=True,  # as released
         pipeline=test_pipeline))
 test_evaluator = dict(
     type='DOTAMetric', metric='mAP', iou_thrs=0.5, eval_mode='11points')

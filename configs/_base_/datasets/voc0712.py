@@ -81,5 +81,10 @@ val_dataloader = dict(
         backend_args=backend_args))
 test_dataloader = val_dataloader
 
-val_evaluator = dict(type='VOCMetric', metric='mAP', eval_mode='11points')
+# Boxes without the extra pixel of mmdet 3.x: extra_pixel=True brings it back.
+val_evaluator = dict(
+    type='mona_mm.VOCMetric',
+    metric='mAP',
+    eval_mode='11points',
+    extra_pixel=False)
 test_evaluator = val_evaluator

@@ -47,7 +47,8 @@ model = dict(
         num_stages=3,
         stage_loss_weights=[1, 0.5, 0.25],
         bbox_roi_extractor=dict(
-            type='SingleRoIExtractor',
+            type='mona_mm.SingleRoIExtractor',
+            float32=True,  # as released, under mixed precision too
             roi_layer=dict(type='RoIAlign', output_size=7, sampling_ratio=0),
             out_channels=256,
             featmap_strides=[4, 8, 16, 32]),
@@ -80,7 +81,8 @@ model = dict(
             )
         ],
         mask_roi_extractor=dict(
-            type='SingleRoIExtractor',
+            type='mona_mm.SingleRoIExtractor',
+            float32=True,  # as released, under mixed precision too
             roi_layer=dict(type='RoIAlign', output_size=14, sampling_ratio=0),
             out_channels=256,
             featmap_strides=[4, 8, 16, 32]),

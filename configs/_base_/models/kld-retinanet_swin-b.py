@@ -33,7 +33,9 @@ model = dict(
         add_extra_convs='on_input',
         num_outs=5),
     bbox_head=dict(
-        type='mmdet.RetinaHead',
+        type='mona_mm.RetinaHead',
+        # As in mmdet 2.x: nms_pre counts anchors, not anchors and classes.
+        nms_pre_anchors=True,
         num_classes=15,
         in_channels=256,
         stacked_convs=4,

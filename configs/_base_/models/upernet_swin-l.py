@@ -22,8 +22,8 @@ model = dict(
             checkpoint='https://download.openmmlab.com/mmsegmentation/v0.5/'
             'pretrain/swin/'
             'swin_large_patch4_window7_224_22k_20220412-aeecf2aa.pth')),
-    # Full, fixed and Mona were released with SyncBN, the other baselines
-    # with plain BN, which at two images per GPU is the weaker choice.
+    # SyncBN for every method: seven released configs say BN, but the
+    # release's train script converts the model when it is distributed.
     decode_head=dict(
         type='UPerHead',
         in_channels=[192, 384, 768, 1536],

@@ -15,9 +15,12 @@ optim_wrapper = dict(
         delta_lr_mult=1.0,
         norm_decay_mult=0.0,
         bias_decay_mult=0.0,
-        custom_keys=dict(
-            absolute_pos_embed=dict(decay_mult=0.0),
-            relative_position_bias_table=dict(decay_mult=0.0))),
+        custom_keys={
+            'absolute_pos_embed': dict(decay_mult=0.0),
+            'relative_position_bias_table': dict(decay_mult=0.0),
+            # Mona's depth-wise filters: mmcv 1.x decays their biases too.
+            'adapter_conv.conv': dict(decay_mult=1.0)
+        }),
     clip_grad=dict(max_norm=5.0))
 # The cosine runs from the first epoch under the warm-up, as in mmcv 1.x.
 param_scheduler = [

@@ -1,0 +1,4 @@
+"""Metrics that the OpenMMLab libraries compute otherwise."""
+from .voc import VOCMetric
+
+__all__ = ['VOCMetric']
