@@ -2,6 +2,7 @@
 """Run a grid of methods, tasks and seeds, here or as a slurm job array."""
 import argparse
 
+from mona_mm.engine.launch import key_value
 from mona_mm.errors import Interrupted, UserError
 from mona_mm.sweep import expand, run_locally, write_slurm
 from mona_mm.sweep.summary import exit_status, show
@@ -44,6 +45,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument('--amp', action='store_true', help='as in train.py')
     parser.add_argument(
         '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
+        type=key_value,
         help='for every run, as in train.py')
     args = parser.parse_args(argv)
     for name in ('gpus', 'jobs'):

@@ -1,6 +1,7 @@
 #!/usr/bin/env python
 """Evaluate a checkpoint with the metrics of its config."""
 import argparse
+import os
 
 from mona_mm.engine import device, evaluate, launch, preflight
 from mona_mm.engine.labels_hook import set_labels_hook
@@ -37,6 +38,11 @@ def main(argv=None) -> None:
     if args.show or args.show_dir:
         evaluate.set_show(cfg, args.show, args.show_dir)
     warnings = preflight.preflight(cfg, ('test', ))
+    for option, folder in (('--work-dir', cfg.work_dir),
+                           ('--show-dir', args.show_dir),
+                           ('--out', args.out and os.path.dirname(args.out))):
+        if folder:
+            preflight.check_folder(folder, f'it is that of {option}')
     if args.tta:
         evaluate.set_tta(cfg)
     if args.fuse:

@@ -5,7 +5,7 @@ pretrained tensor is accounted for.
 """
 import logging
 import warnings
-from typing import Dict, FrozenSet, Optional, Sequence, Set
+from typing import Dict, FrozenSet, List, Mapping, Optional, Sequence, Set
 
 import torch
 from mmengine.logging import MessageHub, print_log
@@ -96,6 +96,8 @@ class PretrainedBase(RecordedBase):
             raise CheckpointError(f'base {source}: {error}') from error
         tensors, left = self._place_norms(found.tensors, map_final_norm)
         self._account(source, tensors)
+        if odd := self._odd_values(tensors):
+            raise CheckpointError(f'base {source} is none: {some(odd)}')
         tensors = {**self._initial_norms(), **self._resized(tensors)}
         return BaseState(tensors, found.layout, (*left, *found.left))
 
@@ -171,6 +173,18 @@ class PretrainedBase(RecordedBase):
                 f'{len(unexpected)} unexpected ({some(unexpected)}). Check '
                 'that `arch` is the one of the file, and that the file is a '
                 'Swin checkpoint in OpenMMLab, Microsoft or timm layout')
+
+    def _odd_values(self, tensors: Mapping[str, Tensor]) -> List[str]:
+        """What no pretrained weight is: other kinds of tensor, and NaN.
+
+        Copying would turn a complex or integer one into floating point
+        without a word.
+        """
+        return [
+            f'{name} {why}' for name, own in self.state_dict().items()
+            if name in tensors and own.is_floating_point()
+            and (why := _why_odd(tensors[name]))
+        ]
 
     def _resized(self, tensors: Dict[str, Tensor]) -> Dict[str, Tensor]:
         """Fit bias tables of another window size, and say so.
@@ -250,6 +264,13 @@ class PretrainedBase(RecordedBase):
             raise CheckpointError(
                 f'{len(wrong)} tensors do not fit {type(self).__name__}: '
                 f'{some(wrong)}; check `arch` and the tuner\'s arguments')
+        frozen = {
+            n: state_dict[prefix + n] for n in self.frozen_names
+            if prefix + n in state_dict and not self._on_meta()
+        }
+        if odd := self._odd_values(frozen):
+            raise CheckpointError('the frozen base in the checkpoint is none: '
+                                  f'{some(odd)}')
 
     def _require_base(self) -> None:
         """Stop, or warn, before a frozen base without weights is used."""
@@ -277,6 +298,19 @@ def _resize_table(table: Tensor, own: Tensor) -> Tensor:
     image = F.interpolate(
         image, size=(sides[1], ) * 2, mode='bicubic', align_corners=False)
     return image.flatten(2)[0].T.to(table.dtype)
+
+
+def _why_odd(value: Tensor) -> str:
+    """Why a tensor is no weight; '' if it is one."""
+    if value.is_meta or value.layout is not torch.strided:
+        return 'is a meta tensor' if value.is_meta else 'is sparse'
+    if value.is_quantized or not value.is_floating_point():
+        return f'is {str(value.dtype).removeprefix("torch.")}'
+    wide = value if value.itemsize >= 4 else value.float()
+    # A sum is finite unless an element is not, or they are huge.
+    if not (torch.isfinite(wide.sum()) or torch.isfinite(wide).all()):
+        return 'has values that are NaN or infinite'
+    return ''
 
 
 def _inside_runner() -> bool:

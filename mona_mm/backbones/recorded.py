@@ -5,7 +5,8 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mona_mm.checkpoint.candidates import Place, candidates
+from mona_mm.checkpoint.cache import cached, forget, is_url
+from mona_mm.checkpoint.candidates import Place, candidates, check_address
 from mona_mm.checkpoint.describe import (
     describe_tuner,
     differences,
@@ -204,7 +205,9 @@ class RecordedBase:
         """Where a base is, its tensors, and the frozen ones' digests."""
         looked: List[str] = []
         for place in candidates(base, self.init_cfg):
+            new = is_url(place[0]) and cached(place[0]) is None
             try:
+                check_address(place[0], self.init_cfg)
                 tensors = self._read_base(*place, base.map_final_norm).tensors
             except CheckpointError as error:
                 looked.append(str(error))
@@ -213,6 +216,8 @@ class RecordedBase:
                 {n: tensors[n] for n in self.frozen_names})
             if joined(digests) == base.sha256:
                 return place, tensors, digests
+            if new:
+                forget(place[0])
             looked.append(f'{place[0]}: holds another base (sha256 '
                           f'{joined(digests)[:12]})')
         raise CheckpointError(_not_found(base, looked))

@@ -101,11 +101,7 @@ def check_formats(formats: Sequence[str]) -> None:
 
 
 def _save(figure, path: str, kind: str) -> Path:
-    try:
-        with write_atomically(path) as partial:
-            figure.savefig(partial, format=kind, dpi=160,
-                           metadata=_METADATA[kind])
-    except OSError as error:
-        raise ConfigError(f'{path} cannot be written: {error.strerror}; '
-                          'choose another place for it') from None
+    with write_atomically(path) as partial:
+        figure.savefig(partial, format=kind, dpi=160,
+                       metadata=_METADATA[kind])
     return Path(path)

@@ -1,6 +1,5 @@
 """Would this config run here?"""
 import copy
-import os.path as osp
 import warnings
 from typing import Iterator, Optional
 
@@ -9,6 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
+from mona_mm.checkpoint.cache import cached, is_url
 from mona_mm.counting import count_backbone
 from mona_mm.engine.device import adapt_to_cpu
 from mona_mm.engine.preflight import check_folders, preflight
@@ -79,7 +79,7 @@ def _base(cfg: Config, model: nn.Module) -> Iterator[Finding]:
                 ': the frozen base would stay random; set --cfg-options '
                 'model.backbone.init_cfg.type=Pretrained '
                 'model.backbone.init_cfg.checkpoint=PATH' if frozen else ''))
-    elif '://' in source and not _downloaded(source):
+    elif '://' in source and not (is_url(source) and cached(source)):
         yield Finding(NOTE, 'base', f'{source} is downloaded, and checked, '
                       'when training starts')
     else:
@@ -89,11 +89,6 @@ def _base(cfg: Config, model: nn.Module) -> Iterator[Finding]:
 def _source(cfg: Config) -> Optional[str]:
     init_cfg = cfg.model.backbone.get('init_cfg')
     return init_cfg.get('checkpoint') if isinstance(init_cfg, dict) else None
-
-
-def _downloaded(url: str) -> bool:
-    return osp.isfile(osp.join(torch.hub.get_dir(), 'checkpoints',
-                               osp.basename(url)))
 
 
 def _fits(backbone: nn.Module, source: str, cfg: Config) -> Finding:

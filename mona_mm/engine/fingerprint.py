@@ -46,20 +46,27 @@ class FingerprintHook(Hook):
         """Compare, if the checkpoint is resumed.
 
         Raises:
-            CheckpointError: With every difference.
+            CheckpointError: With every difference; or if what it has to say
+                is broken.
         """
         if not runner._resume or 'optimizer' not in checkpoint:
             return
         saved = checkpoint['meta'].get('fingerprint')
-        found = (_differences(saved, fingerprint(runner)) if saved else
-                 _other_counts(checkpoint['optimizer'], runner))
+        try:
+            found = (_differences(saved, fingerprint(runner)) if saved else
+                     _other_counts(checkpoint['optimizer'], runner))
+            kept = list(_kept_settings(checkpoint['optimizer'], runner))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f'{runner._load_from}: its fingerprint or its optimizer is '
+                f'broken ({type(error).__name__}: {error})') from error
         if found:
             raise CheckpointError(
                 f'cannot resume from {runner._load_from}, it was trained '
                 'differently:\n- ' + '\n- '.join(found) + '\nResume with the '
                 'config of that run, or start a new one from its weights '
                 'with --cfg-options load_from=... and without --resume')
-        for line in _kept_settings(checkpoint['optimizer'], runner):
+        for line in kept:
             runner.logger.warning(line)
 
 

@@ -3,7 +3,9 @@ import argparse
 import difflib
 import os
 import os.path as osp
+import re
 from glob import glob
+from itertools import accumulate
 from typing import Any, Callable, Optional, Sequence
 
 from mmengine.config import Config, DictAction
@@ -11,11 +13,13 @@ from mmengine.config.utils import ConfigParsingError
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mona_mm.checkpoint.io import TRUST
-from mona_mm.errors import ConfigError
+from mona_mm.checkpoint.candidates import HOSTS
+from mona_mm.checkpoint.io import trust
+from mona_mm.errors import ConfigError, UserError
+from mona_mm.text import FULL, cannot_write
 
 from .device import adapt_to_cpu, init_cpu_group
-from .resume import newest_checkpoint
+from .resume import newest_checkpoint, trust_run
 from .tuner_option import set_tuner
 
 
@@ -29,6 +33,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
+        type=key_value,
         action=DictAction,
         default={},
         metavar='KEY=VALUE',
@@ -46,11 +51,39 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--trust-checkpoint',
         action='store_true',
-        help='read checkpoints that hold more than tensors and plain data; '
-        'such a file can run any code')
+        help='read the checkpoint that is named (also by --resume or '
+        'load_from) even if it holds more than tensors and plain data; it can '
+        'run any code. Other files, its base for one, are read as ever')
+    parser.add_argument(
+        '--base-host',
+        action='append',
+        default=[],
+        metavar='HOST',
+        help='fetch the frozen base from this host too if a checkpoint says '
+        'that it is there')
     parser.add_argument(
         '--local_rank', '--local-rank', type=int, default=0,
         help=argparse.SUPPRESS)
+
+
+def key_value(word: str) -> str:
+    """The type of the words of ``--cfg-options``.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is no KEY=VALUE that mmengine
+            understands.
+    """
+    # mmengine takes minutes over brackets in hundreds of brackets.
+    depth = accumulate((c in '[(') - (c in '])') for c in word)
+    try:
+        if not re.match(r'[^\s=]+=', word) or max(depth) > 20:
+            raise ValueError
+        DictAction('', '')(None, argparse.Namespace(), [word])
+    except (AssertionError, ValueError):
+        raise argparse.ArgumentTypeError(
+            f'expected KEY=VALUE, such as model.backbone.tuner.rank=32 or '
+            f"train_cfg.val_interval=2, but got {word!r:.100}") from None
+    return word
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -61,20 +94,39 @@ def load_config(args: argparse.Namespace) -> Config:
             option would have no effect.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    if getattr(args, 'trust_checkpoint', False):
-        os.environ[TRUST] = '1'
+    if hosts := getattr(args, 'base_host', None):
+        os.environ[HOSTS] = ','.join([os.environ.get(HOSTS, ''), *hosts])
     cfg = read_config(args.config)
     _check_options(args.cfg_options)
     if args.tuner:
         set_tuner(cfg, args.tuner)
-    cfg.merge_from_dict(args.cfg_options)
+    try:
+        cfg.merge_from_dict(args.cfg_options)
+    except (KeyError, TypeError, IndexError, AttributeError,
+            ValueError) as error:
+        raise ConfigError(
+            f'--cfg-options {args.cfg_options} do not fit {args.config}: '
+            f'{type(error).__name__}: {error}') from error
     cfg.launcher = args.launcher
     name = osp.splitext(osp.basename(args.config))[0]
     if args.tuner:
         name += f'_{osp.splitext(osp.basename(args.tuner))[0]}'
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or osp.join(
         'work_dirs', name)
+    if getattr(args, 'trust_checkpoint', False):
+        _trust_named(cfg, args)
     return cfg
+
+
+def _trust_named(cfg: Config, args: argparse.Namespace) -> None:
+    """Vouch for the checkpoint that a run starts from, and no other file."""
+    resume = getattr(args, 'resume', None)
+    for named in (getattr(args, 'checkpoint', None), resume,
+                  cfg.get('load_from')):
+        if named not in (None, 'auto'):
+            trust(named)
+    if resume == 'auto' or cfg.get('resume'):
+        trust_run(cfg)
 
 
 def read_config(path: str) -> Config:
@@ -175,16 +227,28 @@ def run(cfg: Config, job: Callable[[Runner], Any],
         cfg (Config): The config, with ``launcher`` and ``work_dir`` set.
         job (Callable): What to do with the Runner.
         warnings (Sequence[str]): Lines for the log, before that is done.
+
+    Raises:
+        UserError: If the disk is full; much of what a run writes is written
+            by mmengine, whose errors name no file.
     """
     notes = adapt_to_cpu(cfg)
     init_cpu_group(cfg.launcher)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(
-        cfg)
-    for note in notes:
-        runner.logger.info(note)
-    for warning in warnings:
-        runner.logger.warning(warning)
-    return job(runner)
+    try:
+        runner = RUNNERS.build(
+            cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        for note in notes:
+            runner.logger.info(note)
+        for warning in warnings:
+            runner.logger.warning(warning)
+        return job(runner)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise UserError(
+            cannot_write(error.filename or cfg.work_dir, error) +
+            '; what was saved before is whole: go on with --resume'
+        ) from error
 
 
 def _check_options(options: dict) -> None:

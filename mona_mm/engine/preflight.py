@@ -1,11 +1,14 @@
 """What can be checked before data are read and models are built."""
+import os
 import os.path as osp
+from contextlib import suppress
 from tempfile import TemporaryFile
 from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 from mmengine.config import Config
 
 from mona_mm.checkpoint import read_checkpoint, unwrap
+from mona_mm.checkpoint.cache import is_url
 from mona_mm.errors import ConfigError
 from mona_mm.labels.leaves import Leaf, leaves
 from mona_mm.labels.look import (
@@ -16,6 +19,7 @@ from mona_mm.labels.look import (
     no_workers,
 )
 from mona_mm.labels.names import scope_of
+from mona_mm.receiving import check_url
 
 from .resume import newest_checkpoint, save_folders, verify
 
@@ -93,21 +97,33 @@ def check_folders(cfg: Config) -> None:
         ConfigError: If that is impossible; it names the folder and why.
     """
     for folder in save_folders(cfg):
-        try:
-            with TemporaryFile(dir=_existing(folder)) as file:
-                file.write(b'0' * 4096)
-                file.flush()
-        except OSError as error:
-            raise ConfigError(
-                f'cannot write to {folder!r} ({error.strerror or error}): '
-                'logs and checkpoints go there; name another folder with '
-                '--work-dir') from error
+        check_folder(folder, 'logs and checkpoints go there; name another '
+                     'folder with --work-dir')
 
 
-def _existing(folder: str) -> str:
-    """The folder, or the nearest one above that is there."""
-    folder = osp.abspath(folder)
-    return folder if osp.lexists(folder) else _existing(osp.dirname(folder))
+def check_folder(folder: str, use: str) -> None:
+    """Try to write to a folder, or to where it will be, leaving nothing.
+
+    Args:
+        folder (str): The folder.
+        use (str): What it is for and how to name another, for the error.
+
+    Raises:
+        ConfigError: If that is impossible.
+    """
+    there = osp.abspath(folder)
+    try:
+        with suppress(FileNotFoundError):
+            os.lstat(there)  # is it a name at all?
+        while not osp.lexists(there):
+            there = osp.dirname(there)
+        with TemporaryFile(dir=there) as file:
+            file.write(b'0' * 4096)
+            file.flush()
+    except (OSError, ValueError) as error:
+        why = getattr(error, 'strerror', None) or error
+        raise ConfigError(
+            f'cannot write to {folder!r} ({why}): {use}') from error
 
 
 def _missing_files(where: str, dataset: dict) -> List[str]:
@@ -205,7 +221,15 @@ def _taken_outputs(evaluators: Any) -> List[str]:
 def _missing_base(model: dict) -> List[str]:
     init_cfg = (model.get('backbone') or {}).get('init_cfg') or {}
     source = init_cfg.get('checkpoint') if isinstance(init_cfg, dict) else None
-    if not isinstance(source, str) or '://' in source:
+    if not isinstance(source, str):
+        return []
+    if is_url(source):
+        try:
+            check_url(source)
+        except ValueError as error:
+            return [f'model.backbone.init_cfg.checkpoint {source!r} is no '
+                    f'address of a file: {error}']
+    if '://' in source:
         return []
     if osp.isfile(osp.expanduser(source)):
         return []

@@ -54,7 +54,7 @@ class Job:
         else:
             start = [sys.executable, str(_ROOT / 'tools/train.py'),
                      self.config]
-        return [*start, '--work-dir', str(self.folder), '--resume',
+        return [*start, f'--work-dir={self.folder}', '--resume',
                 *self.extra, '--cfg-options', f'randomness.seed={self.seed}',
                 *self.options]
 

@@ -64,7 +64,7 @@ def test_jobs_have_folders_and_commands_of_their_own():
     assert command[2] == ('configs/retinanet/'
                           'retinanet_swin-l-mona-b32_1x_voc.py')
     assert command[3:] == [
-        '--work-dir', 'w/retinanet_swin-l-mona-b32_1x_voc/seed4', '--resume',
+        '--work-dir=w/retinanet_swin-l-mona-b32_1x_voc/seed4', '--resume',
         '--amp', '--cfg-options', 'randomness.seed=4', 'a.b=1']
 
 
