@@ -111,6 +111,7 @@ class RecordedBase:
         self._base_digests: Dict[str, str] = {}
         self._versions: Dict[str, Tuple[int, Optional[int]]] = {}
         self._digests: Dict[str, str] = {}
+        self._rounded: Dict[str, Tuple[str, str]] = {}
         self.frozen_names = frozenset(
             k for k, p in self.base_parameters().items()
             if not p.requires_grad)
@@ -140,7 +141,10 @@ class RecordedBase:
             n for n, version in versions.items()
             if version[1] is None or version != self._versions.get(n)
         ]
-        self._digests.update(base_digests({n: frozen[n] for n in changed}))
+        found = base_digests({n: frozen[n] for n in changed})
+        for name, digest in found.items():
+            rounded, loaded = self._rounded.get(name, (None, None))
+            self._digests[name] = loaded if digest == rounded else digest
         self._versions = versions
         return dict(self._digests)
 
@@ -159,6 +163,25 @@ class RecordedBase:
                     f'{source_of(record)}: {error}') from error
         if any(k.startswith(prefix) for k in state_dict):
             self._fill_computed(state_dict, prefix)
+            self._note_rounding(state_dict, prefix)
+
+    def _note_rounding(self, state_dict, prefix: str) -> None:
+        """Remember what becomes of tensors that are stored in fewer bits.
+
+        They are still the base that was loaded: {name: (digest of what is
+        stored, digest of what was loaded)}.
+        """
+        own = dict(self.named_parameters())
+        given = {
+            n: state_dict[prefix + n]
+            for n in self.frozen_names if prefix + n in state_dict
+            and state_dict[prefix + n].dtype.itemsize > own[n].dtype.itemsize
+        }
+        stored = base_digests({n: v.to(own[n].dtype)
+                               for n, v in given.items()})
+        self._rounded.update(
+            (n, (stored[n], loaded))
+            for n, loaded in base_digests(given).items())
 
     def _complete(self, record: Record, state_dict, prefix: str) -> None:
         self.check_record(record)

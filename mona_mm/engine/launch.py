@@ -7,7 +7,7 @@ import os.path as osp
 import re
 from glob import glob
 from itertools import accumulate
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Sequence
 
 from mmengine.config import Config
 from mmengine.config.utils import ConfigParsingError
@@ -250,12 +250,14 @@ def add_hook(cfg: Config, **hook) -> None:
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
 
 
-def run(cfg: Config, job: Callable[[Runner], Any]) -> Any:
+def run(cfg: Config, job: Callable[[Runner], Any],
+        warnings: Sequence[str] = ()) -> Any:
     """Build the config's Runner, on whatever device is there, and use it.
 
     Args:
         cfg (Config): The config, with ``launcher`` and ``work_dir`` set.
         job (Callable): What to do with the Runner.
+        warnings (Sequence[str]): Lines for the log, before that is done.
 
     Raises:
         UserError: If the disk is full; much of what a run writes is written
@@ -267,6 +269,8 @@ def run(cfg: Config, job: Callable[[Runner], Any]) -> Any:
         runner = careful_runner(cfg)
         for note in notes:
             runner.logger.info(note)
+        for warning in warnings:
+            runner.logger.warning(warning)
         return job(runner)
     except OSError as error:
         if error.errno not in FULL:
