@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from mona_mm.engine import device, evaluate, launch, preflight
+from mona_mm.engine import device, evaluate, fit, launch, preflight
 from mona_mm.errors import UserError
 
 
@@ -18,7 +18,9 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         '--show', action='store_true', help='show predictions in a window')
     parser.add_argument(
-        '--show-dir', help='write pictures of predictions to this folder')
+        '--show-dir',
+        help='write pictures of predictions to this folder, within '
+        'work_dir/timestamp unless it is absolute')
     parser.add_argument(
         '--tta', action='store_true', help='use test-time augmentation')
     parser.add_argument(
@@ -44,15 +46,11 @@ def main(argv=None) -> None:
             preflight.check_folder(folder, f'it is that of {option}')
     if args.tta:
         evaluate.set_tta(cfg)
+    fit.check_for_test(cfg, args.checkpoint)
     if args.fuse:
         launch.add_hook(cfg, type='mona_mm.FuseHook')
     cfg.load_from, cfg.resume = args.checkpoint, False
-
-    def test(runner) -> None:
-        evaluate.check_for_test(runner, args.checkpoint)
-        runner.test()
-
-    launch.run(cfg, test)
+    launch.run(cfg, lambda runner: runner.test())
 
 
 if __name__ == '__main__':

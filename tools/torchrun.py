@@ -8,9 +8,18 @@ import os
 import sys
 import tempfile
 
-from torch.distributed.elastic.multiprocessing.api import SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.run import main
+from mona_mm.starting import answer_signals
+
+if __name__ == '__main__':
+    answer_signals()  # torchrun listens once its processes are started
+
+from torch.distributed.elastic.multiprocessing.api import (  # noqa: E402
+    SignalException,
+)
+from torch.distributed.elastic.multiprocessing.errors import (  # noqa: E402
+    ChildFailedError,
+)
+from torch.distributed.run import main  # noqa: E402
 
 if __name__ == '__main__':
     with tempfile.NamedTemporaryFile('r') as told:

@@ -3,6 +3,7 @@
 A frozen backbone can never train away a tensor that did not load, so every
 pretrained tensor is accounted for.
 """
+import logging
 import warnings
 from typing import Dict, FrozenSet, List, Mapping, Optional, Sequence, Set
 
@@ -17,6 +18,7 @@ from mona_mm.checkpoint.record import needs_base
 from mona_mm.errors import CheckpointError
 from mona_mm.text import some
 
+from .channels import fit_stem
 from .recorded import RecordedBase
 
 _TABLE = 'relative_position_bias_table'
@@ -27,6 +29,10 @@ class PretrainedBase(RecordedBase):
 
     #: Endings of tensors that are computed, not learnt.
     derived = ('relative_position_index', 'attn_mask')
+    #: The convolution that sees the pictures.
+    stem = ''
+    in_channels = 3
+    fit_channels: Optional[str] = None
     allow_random_base = False
     map_final_norm = False
 
@@ -72,6 +78,13 @@ class PretrainedBase(RecordedBase):
         except CheckpointError as error:
             raise CheckpointError(f'base {source}: {error}') from error
         self._remember_base(source, prefix, self.map_final_norm)
+        if self.fit_channels == 'zero' and not self.get_parameter(
+                self.stem).requires_grad:
+            print_log(
+                "fit_channels='zero': the stem is frozen, so channels that "
+                'the base does not have count for nothing; with \'mean\' or '
+                '\'repeat\' they count',
+                logger='current', level=logging.WARNING)
         left = [k for k in found.left if not k.endswith(self.derived)]
         loaded = len(self._required() & set(found.tensors))
         print_log(
@@ -95,6 +108,12 @@ class PretrainedBase(RecordedBase):
             raise CheckpointError(f'base {source}: {error}') from error
         tensors, left = self._place_norms(found.tensors, map_final_norm)
         self._account(source, tensors)
+        if self.stem in tensors:
+            try:
+                tensors[self.stem] = fit_stem(
+                    tensors[self.stem], self.in_channels, self.fit_channels)
+            except CheckpointError as error:
+                raise CheckpointError(f'base {source}: {error}') from error
         if odd := self._odd_values(tensors):
             raise CheckpointError(f'base {source} is none: {some(odd)}')
         tensors = {**self._initial_norms(), **self._resized(tensors)}
@@ -243,9 +262,14 @@ class PretrainedBase(RecordedBase):
                 wrong.append(f'{name} {tuple(given.shape)} instead of '
                              f'{tuple(own.shape)}')
         if wrong:
+            own = self.state_dict().get(self.stem)
+            given = state_dict.get(prefix + self.stem)
+            other = None not in (own, given) and given.shape != own.shape
+            check = 'in_channels and arch' if other and (
+                given.shape[1:2] != own.shape[1:2]) else 'arch'
             raise CheckpointError(
                 f'{len(wrong)} tensors do not fit {type(self).__name__}: '
-                f'{some(wrong)}; check `arch` and the tuner\'s arguments')
+                f'{some(wrong)}; check {check}, and the tuner\'s arguments')
         frozen = {
             n: state_dict[prefix + n] for n in self.frozen_names
             if prefix + n in state_dict and not self._on_meta()

@@ -1,4 +1,5 @@
 """A base that is known by its content: left out of files, put back later."""
+import os.path as osp
 from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 
 import torch
@@ -10,6 +11,7 @@ from mona_mm.checkpoint.candidates import Place, candidates, check_address
 from mona_mm.checkpoint.describe import (
     describe_tuner,
     differences,
+    remedy,
     tuner_differences,
 )
 from mona_mm.checkpoint.digest import (
@@ -34,6 +36,14 @@ class RecordedBase:
     def facts(self) -> Dict[str, Any]:
         """What the backbone computes, beyond what shapes tell."""
         return dict(family=type(self).__name__)
+
+    def arguments(self, facts: Dict[str, Any]) -> Dict[str, Any]:
+        """What of a config makes a backbone of these facts, as far as known.
+
+        Args:
+            facts (dict): Of a backbone of the same family, from a file.
+        """
+        return {}
 
     @property
     def base(self) -> Optional[Base]:
@@ -81,7 +91,19 @@ class RecordedBase:
         if found:
             raise CheckpointError(
                 'it was trained with another tuner or backbone than '
-                f'{type(self).__name__} has here: {"; ".join(found)}')
+                f'{type(self).__name__} has here: {"; ".join(found)}' +
+                remedy(record, self))
+
+    def check_base_is_somewhere(self, record: Record) -> None:
+        """Refuse a record whose base has no file and no URL, unread.
+
+        Raises:
+            CheckpointError: If there is none; it lists the places.
+        """
+        if record.base and not any(
+                '://' in source or osp.isfile(osp.expanduser(source))
+                for source, _ in candidates(record.base, self.init_cfg)):
+            self.find_base(record.base)
 
     def _watch_records(self) -> None:
         """Start; called once the tuner is attached and all is frozen."""

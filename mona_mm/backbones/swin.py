@@ -14,6 +14,7 @@ from mona_mm.ops.windows import PLANS
 from mona_mm.registry import MODELS
 from mona_mm.tuners import Tuner
 
+from .channels import check_how
 from .step import Step
 from .swin_block import TunedSwinBlock, TunedSwinStage
 from .tuned import Slot, TunedBackbone
@@ -51,6 +52,11 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
         base_dtype (str, optional): ``'bfloat16'`` stores the frozen linear
             layers in that dtype alone: half the memory, and the same results
             under bfloat16 autocast. Defaults to None, as loaded.
+        in_channels (int): Of the images. Defaults to 3.
+        fit_channels (str, optional): How a base for another number of
+            channels is fitted: ``'mean'``, ``'repeat'`` or ``'zero'``, see
+            :func:`~mona_mm.backbones.channels.fit_stem`. Without it such a
+            base is refused.
         allow_random_base (bool): Accept a frozen base without pretrained
             weights. Defaults to False.
         map_final_norm (bool): Load a classifier's final ``norm`` into the
@@ -62,10 +68,11 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
     Raises:
         ValueError: If ``frozen_stages`` is given, or the tuner asks for a
             site that the blocks do not offer, or ``keep_frozen`` names
-            nothing, or ``skip_dropped`` or ``base_dtype`` is none of its
-            values.
+            nothing, or ``skip_dropped``, ``base_dtype`` or ``fit_channels``
+            is none of its values.
     """
 
+    stem = 'patch_embed.projection.weight'
     sites = ('attn_out', 'after_attn', 'ffn_out', 'after_ffn', 'beside_ffn',
              'qkv')
 
@@ -80,6 +87,8 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
                  line_by_line: bool = False,
                  skip_dropped: Union[bool, str] = 'auto',
                  base_dtype: Optional[str] = None,
+                 in_channels: int = 3,
+                 fit_channels: Optional[str] = None,
                  allow_random_base: bool = False,
                  map_final_norm: bool = False,
                  init_cfg: Optional[dict] = None,
@@ -96,8 +105,11 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
                 drop_path_rate=drop_path_rate,
                 pad_small_map=pad_small_map,
                 with_cp=with_cp,
+                in_channels=in_channels,
                 init_cfg=init_cfg,
                 **kwargs)
+        check_how(type(self).__name__, fit_channels)
+        self.in_channels, self.fit_channels = in_channels, fit_channels
         self.allow_random_base = allow_random_base
         self.map_final_norm = map_final_norm
         for i, stage in enumerate(self.stages):
@@ -152,6 +164,12 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
     def facts(self) -> dict:
         """What a checkpoint must agree with, beyond shapes."""
         windows = [s.blocks[0].attn.window_size for s in self.stages]
+        # Only what is unusual, so that files from before it was known fit.
+        unusual = {}
+        if self.in_channels != 3:
+            unusual['in_channels'] = self.in_channels
+        if self.fit_channels is not None:
+            unusual['fit_channels'] = self.fit_channels
         return dict(
             family='swin',
             embed_dims=self.embed_dims,
@@ -159,13 +177,29 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
             num_heads=list(self.num_heads),
             window_sizes=windows,
             pad_small_map=self.stages[0].blocks[0].attn.pad_small_map,
-            out_indices=list(self.out_indices))
+            out_indices=list(self.out_indices),
+            **unusual)
+
+    def arguments(self, facts: dict) -> dict:
+        """The arguments behind facts: an arch by its name if it has one."""
+        arch = {k: facts.get(k) for k in ('embed_dims', 'depths', 'num_heads')}
+        names = [n for n, zoo in self.arch_zoo.items()
+                 if len(n) > 1 and arch.items() <= zoo.items()]
+        windows = facts.get('window_sizes') or [None]
+        return dict(
+            {'arch': names[0]} if names else
+            {f'arch.{k}': v for k, v in arch.items()},
+            window_size=windows[0] if len(set(windows)) == 1 else windows,
+            pad_small_map=facts.get('pad_small_map'),
+            out_indices=facts.get('out_indices'),
+            in_channels=facts.get('in_channels', 3),
+            fit_channels=facts.get('fit_channels'))
 
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
         """Extract feature maps.
 
         Args:
-            x (Tensor): Images, (B, 3, H, W).
+            x (Tensor): Images, (B, in_channels, H, W).
 
         Returns:
             tuple[Tensor, ...]: One (B, C_i, H_i, W_i) per output stage, with

@@ -4,6 +4,9 @@ import os.path as osp
 from typing import Iterator, Optional, Tuple
 from urllib.parse import urlsplit
 
+from mmengine.model import PretrainedInit
+
+from mona_mm.config import means
 from mona_mm.errors import CheckpointError
 
 from .cache import cached, file_name, is_url
@@ -67,7 +70,8 @@ def check_address(source: str, init_cfg=None) -> None:
 def pretrained_cfg(init_cfg) -> Optional[dict]:
     """The part of an ``init_cfg`` that names a pretrained file."""
     cfgs = init_cfg if isinstance(init_cfg, (list, tuple)) else [init_cfg]
-    found = [c for c in cfgs if c and c.get('type') == 'Pretrained']
+    found = [c for c in cfgs
+             if c and means(c.get('type'), PretrainedInit, 'Pretrained')]
     return found[-1] if found else None
 
 

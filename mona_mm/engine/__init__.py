@@ -9,11 +9,12 @@ from .optim import DeltaOptimWrapperConstructor
 from .run_record import RunRecordHook
 from .run_state import RunStateHook
 from .saving import AtomicCheckpointHook
+from .schedule import ScheduleHook
 from .stop import StopOnSignalHook
 
 __all__ = [
     'AtomicCheckpointHook', 'DeltaCheckpointHook',
     'DeltaOptimWrapperConstructor', 'FingerprintHook', 'FuseHook',
     'NonFiniteLossHook', 'ResumableEpochLoop', 'RunRecordHook',
-    'RunStateHook', 'StopOnSignalHook', 'TrainabilityCheckHook'
+    'RunStateHook', 'ScheduleHook', 'StopOnSignalHook', 'TrainabilityCheckHook'
 ]

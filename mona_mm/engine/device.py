@@ -6,8 +6,12 @@ from typing import Any, List
 import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.optim import AmpOptimWrapper
 
-_SYNC_BN = ('SyncBN', 'MMSyncBN')
+from mona_mm.config import means, name_of
+
+#: Names, in the registry and of the classes behind it.
+_SYNC_BN = ('SyncBN', 'MMSyncBN', 'SyncBatchNorm')
 _SLURM = {
     'RANK': 'SLURM_PROCID',
     'WORLD_SIZE': 'SLURM_NTASKS',
@@ -31,7 +35,7 @@ def adapt_to_cpu(cfg: Config) -> List[str]:
         return []
     replaced = []
     wrapper = cfg.get('optim_wrapper') or {}
-    if wrapper.get('type') == 'AmpOptimWrapper':
+    if means(wrapper.get('type'), AmpOptimWrapper):
         wrapper['type'] = 'OptimWrapper'
         for key in ('loss_scale', 'dtype'):
             wrapper.pop(key, None)
@@ -75,7 +79,7 @@ def leave_group() -> None:
 def _replace_sync_bn(node: Any) -> bool:
     found = False
     if isinstance(node, dict):
-        if node.get('type') in _SYNC_BN:
+        if name_of(node.get('type')) in _SYNC_BN:
             node['type'] = 'BN'
             found = True
         children = list(node.values())

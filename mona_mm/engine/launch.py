@@ -1,5 +1,6 @@
 """From the command line's words to a config that a Runner can run."""
 import argparse
+import copy
 import difflib
 import os
 import os.path as osp
@@ -8,17 +9,22 @@ from glob import glob
 from itertools import accumulate
 from typing import Any, Callable, Optional
 
-from mmengine.config import Config, DictAction
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
+from mmengine.config import Config
+from mmengine.config.utils import ConfigParsingError
+from mmengine.hooks import CheckpointHook
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mona_mm.checkpoint.candidates import HOSTS
 from mona_mm.checkpoint.io import trust
+from mona_mm.config import backbone_of, means, name_of
 from mona_mm.errors import ConfigError, UserError
 from mona_mm.text import FULL, cannot_write
 
 from .device import adapt_to_cpu, init_cpu_group
+from .options import OptionAction, parse
 from .resume import newest_checkpoint, trust_run
+from .runner import careful_runner
 from .tuner_option import set_tuner
 
 
@@ -27,17 +33,19 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--work-dir',
-        help='where logs and checkpoints go (default: '
-        'work_dirs/<name of the config>)')
+        help='where logs and checkpoints go (default: the config\'s '
+        '`work_dir`, else work_dirs/<name of the config>, with _<tuner> at '
+        'its end if --tuner is given)')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
         type=key_value,
-        action=DictAction,
+        action=OptionAction,
         default={},
         metavar='KEY=VALUE',
         help='change settings of the config, e.g. '
-        'model.backbone.tuner.bottleneck_dims=32')
+        'model.backbone.tuner.bottleneck_dims=32 "KEY=[a,b]" '
+        '"KEY=(\'hot dog\', cup)"; spaces within a value are kept')
     parser.add_argument(
         '--tuner',
         help='tuning method in place of the config\'s: a name in '
@@ -69,16 +77,16 @@ def key_value(word: str) -> str:
     """The type of the words of ``--cfg-options``.
 
     Raises:
-        argparse.ArgumentTypeError: If it is no KEY=VALUE that mmengine
-            understands.
+        argparse.ArgumentTypeError: If it is no KEY=VALUE, or its quotes or
+            brackets are not closed.
     """
-    # mmengine takes minutes over brackets in hundreds of brackets.
+    # Nobody means hundreds of brackets in brackets.
     depth = accumulate((c in '[(') - (c in '])') for c in word)
     try:
         if not re.match(r'[^\s=]+=', word) or max(depth) > 20:
             raise ValueError
-        DictAction('', '')(None, argparse.Namespace(), [word])
-    except (AssertionError, ValueError):
+        parse(word.partition('=')[2])
+    except ValueError:
         raise argparse.ArgumentTypeError(
             f'expected KEY=VALUE, such as model.backbone.tuner.rank=32 or '
             f"train_cfg.val_interval=2, but got {word!r:.100}") from None
@@ -106,6 +114,11 @@ def load_config(args: argparse.Namespace) -> Config:
         raise ConfigError(
             f'--cfg-options {args.cfg_options} do not fit {args.config}: '
             f'{type(error).__name__}: {error}') from error
+    tuner = backbone_of(cfg).get('tuner')
+    if 'tuner' in cfg and tuner is not None:
+        # The variable that the backbone's tuner was copied from: what is
+        # dumped beside the checkpoints must not say two things.
+        cfg.tuner = copy.deepcopy(tuner)
     cfg.launcher = args.launcher
     name = osp.splitext(osp.basename(args.config))[0]
     if args.tuner:
@@ -142,7 +155,8 @@ def read_config(path: str) -> Config:
     except FileNotFoundError as error:
         raise ConfigError(f'config {path!r}: a base is missing: '
                           f'{error}') from error
-    except (SyntaxError, KeyError, TypeError, AttributeError) as error:
+    except (SyntaxError, NameError, ImportError, LookupError, TypeError,
+            ValueError, AttributeError, ConfigParsingError) as error:
         raise ConfigError(f'config {path!r} does not parse: '
                           f'{type(error).__name__}: {error}') from error
 
@@ -154,11 +168,12 @@ def set_amp(cfg: Config) -> None:
         ConfigError: If the optimizer wrapper is of a kind that cannot.
     """
     kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
-    if kind == 'AmpOptimWrapper':
+    if means(kind, AmpOptimWrapper):
         return
-    if kind != 'OptimWrapper':
+    if not means(kind, OptimWrapper):
         raise ConfigError('--amp needs optim_wrapper.type OptimWrapper or '
-                          f'AmpOptimWrapper, but the config has {kind!r}')
+                          f'AmpOptimWrapper, but the config has '
+                          f'{name_of(kind)!r}')
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
     cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
 
@@ -176,20 +191,33 @@ def set_auto_scale_lr(cfg: Config) -> None:
     cfg.auto_scale_lr.enable = True
 
 
-def set_resume(cfg: Config, resume: Optional[str]) -> None:
+def set_resume(cfg: Config, resume: Optional[str],
+               new_schedule: bool = False) -> None:
     """Resume from a checkpoint (``'auto'``: the newest in the work dir).
 
     With nothing there to resume, the run starts as the config says.
 
+    Args:
+        cfg (Config): Changed in place, after :func:`set_resumable`.
+        resume (str, optional): A path, or ``'auto'``.
+        new_schedule (bool): Follow the config's schedule, not the
+            checkpoint's. Defaults to False.
+
     Raises:
         CheckpointError: If there are checkpoints, but none that is usable.
+        ConfigError: If there is a new schedule and nothing is resumed.
     """
     if resume is None:
+        if new_schedule:
+            raise ConfigError('--new-schedule is for a run that goes on: it '
+                              'needs --resume')
         return
     found = newest_checkpoint(cfg) if resume == 'auto' else resume
     cfg.resume = found is not None
     if found is not None:
         cfg.load_from = found
+        cfg.default_hooks['schedule'] = dict(
+            type='mona_mm.ScheduleHook', renew=new_schedule)
 
 
 def set_resumable(cfg: Config) -> None:
@@ -201,12 +229,15 @@ def set_resumable(cfg: Config) -> None:
     Args:
         cfg (Config): Changed in place.
     """
-    hook = (cfg.get('default_hooks') or {}).get('checkpoint')
-    if hook and hook.get('type') in ('CheckpointHook',
-                                     'mmengine.CheckpointHook'):
+    if not cfg.get('default_hooks'):
+        cfg.default_hooks = dict()
+    if 'checkpoint' not in cfg.default_hooks:  # mmengine puts its own in
+        cfg.default_hooks.checkpoint = dict(type=CheckpointHook, interval=1)
+    hook = cfg.default_hooks.checkpoint  # None switches it off
+    if hook and means(hook.get('type'), CheckpointHook):
         hook['type'] = 'mona_mm.AtomicCheckpointHook'
     loop = cfg.get('train_cfg') or {}
-    if loop.get('type') == 'EpochBasedTrainLoop' or (
+    if means(loop.get('type'), EpochBasedTrainLoop) or (
             'type' not in loop and loop.get('by_epoch')):
         loop.pop('by_epoch', None)
         loop['type'] = 'mona_mm.ResumableEpochLoop'
@@ -231,8 +262,7 @@ def run(cfg: Config, job: Callable[[Runner], Any]) -> Any:
     notes = adapt_to_cpu(cfg)
     init_cpu_group(cfg.launcher)
     try:
-        runner = RUNNERS.build(
-            cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        runner = careful_runner(cfg)
         for note in notes:
             runner.logger.info(note)
         return job(runner)

@@ -9,12 +9,20 @@ from mmengine.config import Config
 from mmengine.fileio import list_from_file
 from mmengine.registry import DATASETS
 
-from mona_mm.checkpoint import read_checkpoint, unwrap
 from mona_mm.checkpoint.cache import is_url
+from mona_mm.checkpoint.candidates import pretrained_cfg
+from mona_mm.config import (
+    class_of,
+    datasets,
+    evaluators,
+    model_inside,
+    name_of,
+)
 from mona_mm.errors import ConfigError
 from mona_mm.receiving import check_url
 
-from .resume import newest_checkpoint, save_folders, verify
+from .fit import check_for_training
+from .resume import newest_checkpoint, save_folders
 
 _OTHER_HEADS = ('backbone', 'neck', 'rpn_head', 'semantic_head',
                 'panoptic_head', 'panoptic_fusion_head')
@@ -33,14 +41,13 @@ def preflight(cfg: Config, phases: Sequence[str]) -> None:
     scope = cfg.get('default_scope') or 'mmengine'
     problems = []
     for phase in phases:
-        loader = cfg.get(f'{phase}_dataloader') or {}
         where = f'{phase}_dataloader'
-        for dataset in _leaves(loader.get('dataset')):
-            missing = _missing_files(where, dataset)
+        for path, dataset in datasets(cfg.get(where), where):
+            missing = _missing_files(where, path, dataset)
             problems += missing or _class_counts(where, dataset, cfg.model,
                                                  scope)
     if 'train' in phases:
-        problems += _missing_base(cfg.model) + _reentrant(cfg)
+        problems += _missing_base(model_inside(cfg.model)) + _reentrant(cfg)
     if 'test' in phases:
         problems += _taken_outputs(cfg.get('test_evaluator'))
     if problems:
@@ -56,16 +63,14 @@ def check_start(cfg: Config) -> None:
             the newest complete checkpoint of the work dir.
 
     Raises:
-        CheckpointError: If it is missing, damaged or no checkpoint.
+        CheckpointError: If it is missing, damaged, no checkpoint, or of
+            another run than this one.
     """
     if cfg.get('resume') and cfg.get('load_from') is None:
         cfg.load_from = newest_checkpoint(cfg)
         cfg.resume = cfg.load_from is not None
-    source = cfg.get('load_from')
-    if cfg.get('resume'):
-        verify(source)
-    elif source is not None:
-        unwrap(read_checkpoint(source), source)
+    if cfg.get('load_from') is not None:
+        check_for_training(cfg, cfg.load_from)
 
 
 def check_folders(cfg: Config) -> None:
@@ -104,28 +109,16 @@ def check_folder(folder: str, use: str) -> None:
             f'cannot write to {folder!r} ({why}): {use}') from error
 
 
-def _leaves(dataset: Optional[dict]) -> Iterator[dict]:
-    """The datasets inside wrappers (repeat, concat ...)."""
-    if not isinstance(dataset, dict):
-        return
-    inner = dataset.get('datasets') or [dataset.get('dataset')]
-    inner = [d for d in inner if isinstance(d, dict)]
-    if not inner:
-        yield dataset
-    for child in inner:
-        yield from _leaves(child)
-
-
-def _missing_files(where: str, dataset: dict) -> List[str]:
+def _missing_files(where: str, place: str, dataset: dict) -> List[str]:
     root = dataset.get('data_root') or ''
     if '://' in root or _remote(dataset):
         return []
-    name = f'{where}: {dataset.get("type")}'
+    name = f'{where}: {name_of(dataset.get("type"))}'
     if root and not osp.isdir(root):
         return [
             f'{name}: data_root {root!r} does not exist; data/README.md '
             'says what goes there, or set '
-            f'--cfg-options {where}.dataset.data_root=...'
+            f'--cfg-options {place}.data_root=...'
         ]
     return [
         f'{name}: {key} {path!r} does not exist (with data_root: '
@@ -169,7 +162,8 @@ def _class_counts(where: str, dataset: dict, model: dict,
         ', ...' if len(classes) > 4 else '')
     return [
         f'{path}={count}, but the {len(classes)} classes of {where} '
-        f'({dataset.get("type")}) are {shown}: set one like the other'
+        f'({name_of(dataset.get("type"))}) are {shown}: set one like the '
+        'other'
         for path, count in _head_counts(model, 'model')
         if count != len(classes)
     ]
@@ -177,15 +171,12 @@ def _class_counts(where: str, dataset: dict, model: dict,
 
 def _classes(dataset: dict, scope: str) -> Any:
     classes = (dataset.get('metainfo') or {}).get('classes')
-    if 'Panoptic' in str(dataset.get('type')):
+    if 'Panoptic' in name_of(dataset.get('type')):
         return None  # things and stuff are counted apart
-    if classes is None and dataset.get('type') == 'CustomDataset':
+    if classes is None and name_of(dataset.get('type')) == 'CustomDataset':
         return _class_folders(dataset)
     if classes is None:
-        cls = dataset.get('type')
-        if isinstance(cls, str):
-            with DATASETS.switch_scope_and_registry(scope) as registry:
-                cls = registry.get(cls)
+        cls = class_of(dataset.get('type'), DATASETS, scope)
         classes = getattr(cls, 'METAINFO', {}).get('classes')
     return classes
 
@@ -228,22 +219,20 @@ def _reentrant(cfg: Config) -> List[str]:
     ]
 
 
-def _taken_outputs(evaluators: Any) -> List[str]:
+def _taken_outputs(found: Any) -> List[str]:
     """Submission folders that mmrotate refuses after hours of inference."""
-    if not isinstance(evaluators, (list, tuple)):
-        evaluators = [evaluators or {}]
     return [
         f'test_evaluator.outfile_prefix {prefix!r} exists already: move it, '
         'or set another with --cfg-options test_evaluator.outfile_prefix=...'
-        for prefix in (e.get('outfile_prefix') for e in evaluators
+        for prefix in (e.get('outfile_prefix') for e in evaluators(found)
                        if e.get('merge_patches'))
         if prefix and osp.exists(prefix)
     ]
 
 
 def _missing_base(model: dict) -> List[str]:
-    init_cfg = (model.get('backbone') or {}).get('init_cfg') or {}
-    source = init_cfg.get('checkpoint') if isinstance(init_cfg, dict) else None
+    init_cfg = pretrained_cfg((model.get('backbone') or {}).get('init_cfg'))
+    source = (init_cfg or {}).get('checkpoint')
     if not isinstance(source, str):
         return []
     if is_url(source):

@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 
 from mona_mm.errors import Interrupted
 from mona_mm.registry import HOOKS
+from mona_mm.starting import usual
 
 from .run_state import RunStateHook, find_hook
 from .saving import AtomicCheckpointHook
@@ -58,7 +59,7 @@ class StopOnSignalHook(Hook):
             _give_all_back()  # of trainings that an error has ended
             _listening.append(self)
             self.handlers = {
-                number: signal.signal(number, self._hear)
+                number: usual(number, signal.signal(number, self._hear))
                 for number in _SIGNALS
             }
 

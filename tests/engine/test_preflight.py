@@ -1,6 +1,7 @@
 """What is wrong is said before any work is done."""
 import pytest
 from mmengine.config import Config
+from mmpretrain.datasets import CustomDataset
 
 from mona_mm.engine.preflight import check_start, preflight
 from mona_mm.errors import CheckpointError, ConfigError
@@ -97,6 +98,22 @@ def test_class_folders_are_counted(tmp_path):
         train_dataloader=dict(dataset=dict(
             type='CustomDataset', data_root=str(tmp_path),
             data_prefix='train'))))
+    assert 'the 3 classes of train_dataloader (CustomDataset) are ant, ' in (
+        refusal(cfg))
+
+
+@pytest.mark.parametrize('kind', [
+    CustomDataset, 'mmpretrain.CustomDataset',
+    'mmpretrain.datasets.CustomDataset',
+    'mmpretrain.datasets.custom.CustomDataset'])
+def test_class_folders_are_counted_however_the_dataset_is_named(
+        kind, tmp_path):
+    for name in ('ant', 'bee', 'cow'):
+        (tmp_path / 'train' / name).mkdir(parents=True)
+    cfg = Config(dict(
+        model=dict(head=dict(num_classes=2)),
+        train_dataloader=dict(dataset=dict(
+            type=kind, data_root=str(tmp_path), data_prefix='train'))))
     assert 'the 3 classes of train_dataloader (CustomDataset) are ant, ' in (
         refusal(cfg))
 
