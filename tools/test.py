@@ -4,6 +4,7 @@ import argparse
 import os
 
 from mona_mm.engine import device, evaluate, fit, launch, preflight
+from mona_mm.engine.labels_hook import set_labels_hook
 from mona_mm.errors import UserError
 
 
@@ -38,7 +39,7 @@ def main(argv=None) -> None:
         evaluate.set_out(cfg, args.out)
     if args.show or args.show_dir:
         evaluate.set_show(cfg, args.show, args.show_dir)
-    preflight.preflight(cfg, ('test', ))
+    warnings = preflight.preflight(cfg, ('test', ))
     for option, folder in (('--work-dir', cfg.work_dir),
                            ('--show-dir', args.show_dir),
                            ('--out', args.out and os.path.dirname(args.out))):
@@ -49,8 +50,9 @@ def main(argv=None) -> None:
     fit.check_for_test(cfg, args.checkpoint)
     if args.fuse:
         launch.add_hook(cfg, type='mona_mm.FuseHook')
+    set_labels_hook(cfg)
     cfg.load_from, cfg.resume = args.checkpoint, False
-    launch.run(cfg, lambda runner: runner.test())
+    launch.run(cfg, lambda runner: runner.test(), warnings)
 
 
 if __name__ == '__main__':

@@ -205,13 +205,30 @@ class PretrainedBase(RecordedBase):
         ]
 
     def _resized(self, tensors: Dict[str, Tensor]) -> Dict[str, Tensor]:
-        """Fit bias tables of another window size; drop computed buffers."""
+        """Fit bias tables of another window size, and say so.
+
+        Computed buffers are dropped.
+        """
         own = self.state_dict()
-        return {
-            k: _resize_table(v, own[k]) if k.endswith(_TABLE) else v
-            for k, v in tensors.items()
-            if k in own and not k.endswith(self.derived)
-        }
+        kept = {k: v for k, v in tensors.items()
+                if k in own and not k.endswith(self.derived)}
+        fitted = {k: _resize_table(v, own[k]) if k.endswith(_TABLE) else v
+                  for k, v in kept.items()}
+        # A table has (2 * window - 1)^2 rows.
+        changed = sorted({
+            tuple((round(len(t)**0.5) + 1) // 2 for t in (v, fitted[k]))
+            for k, v in kept.items() if v.shape != fitted[k].shape
+        })
+        if changed:
+            print_log(
+                f'{_TABLE}: interpolated from '
+                + ', '.join(f'window {a} to window {b}' for a, b in changed)
+                + ', because window_size is not the one that the base was '
+                'trained with; set model.backbone.window_size to the first '
+                'to use the tables as they are',
+                logger='current',
+                level=logging.WARNING)
+        return fitted
 
     def _before_load(self, state_dict, prefix, *args) -> None:
         """Refuse a state dict that would leave the base half loaded."""

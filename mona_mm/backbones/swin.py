@@ -49,14 +49,14 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
             other devices, where it took 1.5 times as long: it draws on the
             host and makes small launches of large ones. Defaults to
             ``'auto'``.
-        base_dtype (str, optional): ``'bfloat16'`` stores the frozen linear
-            layers in that dtype alone: half the memory, and the same results
-            under bfloat16 autocast. Defaults to None, as loaded.
         in_channels (int): Of the images. Defaults to 3.
         fit_channels (str, optional): How a base for another number of
             channels is fitted: ``'mean'``, ``'repeat'`` or ``'zero'``, see
             :func:`~mona_mm.backbones.channels.fit_stem`. Without it such a
             base is refused.
+        base_dtype (str, optional): ``'bfloat16'`` stores the frozen linear
+            layers in that dtype alone: half the memory, and the same results
+            under bfloat16 autocast. Defaults to None, as loaded.
         allow_random_base (bool): Accept a frozen base without pretrained
             weights. Defaults to False.
         map_final_norm (bool): Load a classifier's final ``norm`` into the
@@ -68,7 +68,7 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
     Raises:
         ValueError: If ``frozen_stages`` is given, or the tuner asks for a
             site that the blocks do not offer, or ``keep_frozen`` names
-            nothing, or ``skip_dropped``, ``base_dtype`` or ``fit_channels``
+            nothing, or ``skip_dropped``, ``fit_channels`` or ``base_dtype``
             is none of its values.
     """
 
@@ -86,9 +86,9 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
                  with_cp: bool = False,
                  line_by_line: bool = False,
                  skip_dropped: Union[bool, str] = 'auto',
-                 base_dtype: Optional[str] = None,
                  in_channels: int = 3,
                  fit_channels: Optional[str] = None,
+                 base_dtype: Optional[str] = None,
                  allow_random_base: bool = False,
                  map_final_norm: bool = False,
                  init_cfg: Optional[dict] = None,

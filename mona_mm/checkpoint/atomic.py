@@ -67,7 +67,7 @@ def remove_partials(folder: str) -> List[str]:
 def _is_dead(path: str) -> bool:
     machine, pid = PARTIAL.search(path).groups()
     if machine == machine_name():
-        return not _alive(int(pid))
+        return not alive(int(pid))
     with suppress(OSError):
         return time.time() - osp.getmtime(path) > _STALE
     return False  # gone by now
@@ -108,7 +108,7 @@ def _sync_folder(folder: str) -> None:
             os.close(handle)
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

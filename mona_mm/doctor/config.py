@@ -41,9 +41,11 @@ def check_config(cfg: Config) -> Iterator[Finding]:
 
 def _files(cfg: Config) -> Iterator[Finding]:
     try:
-        preflight(cfg, ('train', 'val'))
-        yield Finding(OK, 'data', 'files are there, and classes and heads '
-                      'agree')
+        notes = preflight(cfg, ('train', 'val'))
+        yield Finding(OK, 'data', 'files are there; classes agree in label '
+                      'files, datasets, evaluators and heads')
+        for note in notes:
+            yield Finding(NOTE, 'data', note)
     except ConfigError as error:
         for line in str(error).split('\n- ')[1:]:
             yield Finding(WRONG, 'data', line)

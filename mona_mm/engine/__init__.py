@@ -3,6 +3,7 @@ from .check import TrainabilityCheckHook
 from .delta_checkpoint import DeltaCheckpointHook
 from .fingerprint import FingerprintHook
 from .fuse_hook import FuseHook
+from .labels_hook import LabelsHook
 from .loops import ResumableEpochLoop
 from .nonfinite import NonFiniteLossHook
 from .optim import DeltaOptimWrapperConstructor
@@ -15,6 +16,7 @@ from .stop import StopOnSignalHook
 __all__ = [
     'AtomicCheckpointHook', 'DeltaCheckpointHook',
     'DeltaOptimWrapperConstructor', 'FingerprintHook', 'FuseHook',
-    'NonFiniteLossHook', 'ResumableEpochLoop', 'RunRecordHook',
-    'RunStateHook', 'ScheduleHook', 'StopOnSignalHook', 'TrainabilityCheckHook'
+    'LabelsHook', 'NonFiniteLossHook', 'ResumableEpochLoop',
+    'RunRecordHook', 'RunStateHook', 'ScheduleHook', 'StopOnSignalHook',
+    'TrainabilityCheckHook'
 ]

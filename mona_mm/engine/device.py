@@ -1,6 +1,5 @@
 """Running GPU recipes where there is no accelerator, alone or in parallel."""
 import gc
-import os
 from typing import Any, List
 
 import torch.distributed as dist
@@ -12,11 +11,6 @@ from mona_mm.config import means, name_of
 
 #: Names, in the registry and of the classes behind it.
 _SYNC_BN = ('SyncBN', 'MMSyncBN', 'SyncBatchNorm')
-_SLURM = {
-    'RANK': 'SLURM_PROCID',
-    'WORLD_SIZE': 'SLURM_NTASKS',
-    'LOCAL_RANK': 'SLURM_LOCALID',
-}
 
 
 def adapt_to_cpu(cfg: Config) -> List[str]:
@@ -56,16 +50,13 @@ def adapt_to_cpu(cfg: Config) -> List[str]:
 def init_cpu_group(launcher: str) -> None:
     """Join the gloo process group where mmengine would ask for a GPU.
 
+    The environment says where (:func:`mona_mm.cluster.set_address`).
+
     Args:
         launcher (str): ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
     """
     if launcher == 'none' or get_device() != 'cpu' or dist.is_initialized():
         return
-    if launcher == 'slurm':
-        os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
-        os.environ.setdefault('MASTER_PORT', '29500')
-        for name, source in _SLURM.items():
-            os.environ[name] = os.environ[source]
     dist.init_process_group('gloo')
 
 

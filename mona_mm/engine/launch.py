@@ -7,7 +7,7 @@ import os.path as osp
 import re
 from glob import glob
 from itertools import accumulate
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Sequence
 
 from mmengine.config import Config
 from mmengine.config.utils import ConfigParsingError
@@ -17,6 +17,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mona_mm.checkpoint.candidates import HOSTS
 from mona_mm.checkpoint.io import trust
+from mona_mm.cluster import set_address
 from mona_mm.config import backbone_of, means, name_of
 from mona_mm.errors import ConfigError, UserError
 from mona_mm.text import FULL, cannot_write
@@ -97,10 +98,11 @@ def load_config(args: argparse.Namespace) -> Config:
     """Read the config that the arguments name, and apply them.
 
     Raises:
-        ConfigError: If the file does not exist or cannot be parsed, or an
-            option would have no effect.
+        ConfigError: If the file does not exist or cannot be parsed, an
+            option would have no effect, or the launcher did not start this.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    set_address(args.launcher)
     if hosts := getattr(args, 'base_host', None):
         os.environ[HOSTS] = ','.join([os.environ.get(HOSTS, ''), *hosts])
     cfg = read_config(args.config)
@@ -248,12 +250,14 @@ def add_hook(cfg: Config, **hook) -> None:
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
 
 
-def run(cfg: Config, job: Callable[[Runner], Any]) -> Any:
+def run(cfg: Config, job: Callable[[Runner], Any],
+        warnings: Sequence[str] = ()) -> Any:
     """Build the config's Runner, on whatever device is there, and use it.
 
     Args:
         cfg (Config): The config, with ``launcher`` and ``work_dir`` set.
         job (Callable): What to do with the Runner.
+        warnings (Sequence[str]): Lines for the log, before that is done.
 
     Raises:
         UserError: If the disk is full; much of what a run writes is written
@@ -265,6 +269,8 @@ def run(cfg: Config, job: Callable[[Runner], Any]) -> Any:
         runner = careful_runner(cfg)
         for note in notes:
             runner.logger.info(note)
+        for warning in warnings:
+            runner.logger.warning(warning)
         return job(runner)
     except OSError as error:
         if error.errno not in FULL:

@@ -3,22 +3,23 @@ import os
 import os.path as osp
 from contextlib import suppress
 from tempfile import TemporaryFile
-from typing import Any, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 from mmengine.config import Config
-from mmengine.fileio import list_from_file
-from mmengine.registry import DATASETS
 
 from mona_mm.checkpoint.cache import is_url
 from mona_mm.checkpoint.candidates import pretrained_cfg
-from mona_mm.config import (
-    class_of,
-    datasets,
-    evaluators,
-    model_inside,
-    name_of,
-)
+from mona_mm.config import datasets, evaluators, model_inside, name_of
 from mona_mm.errors import ConfigError
+from mona_mm.labels.leaves import Leaf, leaves
+from mona_mm.labels.look import (
+    compare,
+    is_remote,
+    looked_at,
+    named,
+    no_workers,
+)
+from mona_mm.labels.names import scope_of
 from mona_mm.receiving import check_url
 
 from .fit import check_for_training
@@ -28,24 +29,38 @@ _OTHER_HEADS = ('backbone', 'neck', 'rpn_head', 'semantic_head',
                 'panoptic_head', 'panoptic_fusion_head')
 
 
-def preflight(cfg: Config, phases: Sequence[str]) -> None:
-    """Check files and class counts of a config, all at once.
+def preflight(cfg: Config, phases: Sequence[str]) -> List[str]:
+    """Check files, labels and classes of a config, all at once.
 
     Args:
         cfg (Config): The config of the run.
-        phases (Sequence[str]): Of ``'train'``, ``'val'``, ``'test'``.
+        phases (Sequence[str]): Of ``'train'``, ``'val'``, ``'test'``. With
+            ``'train'``, the test set's classes are looked at if it is there.
+
+    Returns:
+        list[str]: What does not stop a run, and should be said.
 
     Raises:
         ConfigError: With one line for everything that is wrong.
     """
-    scope = cfg.get('default_scope') or 'mmengine'
-    problems = []
+    problems, notes = [], []
+    found: Dict[str, List[Leaf]] = {}
+    heads = dict(_head_counts(cfg.model, 'model'))
     for phase in phases:
         where = f'{phase}_dataloader'
-        for path, dataset in datasets(cfg.get(where), where):
-            missing = _missing_files(where, path, dataset)
-            problems += missing or _class_counts(where, dataset, cfg.model,
-                                                 scope)
+        missing = [line for path, dataset in datasets(cfg.get(where), where)
+                   for line in _missing_files(where, path, dataset)]
+        problems += no_workers(cfg, phase) + missing
+        if missing:
+            continue
+        found[phase] = looked_at(cfg, phase, heads.values())
+        for leaf in found[phase]:
+            problems += leaf.problems + _class_counts(leaf, heads)
+            notes += leaf.notes
+    if 'train' in phases and 'test' not in phases:
+        found.update(_test_classes(cfg))
+    compared = compare(cfg, found)
+    problems, notes = problems + compared.problems, notes + compared.notes
     if 'train' in phases:
         problems += _missing_base(model_inside(cfg.model)) + _reentrant(cfg)
     if 'test' in phases:
@@ -53,6 +68,7 @@ def preflight(cfg: Config, phases: Sequence[str]) -> None:
     if problems:
         lines = dict.fromkeys(problems)  # train and val often share a root
         raise ConfigError('the config cannot run:\n- ' + '\n- '.join(lines))
+    return list(dict.fromkeys(notes))
 
 
 def check_start(cfg: Config) -> None:
@@ -111,7 +127,7 @@ def check_folder(folder: str, use: str) -> None:
 
 def _missing_files(where: str, place: str, dataset: dict) -> List[str]:
     root = dataset.get('data_root') or ''
-    if '://' in root or _remote(dataset):
+    if is_remote(dataset):
         return []
     name = f'{where}: {name_of(dataset.get("type"))}'
     if root and not osp.isdir(root):
@@ -140,56 +156,24 @@ def _paths(dataset: dict) -> Iterator[Tuple[str, str]]:
             yield key, path
 
 
-def _remote(dataset: dict) -> bool:
-    backend = (dataset.get('backend_args') or {}).get('backend', 'local')
-    return backend not in ('local', 'disk')
-
-
-def _class_counts(where: str, dataset: dict, model: dict,
-                  scope: str) -> List[str]:
-    classes = _classes(dataset, scope)
-    if isinstance(classes, str) and osp.isfile(classes):
-        classes = list_from_file(classes)
-    if isinstance(classes, str):
-        return [
-            f'{where}: metainfo.classes is the string {classes!r}; expected '
-            'a tuple of names (a tuple of one needs a comma: '
-            f'({classes!r}, ))'
-        ]
-    if classes is None:
-        return []
-    shown = ', '.join(map(str, classes[:4])) + (
-        ', ...' if len(classes) > 4 else '')
+def _class_counts(leaf: Leaf, heads: Dict[str, int]) -> List[str]:
+    if not leaf.classes or 'Panoptic' in leaf.kind:
+        return []  # things and stuff are counted apart
+    count = len(leaf.classes)
+    shown = ', '.join(leaf.classes[:4]) + (', ...' if count > 4 else '')
     return [
-        f'{path}={count}, but the {len(classes)} classes of {where} '
-        f'({name_of(dataset.get("type"))}) are {shown}: set one like the '
-        'other'
-        for path, count in _head_counts(model, 'model')
-        if count != len(classes)
+        f'{path}={wrong}, but the {count} classes of {leaf.where} '
+        f'({leaf.kind}) are {shown}: set one like the other'
+        for path, wrong in heads.items() if wrong != count
     ]
 
 
-def _classes(dataset: dict, scope: str) -> Any:
-    classes = (dataset.get('metainfo') or {}).get('classes')
-    if 'Panoptic' in name_of(dataset.get('type')):
-        return None  # things and stuff are counted apart
-    if classes is None and name_of(dataset.get('type')) == 'CustomDataset':
-        return _class_folders(dataset)
-    if classes is None:
-        cls = class_of(dataset.get('type'), DATASETS, scope)
-        classes = getattr(cls, 'METAINFO', {}).get('classes')
-    return classes
-
-
-def _class_folders(dataset: dict) -> Optional[List[str]]:
-    """The classes of a folder of class folders, as mmpretrain finds them."""
-    prefix = dataset.get('data_prefix') or ''
-    if isinstance(prefix, dict):
-        prefix = prefix.get('img_path', '')
-    folder = osp.join(dataset.get('data_root') or '', prefix)
-    if dataset.get('ann_file') or _remote(dataset) or not osp.isdir(folder):
-        return None
-    return sorted(f.name for f in os.scandir(folder) if f.is_dir())
+def _test_classes(cfg: Config) -> Dict[str, List[Leaf]]:
+    """What the config calls the classes of a test set that may not exist."""
+    return {
+        'test': [named(Leaf('test_dataloader', one.cfg, scope_of(cfg)))
+                 for one in leaves(cfg.get('test_dataloader'))]
+    }
 
 
 def _head_counts(node: Any, path: str) -> Iterator[Tuple[str, int]]:

@@ -15,6 +15,7 @@ from mona_mm.errors import CheckpointError
 from mona_mm.registry import HOOKS
 from mona_mm.text import some
 
+from .nonfinite import not_numbers
 from .run_state import RunStateHook, find_hook
 
 #: The file of a run that was asked to stop between two checkpoints.
@@ -168,7 +169,12 @@ class AtomicCheckpointHook(CheckpointHook):
         self._remove_outdated(runner)
 
     def _save_best_checkpoint(self, runner, metrics) -> None:
-        """As in mmengine, but the previous best goes last."""
+        """As in mmengine, but the previous best goes last.
+
+        A metric that is no number never becomes the best.
+        """
+        lost = not_numbers(metrics)
+        metrics = {k: None if k in lost else v for k, v in metrics.items()}
         with self._removing_later():
             super()._save_best_checkpoint(runner, metrics)
         self._remove_outdated(runner)

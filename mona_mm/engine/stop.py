@@ -33,7 +33,8 @@ class StopOnSignalHook(Hook):
     and ``--resume`` goes on from it. With gradient accumulation the step is
     completed first. During validation one process stops at once and repeats
     the validation when it is resumed; several finish it. A second signal
-    ends the process where it is. Several processes agree on the iteration
+    ends the process where it is (slurm's SIGTERM, which it repeats, does not:
+    SIGKILL is what it ends with). Several processes agree on the iteration
     through a gloo group of their own, whose sum they read one iteration
     later, so that nobody waits.
     """
@@ -127,7 +128,7 @@ class StopOnSignalHook(Hook):
             os.write(2, f'{signal.Signals(number).name}: finishing this '
                      'iteration and saving; a second one ends at once\n'
                      .encode())
-        elif now - self.asked > _ECHO:
+        elif now - self.asked > _ECHO and not _by_slurm(number):
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
 
@@ -167,6 +168,10 @@ def _runs(loop: Any, frame: Any) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def _by_slurm(number: int) -> bool:
+    return number == signal.SIGTERM and 'SLURM_JOB_ID' in os.environ
 
 
 def _stepped(wrapper) -> bool:

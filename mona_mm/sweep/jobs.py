@@ -43,10 +43,7 @@ class Job:
         return self.folder / 'sweep.log'
 
     def command(self) -> List[str]:
-        """The command line that starts the run or goes on with it.
-
-        Several processes meet at the port in the environment's ``PORT``.
-        """
+        """The command line that starts the run or goes on with it."""
         if self.gpus > 1:
             start = ['env', f'PYTHON={sys.executable}', 'bash',
                      str(_ROOT / 'tools/dist_train.sh'), self.config,

@@ -139,6 +139,19 @@ def test_bias_tables_of_another_window_size_are_resized(tmp_path):
     assert table.relative_position_bias_table.shape == (13 * 13, 1)
 
 
+@pytest.mark.parametrize('window', [5, 7])
+def test_bias_tables_are_not_resized_without_a_word(
+        window, tmp_path, monkeypatch):
+    save_plain_base(tmp_path / 'base.pth', out_indices=(), window_size=window)
+    told = []
+    monkeypatch.setattr('mona_mm.backbones.pretrained.print_log',
+                        lambda text, **_: told.append(text))
+    load(tmp_path / 'base.pth')
+    resized = [t for t in told if 'interpolated' in t]
+    assert len(resized) == (window == 5)
+    assert not resized or 'from window 5 to window 7' in resized[0]
+
+
 def test_loaded_base_survives_a_second_init_weights(tmp_path):
     state = save_plain_base(tmp_path / 'base.pth', out_indices=())
     net = nano()

@@ -33,6 +33,15 @@ def test_config_that_does_not_parse_is_named(tmp_path):
         launch.load_config(parse(str(tmp_path / 'bad.py')))
 
 
+def test_text_base_in_a_pure_python_config_is_an_error_of_the_config(
+        tmp_path):
+    (tmp_path / 'bad.py').write_text(
+        'from mmengine.config import read_base\n'
+        'with read_base():\n    from .lost import *\n')
+    with pytest.raises(ConfigError, match='bad.py.*ConfigParsingError.*lost'):
+        launch.load_config(parse(str(tmp_path / 'bad.py')))
+
+
 def test_option_on_the_unused_tuner_variable_is_refused(tmp_path):
     (tmp_path / 'a.py').write_text("tuner = dict(type='Mona')\n")
     with pytest.raises(ConfigError, match=r'model\.backbone\.tuner\.rank'):

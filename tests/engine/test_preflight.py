@@ -1,4 +1,6 @@
 """What is wrong is said before any work is done."""
+import json
+
 import pytest
 from mmengine.config import Config
 from mmpretrain.datasets import CustomDataset
@@ -9,7 +11,9 @@ from mona_mm.errors import CheckpointError, ConfigError
 
 @pytest.fixture
 def cfg(tmp_path):
-    (tmp_path / 'ann.json').write_text('{}')
+    (tmp_path / 'ann.json').write_text(json.dumps(dict(
+        images=[], annotations=[],
+        categories=[dict(id=1, name='a'), dict(id=2, name='b')])))
     (tmp_path / 'images').mkdir()
     dataset = dict(
         type='CocoDataset',
@@ -140,7 +144,7 @@ def test_classes_may_come_from_a_file(cfg, tmp_path):
 
 def test_semantic_branch_of_a_detector_has_classes_of_its_own(cfg):
     cfg.model.roi_head.semantic_head = dict(num_classes=183)
-    preflight(cfg, ('train', ))
+    assert not preflight(cfg, ('train', ))
 
 
 def test_submission_folder_that_exists_is_refused_before_inference(
