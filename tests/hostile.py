@@ -43,9 +43,11 @@ def serve(answer):
     with Server(('127.0.0.1', 0), Handler) as server:
         Thread(target=server.serve_forever, args=(.05, ),
                daemon=True).start()
-        yield f'http://127.0.0.1:{server.server_address[1]}/', asked
-        over.set()
-        server.shutdown()
+        try:
+            yield f'http://127.0.0.1:{server.server_address[1]}/', asked
+        finally:  # a thread with a closed socket would spin
+            over.set()
+            server.shutdown()
 
 
 def reply(body=b'', status='200 OK', length=True, **headers) -> bytes:
