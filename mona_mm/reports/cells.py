@@ -1,12 +1,13 @@
 """The cells of the paper's tables, as the metafiles hold them."""
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Dict, List
 
+import pandas as pd
 import yaml
 
 from mona_mm.errors import ConfigError
-from mona_mm.ledger.naming import parse
+
+from .names import parse
 
 ROOT = Path(__file__).resolve().parents[2]
 #: libyaml's, ten times as fast, where it is there.
@@ -28,66 +29,63 @@ TABLES = {
 }
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One config and what is published for it.
-
-    Args:
-        name (str): The config's stem.
-        config (str): Relative to the project; empty if there is none.
-        model (str): Detector, segmentor or classifier.
-        backbone (str): ``'Swin-L'``, for example.
-        dataset (str): What it trains on.
-        method (str): As the paper writes it.
-        variant (str): What is different from the method's own cell.
-        tables (tuple[str]): Where the paper has it, or where it belongs.
-        metrics (tuple[str]): What it is measured by.
-        published (dict[str, float]): Values in per cent, by metric.
-        by (str): Who published them.
-        also (tuple): Pairs of who and values, of others.
-        deviations (tuple[str]): Of the config, from the recipe behind the
-            published values.
-        processes (int | None): Of the recipe.
-        trained (int | None): Parameters of the backbone that train.
-        share (float | None): Of all parameters of the backbone.
-        published_parameters (dict[str, float]): What the paper's columns
-            say: ``Millions``, and ``Percent`` where it has a share.
-    """
-
-    name: str
-    config: str
-    model: str
-    backbone: str
-    dataset: str
-    method: str
-    variant: str
-    tables: Tuple[str, ...]
-    metrics: Tuple[str, ...]
-    published: Dict[str, float]
-    by: str
-    also: Tuple[Tuple[str, Dict[str, float]], ...] = ()
-    deviations: Tuple[str, ...] = ()
-    processes: Optional[int] = None
-    trained: Optional[int] = None
-    share: Optional[float] = None
-    published_parameters: Dict[str, float] = field(default_factory=dict)
-
-
-def load_cells(root=ROOT) -> List[Cell]:
+def load_cells(root=ROOT) -> pd.DataFrame:
     """Read the cells of every metafile in the index.
 
     Args:
         root (str | Path): The project. Defaults to where this package is.
 
     Returns:
-        list[Cell]: In the order of the index.
+        DataFrame: One row per cell and metric, in the order of the index.
+
+        - ``cell``: its number; ``metric``: by the paper's name.
+        - ``config``: relative to the project, empty if there is none;
+          ``home`` (the task's config), ``method`` and ``setting`` tell a
+          cell from all others.
+        - ``model``, ``backbone``, ``dataset``; ``method`` as it calls
+          itself; ``variant``: what is different from the method's own cell.
+        - ``tables`` (tuple): where the paper has it, or where it belongs.
+        - ``published`` in per cent, ``published_by`` whom;
+          ``also_reported`` (tuple): values of others, in words.
+        - ``config_deviations`` (tuple) from the recipe behind the published
+          value; ``processes`` of the recipe.
+        - ``trained`` parameters and their ``share`` of the backbone; what the
+          paper's columns say: ``published_millions``, ``published_percent``.
 
     Raises:
         ConfigError: If the index or a metafile is missing or lacks a key.
     """
-    index = _load(Path(root) / 'model-index.yml')
-    return [cell for path in index['Import']
-            for cell in _cells_of(Path(root) / path)]
+    cells: List[Dict[str, Any]] = []
+    for name in _load(Path(root) / 'model-index.yml')['Import']:
+        content = _load(Path(root) / name)
+        try:
+            cells += [_cell(model) for model in content['Models']]
+            cells += [
+                dict(_common(collection['Name'], values), config='',
+                     backbone=values['Backbone'], by='the paper',
+                     metrics=values['Metrics'], published=values['Metrics'])
+                for collection in content['Collections']
+                for values in collection['Metadata'].get(
+                    'Published Without Config', ())]
+        except KeyError as error:
+            raise ConfigError(f'{Path(root) / name}: a model lacks {error}; '
+                              'see docs/ledger/README.md') from None
+    rows = [dict(cell, cell=i, metric=metric, **_values(cell, metric))
+            for i, cell in enumerate(cells) for metric in cell['metrics']]
+    return pd.DataFrame(rows, columns=_COLUMNS, dtype=object)
+
+
+_COLUMNS = (
+    'cell', 'tables', 'model', 'backbone', 'dataset', 'method', 'variant',
+    'metric', 'published', 'published_by', 'also_reported',
+    'config_deviations', 'processes', 'trained', 'share',
+    'published_millions', 'published_percent', 'config', 'home', 'setting')
+
+
+def home_of(config: str) -> str:
+    """The path of a config without its method: that of its task."""
+    path = Path(config)
+    return str(path.with_name(parse(config).task)) if config else ''
 
 
 def _load(path: Path) -> dict:
@@ -99,59 +97,38 @@ def _load(path: Path) -> dict:
             'expected a checkout of the project') from None
 
 
-def _cells_of(path: Path) -> Iterable[Cell]:
-    content = _load(path)
-    try:
-        for model in content['Models']:
-            yield _cell(model)
-        for collection in content['Collections']:
-            further = collection['Metadata'].get('Published Without Config')
-            for values in further or ():
-                yield _without_config(collection, values)
-    except KeyError as error:
-        raise ConfigError(f'{path}: a model lacks {error}; see '
-                          'docs/ledger/README.md') from None
-
-
-def _cell(model: Dict[str, Any]) -> Cell:
-    data = model['Metadata']
-    published = {
-        k: v for r in model.get('Results', ())
-        for k, v in r['Metrics'].items()}
-    return Cell(
-        name=model['Name'], config=model['Config'],
-        model=_model(model['In Collection']),
-        backbone=parse(model['Config']).backbone,
-        metrics=tuple(published or data['Metrics']), published=published,
-        by=_publisher(data['Results Source']),
-        also=tuple((a['By'], a['Metrics'])
-                   for a in data.get('Also Reported', ())),
-        deviations=tuple(data.get('Deviations', ())),
+def _cell(model: Dict[str, Any]) -> Dict[str, Any]:
+    data, leaf = model['Metadata'], parse(model['Config'])
+    published = {k: v for result in model.get('Results', ())
+                 for k, v in result['Metrics'].items()}
+    paper = data.get('Published Parameters', {})
+    source = data['Results Source'].split(';')[0]
+    return dict(
+        _common(model['In Collection'], data), config=model['Config'],
+        home=home_of(model['Config']), setting=leaf.variant,
+        backbone=leaf.backbone, metrics=published or data['Metrics'],
+        published=published, others=data.get('Also Reported', ()),
+        by=source.removeprefix('published by '),
+        config_deviations=tuple(data.get('Deviations', ())),
         processes=int(data['Training Resources'].split('x')[0]),
         trained=data['Trained Parameters'], share=data['Trained Share'],
-        published_parameters=data.get('Published Parameters', {}),
-        **_common(data))
+        published_millions=paper.get('Millions'),
+        published_percent=paper.get('Percent'))
 
 
-def _common(data: Dict[str, Any]) -> Dict[str, Any]:
-    return dict(dataset=data['Training Data'], method=data['Method'],
-                variant=data.get('Variant', ''),
-                tables=tuple(data['Paper Tables']))
+def _common(collection: str, data: Dict[str, Any]) -> Dict[str, Any]:
+    return dict(
+        model=collection.replace(' with Mona', ''), method=data['Method'],
+        dataset=data['Training Data'], variant=data.get('Variant', ''),
+        tables=tuple(data['Paper Tables']), home='', setting='',
+        config_deviations=(), others=())
 
 
-def _without_config(collection: dict, values: Dict[str, Any]) -> Cell:
-    return Cell(
-        name='', config='', model=_model(collection['Name']),
-        backbone=values['Backbone'], metrics=tuple(values['Metrics']),
-        published=values['Metrics'], by='the paper', **_common(values))
-
-
-def _model(collection: str) -> str:
-    return collection.replace(' with Mona', '')
-
-
-def _publisher(source: str) -> str:
-    """Of ``published by X; ...`` the X, of ``none; ...`` nobody."""
-    first = source.split(';')[0]
-    return first.replace('published by ', '') if (
-        first != 'none') else 'nobody'
+def _values(cell: Dict[str, Any], metric: str) -> Dict[str, Any]:
+    value = cell['published'].get(metric)
+    return dict(
+        published=value,
+        published_by='nobody' if value is None else cell['by'],
+        also_reported=tuple(
+            f'{other["Metrics"][metric]}, {other["By"]}'
+            for other in cell['others'] if metric in other['Metrics']))

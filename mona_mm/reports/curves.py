@@ -1,13 +1,18 @@
 """From work dirs to the panels of a picture."""
-from typing import Callable, Dict, List, Optional, Sequence
+import os
+import re
+from pathlib import Path
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+import pandas as pd
 
 from mona_mm.errors import ConfigError
 from mona_mm.text import some
 
-from .figure import Panel
-from .log import Log, Points, read_log
-from .names import places
-from .series import mean_of_runs, running_mean
+from .figure import Line, Panel
+from .logs import Log, read_log
+from .names import display_name, parse
 
 _X_LABELS = dict(iter='iterations', epoch='epochs')
 _Y_LABELS = dict(
@@ -18,8 +23,50 @@ _Y_LABELS = dict(
     time='time of an iteration (s)',
     data_time='time to load a batch (s)',
     memory='GPU memory (MB)')
-#: By panel, by label: the runs of one line.
-Runs = Dict[str, Dict[str, List[Log]]]
+_SEED = re.compile(r'[-_.]?seed[-_.]?\d+', re.IGNORECASE)
+
+
+def running_mean(curve: pd.Series, count: int) -> pd.Series:
+    """Replace every value by the mean of the last ``count``, itself included.
+
+    Args:
+        curve (Series): Values by x.
+        count (int): Over how many; the first few have fewer before them.
+
+    Returns:
+        Series: At the same x; NaN where a value that counts is not finite.
+
+    Raises:
+        ConfigError: If the count is below 1.
+    """
+    if count < 1:
+        raise ConfigError('a running mean (--smooth) is over 1 point or '
+                          f'more, but got {count}')
+    if count == 1:
+        return curve
+    return curve.rolling(count, min_periods=1).apply(np.mean, raw=True)
+
+
+def mean_of_runs(curves: Sequence[pd.Series]) -> Line:
+    """The mean of several runs, and their range, where all have a value.
+
+    Args:
+        curves (Sequence[Series]): Values by x, one of each run.
+
+    Returns:
+        Line: Over the x that all runs share.
+
+    Raises:
+        ConfigError: If they share none.
+    """
+    if len(curves) == 1:
+        return Line(curves[0])
+    shared = pd.concat(curves, axis=1, join='inner').sort_index()
+    if shared.empty:
+        raise ConfigError(f'{len(curves)} runs have no step in common, so '
+                          'they have no mean: expected runs of one config')
+    return Line(*(getattr(shared, what)(axis=1, skipna=False)
+                  for what in ('mean', 'min', 'max')), len(curves))
 
 
 def collect(folders: Sequence[str],
@@ -49,35 +96,19 @@ def collect(folders: Sequence[str],
         warn (Callable): Is told which runs have to be left out of a panel.
 
     Returns:
-        list[Panel]: For :func:`draw`.
+        list[Panel]: For :func:`mona_mm.reports.figure.draw`.
 
     Raises:
         ConfigError: If a log, a key or a label cannot be used.
     """
-    runs = _arrange(folders, labels, group, by_folder)
-    every = [log for lines in runs.values() for logs in lines.values()
-             for log in logs]
-    for key in keys:
-        _check_key(key, every)
-    panels = []
-    for name, lines in runs.items():
-        found = {key: _having(key, lines, name, warn) for key in keys}
-        panels += [_panel(name, key, having, smooth, x)
-                   for key, having in found.items() if having]
-        if not any(found.values()):
-            warn(f'{name}: none of {some(keys)} is in its logs: left out')
-    return panels
-
-
-def _arrange(folders: Sequence[str], labels: Optional[Sequence[str]],
-             group: bool, by_folder: bool) -> Runs:
     placed = places(folders, seeds=group and not labels, panels=by_folder)
     if labels:
         if len(labels) != len(folders):
             raise ConfigError(f'{len(labels)} labels for {len(folders)} work '
                               'dirs: expected one for each, in their order')
         placed = [(panel, label) for (panel, _), label in zip(placed, labels)]
-    runs: Runs = {}
+    #: By panel, by label: the runs of one line.
+    runs: Dict[str, Dict[str, List[Log]]] = {}
     for folder, (panel, label) in zip(folders, placed):
         logs = runs.setdefault(panel, {}).setdefault(label, [])
         logs.append(read_log(folder))
@@ -85,53 +116,122 @@ def _arrange(folders: Sequence[str], labels: Optional[Sequence[str]],
             raise ConfigError(f'the label {label!r} stands for several work '
                               'dirs: give them different --labels, or '
                               '--group to draw their mean')
-    return runs
-
-
-def _check_key(key: str, logs: Sequence[Log]) -> None:
-    if any(key in log.keys for log in logs):
-        return
-    known = dict.fromkeys(k for log in logs for k in log.keys)
-    where = logs[0].folder if len(logs) == 1 else f'any of {len(logs)} logs'
-    raise ConfigError(f'{key!r} is not in {where}; expected of '
-                      f'{some(list(known), 40)}')
+    every = [log for lines in runs.values() for of in lines.values()
+             for log in of]
+    known = dict.fromkeys(k for log in every for k in log.keys)
+    for key in keys:
+        if key not in known:
+            where = (every[0].folder if len(every) == 1 else
+                     f'any of {len(every)} logs')
+            raise ConfigError(f'{key!r} is not in {where}; expected of '
+                              f'{some(list(known), 40)}')
+    panels = []
+    for name, lines in runs.items():
+        found = {key: _having(key, lines, name, warn) for key in keys}
+        panels += [panel_of(name, key, having, smooth, x)
+                   for key, having in found.items() if having]
+        if not any(found.values()):
+            warn(f'{name}: none of {some(keys)} is in its logs: left out')
+    return panels
 
 
 def _having(key: str, lines: Dict[str, List[Log]], name: str,
             warn: Callable[[str], None]) -> Dict[str, List[Log]]:
     """The runs that have a key; tell which do not if others do."""
-    having, lacking = {}, []
-    for label, logs in lines.items():
-        found = [log for log in logs if key in log.keys]
-        lacking += [log.folder for log in logs if key not in log.keys]
-        if found:
-            having[label] = found
+    having = {label: [log for log in logs if key in log.keys]
+              for label, logs in lines.items()}
+    having = {label: logs for label, logs in having.items() if logs}
+    lacking = [log.folder for logs in lines.values() for log in logs
+               if key not in log.keys]
     if having and lacking:
         where = f'{name}: ' if name else ''
         warn(f'{where}{key!r} is not in the log of {some(lacking)}: left out')
     return having
 
 
-def _panel(name: str, key: str, lines: Dict[str, List[Log]], smooth: int,
-           x: Optional[str]) -> Panel:
+def panel_of(title: str, key: str, lines: Dict[str, List[Log]],
+             smooth: int = 1, x: Optional[str] = None) -> Panel:
+    """The curves of one key, one per label.
+
+    Args:
+        title (str): Of the panel.
+        key (str): What is drawn; all logs have it.
+        lines (dict[str, list[Log]]): By label, the runs of a line.
+        smooth (int): As in :func:`collect`.
+        x (str | None): As in :func:`collect`.
+
+    Returns:
+        Panel: With means and ranges where a line has several runs.
+    """
     logs = [log for of_label in lines.values() for log in of_label]
     axes = {x or log.axis_of(key) for log in logs}
     axis = 'epoch' if axes == {'epoch'} else 'iter'
-    trained = any(log.is_trained(key) for log in logs)
     drawn = {
         label: mean_of_runs([
-            _points(log, key, axis, smooth) for log in of_label])
+            running_mean(log.curve(key, axis),
+                         smooth if log.is_trained(key) else 1)
+            for log in of_label])
         for label, of_label in lines.items()}
-    text = _y_label(key, trained)
-    if trained and smooth > 1:
-        text += f'\n(running mean of {smooth} logged points)'
-    return Panel(drawn, _X_LABELS[axis], text, name)
+    text = f'{key}, validation'
+    if any(log.is_trained(key) for log in logs):
+        text = _Y_LABELS.get(key, key)
+        if smooth > 1:
+            text += f'\n(running mean of {smooth} logged points)'
+    return Panel(drawn, _X_LABELS[axis], text, title)
 
 
-def _points(log: Log, key: str, axis: str, smooth: int) -> Points:
-    points = log.curve(key, axis)
-    return running_mean(points, smooth) if log.is_trained(key) else points
+def places(folders: Sequence[str], seeds: bool,
+           panels: bool) -> List[Tuple[str, str]]:
+    """Name the panel and the line of every work dir by what differs.
+
+    Args:
+        folders (Sequence[str]): Work dirs.
+        seeds (bool): Leave ``seed1`` and the like out of the names.
+        panels (bool): Whether the folder that holds a work dir is a panel.
+
+    Returns:
+        list[tuple[str, str]]: Panel, which may be empty, and label.
+
+    Raises:
+        ConfigError: If a work dir is given twice.
+    """
+    paths = [Path(os.path.abspath(f)).parts for f in folders]
+    if len(set(paths)) < len(paths):
+        twice = next(f for f, p in zip(folders, paths) if paths.count(p) > 1)
+        raise ConfigError(f'{twice} is given twice')
+    if seeds:
+        paths = [tuple(filter(None, (_SEED.sub('', part) for part in parts)))
+                 for parts in paths]
+    if not panels:
+        return [('', label) for label in _labels(paths)]
+    above = ['/'.join(p) for p in _differing([p[:-1] for p in paths])]
+    labels = [''] * len(paths)
+    for panel in set(above):
+        members = [i for i, a in enumerate(above) if a == panel]
+        names = _labels([paths[i][-1:] for i in members])
+        for i, name in zip(members, names):
+            labels[i] = name
+    return list(zip(above, labels))
 
 
-def _y_label(key: str, trained: bool) -> str:
-    return _Y_LABELS.get(key, key) if trained else f'{key}, validation'
+def _labels(paths: List[Tuple[str, ...]]) -> List[str]:
+    """What differs; of configs that differ in the method, the method."""
+    differing = _differing(paths)
+    leaves = [parse(parts[0]) for parts in differing if len(parts) == 1]
+    one_task = len(leaves) == len(paths) > 1 and len(
+        {leaf.task for leaf in leaves}) == 1
+    if one_task and len({leaf.word for leaf in leaves}) > 1:
+        differing = [(leaf.word, ) for leaf in leaves]
+    return ['/'.join(map(display_name, parts)) for parts in differing]
+
+
+def _differing(paths: Sequence[Sequence[str]]) -> List[Tuple[str, ...]]:
+    """What is left without the parts that all begin and all end with."""
+    rows = [tuple(path) for path in paths]
+    if len(set(rows)) == 1:
+        rows = [() for _ in rows]
+    for _ in range(2):  # from the front, then from the back
+        while all(rows) and len({row[0] for row in rows}) == 1:
+            rows = [row[1:] for row in rows]
+        rows = [row[::-1] for row in rows]
+    return [row or tuple(path[-1:]) for row, path in zip(rows, paths)]

@@ -1,12 +1,31 @@
-"""How a picture of curves is laid out: panels, one legend for all."""
+"""Pictures of curves, as files: panels, one legend for all."""
 import textwrap
 from dataclasses import dataclass
 from math import ceil
-from typing import Dict, Iterable, Mapping, Optional, Sequence, Tuple
+from pathlib import Path
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
-from .series import Line
+import pandas as pd
+
+from mona_mm.errors import ConfigError
+from mona_mm.text import write_atomically
+
 from .styles import Style, styles_of
 
+FORMATS = ('png', 'svg', 'pdf')
+_RC = {
+    'font.size': 9,
+    'axes.titlesize': 10,
+    'axes.spines.top': False,
+    'axes.spines.right': False,
+    'axes.edgecolor': '#555555',
+    'axes.axisbelow': True,
+    'text.parse_math': False,  # labels are names, whatever they contain
+    'svg.fonttype': 'none',  # text stays text
+    'svg.hashsalt': 'mona_mm',  # equal curves, equal files
+}
+#: Nothing that changes from one run to the next.
+_METADATA = dict(png={}, svg=dict(Date=None), pdf=dict(CreationDate=None))
 #: Curves of at most so many points show each of them.
 _FEW = 30
 #: Letters in a line of the legend.
@@ -15,7 +34,24 @@ _LEGEND = 34
 Limits = Tuple[Optional[float], Optional[float]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Line:
+    """What is drawn for one label.
+
+    Attributes:
+        mean (Series): Values by x.
+        low (Series | None): Lowest of the runs.
+        high (Series | None): Highest of the runs.
+        runs (int): How many runs it stands for.
+    """
+
+    mean: pd.Series
+    low: Optional[pd.Series] = None
+    high: Optional[pd.Series] = None
+    runs: int = 1
+
+
+@dataclass(frozen=True, eq=False)
 class Panel:
     """One pair of axes.
 
@@ -25,24 +61,78 @@ class Panel:
         ylabel (str): With the unit.
         title (str): Empty for none.
     """
+
     lines: Mapping[str, Line]
     xlabel: str
     ylabel: str
     title: str = ''
 
 
-def make_figure(panels: Sequence[Panel], title: str, ylim: Limits):
-    """Lay out panels in a grid, with the legend to the right.
+def draw(panels: Sequence[Panel],
+         out: Union[str, Path],
+         formats: Sequence[str] = ('png', 'svg'),
+         title: str = '',
+         ylim: Limits = (None, None)) -> List[Path]:
+    """Draw panels side by side with one legend.
 
     Args:
-        panels (Sequence[Panel]): With a line in all.
+        panels (Sequence[Panel]): At least one line in all.
+        out (str | Path): Files without their suffix, ``pictures/loss``.
+        formats (Sequence[str]): Of :data:`FORMATS`, a file each.
         title (str): Of the picture.
-        ylim (tuple[float | None, float | None]): Of all panels.
+        ylim (tuple[float | None, float | None]): Of all panels; None: by
+            the curves.
 
     Returns:
-        matplotlib.figure.Figure: Needs no display.
+        list[Path]: The files.
+
+    Raises:
+        ConfigError: If a format is unknown, a file cannot be written, the
+            limits are the wrong way round or there is nothing to draw.
     """
+    import matplotlib
+    check_formats(formats)
+    panels = [panel for panel in panels if panel.lines]
+    if not panels:
+        raise ConfigError(f'{out}: there is no curve to draw')
+    if None not in ylim and ylim[0] >= ylim[1]:
+        raise ConfigError('ylim: expected the lower limit first, but got '
+                          f'{ylim[0]:g} {ylim[1]:g}')
+    with matplotlib.rc_context(_RC):
+        figure = _lay_out(panels, title, ylim)
+        return [_save(figure, f'{out}.{kind}', kind) for kind in formats]
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Refuse formats that are not written.
+
+    Args:
+        formats (Sequence[str]): Such as ``('png', 'svg')``.
+
+    Raises:
+        ConfigError: If there is none, or an unknown one.
+    """
+    unknown = [kind for kind in formats if kind not in FORMATS]
+    if unknown or not formats:
+        raise ConfigError(f'formats: expected of {", ".join(FORMATS)}, but '
+                          f'got {", ".join(map(repr, unknown)) or "none"}')
+
+
+def _save(figure, path: str, kind: str) -> Path:
+    try:
+        with write_atomically(path) as partial:
+            figure.savefig(partial, format=kind, dpi=160,
+                           metadata=_METADATA[kind])
+    except OSError as error:
+        raise ConfigError(f'{path} cannot be written: {error.strerror}; '
+                          'choose another place for it') from None
+    return Path(path)
+
+
+def _lay_out(panels: Sequence[Panel], title: str, ylim: Limits):
+    """Panels in a grid, with the legend to the right; needs no display."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
     styles = styles_of(x for panel in panels for x in panel.lines)
     names = _legend_names(panels, styles)
     letters = max(len(line) for name in names.values()
@@ -56,32 +146,26 @@ def make_figure(panels: Sequence[Panel], title: str, ylim: Limits):
          max(rows * height + .3 * bool(title), .4 + .19 * len(names))),
         layout='constrained')
     for i, panel in enumerate(panels, 1):
-        _draw_panel(figure.add_subplot(rows, columns, i), panel, styles, ylim)
+        ax = figure.add_subplot(rows, columns, i)
+        for label in filter(panel.lines.__contains__, styles):
+            _draw_line(ax, panel.lines[label], styles[label])
+        ax.set(xlabel=panel.xlabel, ylabel=panel.ylabel, title=panel.title)
+        ax.set_ylim(*ylim)
+        ax.margins(x=.02)
+        ax.grid(alpha=.25, lw=.6)
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        ax.xaxis.set_major_formatter(StrMethodFormatter('{x:,.0f}'))
     if title:
         figure.suptitle(title)
     _legend(figure, panels, styles, names)
     return figure
 
 
-def _draw_panel(ax, panel: Panel, styles: Dict[str, Style],
-                ylim: Limits) -> None:
-    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
-    for label, style in styles.items():
-        if label in panel.lines:
-            _draw_line(ax, panel.lines[label], style)
-    ax.set(xlabel=panel.xlabel, ylabel=panel.ylabel, title=panel.title)
-    ax.set_ylim(*ylim)
-    ax.margins(x=.02)
-    ax.grid(alpha=.25, lw=.6)
-    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    ax.xaxis.set_major_formatter(StrMethodFormatter('{x:,.0f}'))
-
-
 def _draw_line(ax, line: Line, style: Style) -> None:
-    few = len(line.x) <= _FEW
-    ax.plot(line.x, line.y, **_look(style, few), zorder=style.zorder)
+    x = line.mean.index
+    ax.plot(x, line.mean, **_look(style, len(x) <= _FEW), zorder=style.zorder)
     if line.low is not None:
-        ax.fill_between(line.x, line.low, line.high, color=style.colour,
+        ax.fill_between(x, line.low, line.high, color=style.colour,
                         alpha=.14, lw=0, zorder=1)
 
 
@@ -101,7 +185,7 @@ def _runs(panels: Sequence[Panel], label: str = '') -> str:
 
 
 def _legend_names(panels: Sequence[Panel],
-                  labels: Iterable[str]) -> Dict[str, str]:
+                  labels: Sequence[str]) -> Dict[str, str]:
     """Labels, wrapped, with the number of runs unless all have the same."""
     same = _runs(panels).isdecimal()
     texts = {label: label if same or _runs(panels, label) == '1' else
@@ -113,7 +197,7 @@ def _legend_names(panels: Sequence[Panel],
 def _legend(figure, panels: Sequence[Panel], styles: Dict[str, Style],
             names: Dict[str, str]) -> None:
     from matplotlib.lines import Line2D
-    few = {label: any(len(p.lines[label].x) <= _FEW for p in panels
+    few = {label: any(len(p.lines[label].mean) <= _FEW for p in panels
                       if label in p.lines) for label in styles}
     handles = [Line2D([], [], **_look(style, few[label]))
                for label, style in styles.items()]

@@ -1,209 +1,159 @@
-"""Methods down, tasks across: what a table of results is made of."""
-from dataclasses import dataclass, field
-from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+"""The frame of runs, and what becomes of it beside the paper's cells."""
+from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
 
-from mona_mm.ledger.cells import TABLES, Cell
-from mona_mm.ledger.match import Groups, deviations_in, grouped, match
-from mona_mm.ledger.metrics import named
-from mona_mm.ledger.naming import Name, parse, place
-from mona_mm.ledger.runs import Run
+import pandas as pd
 
+from .cells import home_of
+from .metrics import metric_of
+from .names import display_name, name_run
+from .records import Record, deviations
 
-@dataclass(frozen=True)
-class Row:
-    """One line of a table.
-
-    Args:
-        backbone (str): ``'Swin-L'``, for example; empty where the tasks
-            name it.
-        method (str): As the paper writes it.
-        variant (str): What is different from the method itself.
-    """
-
-    backbone: str
-    method: str
-    variant: str = ''
-
-    @property
-    def full(self) -> 'Row':
-        """What it is compared with."""
-        return Row(self.backbone, 'Full')
+#: Of a record, as it is.
+_FIELDS = ('config', 'started', 'ended', 'seed', 'done', 'total', 'unit',
+           'finished', 'device', 'world_size', 'memory_mib', 'wall_seconds',
+           'trained', 'share', 'by', 'source')
+_COLUMNS = ('run', 'cell', 'task', 'method', 'variant', 'word', 'deviations',
+            'key', 'metric', 'tier', 'last', 'best', 'by_hand', *_FIELDS)
 
 
-@dataclass
-class Spot:
-    """Where a row meets a task.
+def run_frame(records: Iterable[Record],
+              cells: pd.DataFrame) -> pd.DataFrame:
+    """Runs as a frame.
 
     Args:
-        groups (list): Finished runs, those that did the same together.
-        published (dict[str, float]): By metric, in per cent.
-        trained (int | None): Parameters of the backbone that train.
-        share (float | None): Of all parameters of the backbone.
-    """
-
-    groups: Groups = field(default_factory=list)
-    published: Dict[str, float] = field(default_factory=dict)
-    trained: Optional[int] = None
-    share: Optional[float] = None
-
-
-@dataclass
-class Grid:
-    """Everything that the tables of one title show.
-
-    Args:
-        title (str): What it is about.
-        spots (dict[tuple[Row, str], Spot]): By row and task.
-        metrics (dict[str, list[str]]): By task, in order.
-        from_paper (bool): Whether there are published values.
-        unfinished (list[Run]): Runs that are named and not counted.
-    """
-
-    title: str
-    spots: Dict[Tuple[Row, str], Spot]
-    metrics: Dict[str, List[str]]
-    from_paper: bool
-    unfinished: List[Run] = field(default_factory=list)
-
-    @property
-    def rows(self) -> List[Row]:
-        """In the paper's order."""
-        return sorted({row for row, _ in self.spots}, key=lambda r: place(
-            r.backbone, r.method, r.variant))
-
-    @property
-    def tasks(self) -> List[str]:
-        """In the order of the metafiles, or of the names."""
-        return list(self.metrics)
-
-    def spot(self, row: Row, task: str) -> Spot:
-        """What is there, if only nothing."""
-        return self.spots.get((row, task), Spot())
-
-    def shared(self, task: str) -> Tuple[str, ...]:
-        """What all runs of a task changed alike; nothing if they differ."""
-        found = {what for (_, name), spot in self.spots.items()
-                 for what, _ in spot.groups if name == task}
-        return found.pop() if len(found) == 1 else ()
-
-    @property
-    def same_n(self) -> Optional[int]:
-        """How many runs every field has, None if it differs."""
-        sizes = {len(runs) for spot in self.spots.values()
-                 for _, runs in spot.groups}
-        return sizes.pop() if len(sizes) == 1 else None
-
-    def label(self, row: Row) -> str:
-        """A row's name; the backbone only where they differ."""
-        several = len({r.backbone for r in self.rows}) > 1
-        words = [row.method, row.variant, row.backbone * several]
-        return ', '.join(filter(None, words))
-
-
-def grids(runs: Sequence[Run], cells: Sequence[Cell]) -> List[Grid]:
-    """Lay runs out as the paper's tables, and the others by their names.
-
-    Args:
-        runs (Sequence[Run]): Any runs.
-        cells (Sequence[Cell]): The cells of the paper.
+        records (Iterable[dict]): As :mod:`mona_mm.reports.records` reads
+            them.
+        cells (DataFrame): The cells of the paper.
 
     Returns:
-        list[Grid]: Tables of the paper that runs belong to, with the tasks
-        that they belong to, then at most two of all other runs.
+        DataFrame: One row per run and logged metric; one of a run that
+        logged none, with an empty ``key``.
+
+        - ``run``: its number; ``cell``: that of the paper's cell, None if it
+          belongs to none. A run belongs to the cell of its task's config and
+          its tuner.
+        - ``task``, ``method`` (as it calls itself), ``variant``, and
+          ``word``, the two as configs' names have them.
+        - ``deviations`` (tuple): what it did differently from its cell's, or
+          its own, config.
+        - ``key`` as logged, ``metric`` as the paper calls it, ``tier``
+          as metrics have it; ``last`` and ``best`` validation, in per cent
+          if the metric is known.
+        - ``by_hand``: whether the value was added after training.
+        - What else a record holds, under its name there.
     """
-    matched = match(runs, cells)
-    tables = [_paper_grid(name, [c for c in cells if name in c.tables],
-                          matched.by_cell) for name in TABLES]
-    found = [grid for grid in tables if grid]
-    return found + _pivots(matched.rest)
+    known: Dict[Tuple, Dict] = {}
+    for row in cells[cells.home != ''].to_dict('records'):
+        cell = known.setdefault((row['home'], row['method'], row['setting']),
+                                dict(row, metrics=[]))
+        cell['metrics'].append(row['metric'])
+    rows = []
+    for i, record in enumerate(records):
+        leaf = name_run(record['config'],
+                        record.get('tuner', {}).get('type'))
+        method = display_name(leaf.method)
+        cell = known.get((home_of(record['config']), method, leaf.variant))
+        run = dict({k: record.get(k) for k in _FIELDS}, run=i,
+                   cell=cell and cell['cell'], task=leaf.task, method=method,
+                   variant=leaf.variant, word=leaf.word,
+                   deviations=_deviations(record, cell))
+        last, best = record['last'], record.get('best', {})
+        for key in dict.fromkeys([*last, *best]) or ('', ):
+            metric = metric_of(key, cell['metrics'] if cell else ())
+            rows.append(dict(
+                run, key=key, metric=metric.name, tier=metric.tier,
+                last=_times(last.get(key), metric.scale),
+                best=_times(best.get(key), metric.scale),
+                by_hand=key in record.get('by_hand', ())))
+    return pd.DataFrame(rows, columns=_COLUMNS, dtype=object)
 
 
-def _paper_grid(name: str, cells: Sequence[Cell],
-                by_cell: Dict[str, List[Run]]) -> Optional[Grid]:
-    task = _namer(cells)
-    run = {task(cell) for cell in cells if by_cell.get(cell.name)}
-    cells = [cell for cell in cells if task(cell) in run]
-    if not cells:
-        return None
-    spots, metrics = {}, {}
-    for cell in cells:
-        row = Row(cell.backbone, cell.method, cell.variant)
-        spots[row, task(cell)] = _spot(cell, by_cell.get(cell.name, []))
-        known = metrics.setdefault(task(cell), [])
-        known += [m for m in cell.metrics if m not in known]
-    return Grid(f'{name}: {TABLES[name]}', spots, metrics, True, [
-        r for c in cells for r in by_cell.get(c.name, ()) if not r.finished])
+def _deviations(record: Record, cell: Optional[Dict]) -> Tuple[str, ...]:
+    found = deviations(record)
+    if cell and record['config'] != cell['config']:
+        found += (f'recipe: that of {record["config"]}', )
+    here, recipe = record.get('world_size'), cell and cell['processes']
+    if None not in (here, recipe) and here != recipe:
+        found += (f'processes: {here} instead of {recipe}', )
+    return found
 
 
-def _namer(cells: Iterable[Cell]):
-    """Datasets name tasks; the model does too where it makes a difference."""
-    models: Dict[str, set] = {}
-    for cell in cells:
-        models.setdefault(cell.dataset, set()).add(cell.model)
-    return lambda cell: (f'{cell.model}, {cell.dataset}' if len(
-        models[cell.dataset]) > 1 else cell.dataset)
+def _times(value: Optional[float], scale: float) -> Optional[float]:
+    return None if value is None else value * scale
 
 
-def _spot(cell: Cell, runs: Sequence[Run]) -> Spot:
-    finished = [run for run in runs if run.finished]
-    return Spot(
-        grouped(finished, lambda run: deviations_in(cell, run)),
-        cell.published, cell.trained, cell.share)
-
-
-def _pivots(runs: Sequence[Run]) -> List[Grid]:
-    """Tasks on which methods can be compared, and then the others."""
-    methods: Dict[str, set] = {}
-    for name in map(name_of, runs):
-        methods.setdefault(name.task, set()).add((name.method, name.variant))
-    parts: Dict[str, List[Run]] = {}
-    for run in runs:
-        alone = len(methods[name_of(run).task]) == 1
-        parts.setdefault(_ALONE if alone else _COMPARED, []).append(run)
-    return [_pivot(title, parts[title]) for title in (_COMPARED, _ALONE)
-            if title in parts]
-
-
-_COMPARED = 'Runs by method and task'
-_ALONE = 'Runs of tasks with a single method'
-
-
-def _pivot(title: str, runs: Sequence[Run]) -> Grid:
-    spots: Dict[Tuple[Row, str], List[Run]] = {}
-    metrics: Dict[str, List[str]] = {}
-    for run in runs:
-        name = name_of(run)
-        row = Row('', name.method, name.variant)  # the task has the backbone
-        known = metrics.setdefault(name.task, [])
-        if run.finished:
-            spots.setdefault((row, name.task), []).append(run)
-            known += [m for m in named(run.last) if m not in known]
-    return Grid(
-        title, {k: _pivot_spot(v) for k, v in spots.items()},
-        dict(sorted(metrics.items())), False,
-        [run for run in runs if not run.finished])
-
-
-def name_of(run: Run) -> Name:
-    """What a run's config is called, and the method that it trained.
+def with_runs(cells: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Cells and their finished runs.
 
     Args:
-        run (Run): A run of any config.
+        cells (DataFrame): Some cells of the paper.
+        runs (DataFrame): Of :func:`run_frame`.
 
     Returns:
-        Name: By OpenMMLab's naming. Of a config named otherwise the task
-        is the whole stem, and the method is the tuner's; the tuner decides
-        where the name says another method too (``--tuner``).
+        DataFrame: One row per cell, metric and run, or one with an empty
+        ``run``; in the order of the cells. Where both have a column the
+        run's ends in ``_run``.
     """
-    name = parse(run.config)
-    if name is None:
-        stem = run.config.replace('\\', '/').split('/')[-1]
-        return Name(stem.removesuffix('.py'), '', run.method or 'unknown')
-    if run.method in (None, name.method):
-        return name
-    return Name(name.task, name.backbone, run.method)
+    done = runs[runs.finished.astype(bool)]
+    logged = ['run', 'metric', 'last', 'best', 'by_hand']
+    once = done.drop_duplicates('run').drop(
+        columns=[*logged[1:], 'key', 'tier'])
+    return cells.merge(
+        once, 'left', 'cell', suffixes=('', '_run')).merge(
+            done[logged].drop_duplicates(['run', 'metric']), 'left',
+            ['run', 'metric'])
 
 
-def _pivot_spot(runs: Sequence[Run]) -> Spot:
-    return Spot(grouped(runs, lambda run: run.deviations),
-                trained=runs[0].trained, share=runs[0].share)
+class Group(NamedTuple):
+    """Runs that did the same.
+
+    Attributes:
+        deviations (tuple[str]): What they did differently.
+        runs (DataFrame): Their rows.
+    """
+
+    deviations: Tuple[str, ...]
+    runs: pd.DataFrame
+
+
+def grouped(rows: pd.DataFrame) -> List[Group]:
+    """Put runs that did the same together.
+
+    Args:
+        rows (DataFrame): Some of :func:`with_runs`; rows without a run do
+            not count.
+
+    Returns:
+        list[Group]: Those without deviations first.
+    """
+    rows = rows[rows.run.notna()]
+    found = [Group(what, rows[[w == what for w in rows.deviations]])
+             for what in dict.fromkeys(rows.deviations)]
+    return sorted(found, key=lambda g: (len(g.deviations), g.deviations))
+
+
+class Average(NamedTuple):
+    """A mean over seeds.
+
+    Attributes:
+        mean (float): The mean.
+        std (float): The sample standard deviation; NaN of one run.
+        n (int): How many runs; 0 if there are none.
+    """
+
+    mean: float
+    std: float
+    n: int
+
+    def text(self, decimals: int, usual_n: Optional[int] = None) -> str:
+        """``'87.3'``, or ``'87.3 ± 0.2, n=3'``; n only if not usual."""
+        number = f'{self.mean:,.{decimals}f}'
+        if self.n > 1:
+            number += f' ± {self.std:,.{decimals}f}'
+        return number + f', n={self.n}' * (1 < self.n != usual_n)
+
+
+def average(values: pd.Series) -> Average:
+    """The mean of the values that are there."""
+    values = values.dropna().astype(float)
+    return Average(values.mean(), values.std(), len(values))

@@ -2,12 +2,13 @@
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple, Union
+from typing import Dict, List, Optional, Union
+
+import pandas as pd
 
 from mona_mm.errors import ConfigError
 from mona_mm.text import parse_json, some
 
-Points = List[Tuple[float, float]]
 #: Keys that say when a line was logged.
 _WHEN = ('iter', 'epoch', 'step')
 
@@ -49,7 +50,7 @@ class Log:
         by_epoch = self.by_epoch and not self.is_trained(key)
         return 'epoch' if by_epoch else 'iter'
 
-    def curve(self, key: str, x: Optional[str] = None) -> Points:
+    def curve(self, key: str, x: Optional[str] = None) -> pd.Series:
         """The values of a key.
 
         Args:
@@ -59,7 +60,7 @@ class Log:
                 :meth:`axis_of` says. Training values lie within epochs.
 
         Returns:
-            list[tuple[float, float]]: (x, value) pairs.
+            Series: Values by x; of several at one x the last.
 
         Raises:
             ConfigError: If the key was not logged, or epochs are unknown.
@@ -73,10 +74,9 @@ class Log:
         if x == 'epoch' and not self.epoch_length:
             raise ConfigError(f'{self.folder} counts iterations only: its '
                               'curves have no epochs, take --x iter')
-        return [(self._at(r, x), r[key]) for r in found]
-
-    def _at(self, record: dict, x: str) -> float:
-        return record['iter'] / (self.epoch_length if x == 'epoch' else 1)
+        unit = self.epoch_length if x == 'epoch' else 1
+        return pd.Series({r['iter'] / unit: r[key] for r in found},
+                         dtype=float)
 
 
 def read_log(folder: Union[str, Path]) -> Log:

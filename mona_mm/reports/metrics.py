@@ -1,21 +1,22 @@
 """What the mm libraries call a metric, and what the paper calls it."""
-from dataclasses import dataclass
-from typing import Dict, Mapping, Optional
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Metric:
+class Metric(NamedTuple):
     """One metric of a run.
 
-    Args:
+    Attributes:
         key (str): Its name in a run's log.
         name (str): Its name in the metafiles, which is the paper's.
         scale (float): What makes a percentage of the logged value.
+        tier (int): Where no cell of the paper says what is shown, it is
+            what a run has of the lowest tier.
     """
 
     key: str
     name: str
     scale: float
+    tier: int = 0
 
 
 #: The first line with a key names it where no cell of the paper does.
@@ -27,43 +28,21 @@ METRICS = (
     Metric('dota/mAP', 'AP50', 100),
     Metric('dota/mAP', 'mAP', 100),  # of DOTA's evaluation server
     Metric('accuracy/top1', 'Top 1 Accuracy', 1),
-    Metric('accuracy/top5', 'Top 5 Accuracy', 1),
+    Metric('accuracy/top5', 'Top 5 Accuracy', 1, tier=1),
 )
-#: Shown where a cell of the paper has it, and nowhere else.
-_SECOND = ('Top 5 Accuracy', )
 
 
-def find(key: str) -> Optional[Metric]:
-    """The metric of a logged key, or None if it is not known."""
-    return next((m for m in METRICS if m.key == key), None)
-
-
-def percent(name: str, values: Mapping[str, float]) -> Optional[float]:
-    """A metric of a run in per cent, by the paper's name.
+def metric_of(key: str, wanted=()) -> Metric:
+    """The metric of a logged key.
 
     Args:
-        name (str): As in the metafiles.
-        values (Mapping[str, float]): Logged values by key.
+        key (str): As in the log.
+        wanted (Container[str]): The paper's names of a cell's metrics,
+            which decide where a key has several.
 
     Returns:
-        float | None: None where the run has no such metric.
+        Metric: Under its key and as logged if it is not known.
     """
-    found = (m for m in METRICS if m.name == name and m.key in values)
-    metric = next(found, None)
-    return metric and values[metric.key] * metric.scale
-
-
-def named(values: Mapping[str, float]) -> Dict[str, float]:
-    """A run's main metrics by the paper's names, in per cent.
-
-    Args:
-        values (Mapping[str, float]): Logged values by key.
-
-    Returns:
-        dict[str, float]: Keys that are not known stand under their own name
-        and as logged, unless there are known ones.
-    """
-    known = {find(key).name: percent(find(key).name, values)
-             for key in values if find(key)}
-    main = {k: v for k, v in known.items() if k not in _SECOND}
-    return main or known or dict(values)
+    found = [m for m in METRICS if m.key == key]
+    return next((m for m in found if m.name in wanted),
+                found[0] if found else Metric(key, key, 1, tier=2))

@@ -1,12 +1,14 @@
-"""The paper's orderings, and whether the study's results show them."""
+"""The paper's orderings, and whether the runs of a task show them."""
 from statistics import mean, stdev
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
+from typing import Callable, Dict, List, NamedTuple, Optional
+
+import pandas as pd
+
+from .names import PAPER, methods
+from .tables import markdown
 
 #: Per method (``'mona'``, ``'mona-b8'``): the metric of each seed, per cent.
 Results = Dict[str, List[float]]
-#: The methods that insert nothing and train a part of what is there.
-_PARTIAL = ('bitfit', 'normtuning', 'partial')
-_INSERTING = ('adapter', 'lora', 'adaptformer', 'lorand', 'mona')
 
 
 class Claim(NamedTuple):
@@ -18,6 +20,7 @@ class Claim(NamedTuple):
         above (Callable): The seeds' values of what the paper has above.
         below (Callable): And of what it has below.
     """
+
     text: str
     source: str
     above: Callable[[Results], List[float]]
@@ -32,6 +35,7 @@ class Verdict(NamedTuple):
         error (float, optional): Its standard error over seeds; None with a
             single one.
     """
+
     difference: float
     error: Optional[float]
 
@@ -52,50 +56,95 @@ def judge(results: Results) -> Dict[Claim, Optional[Verdict]]:
     Returns:
         dict[Claim, Verdict | None]: None where a run is missing.
     """
-    return {claim: _judged(claim, results) for claim in CLAIMS}
+    verdicts: Dict[Claim, Optional[Verdict]] = {}
+    for claim in CLAIMS:
+        try:
+            above, below = claim.above(results), claim.below(results)
+        except KeyError:
+            verdicts[claim] = None
+            continue
+        # Of a difference of means: sqrt(s_a^2 / n_a + s_b^2 / n_b).
+        error = None if min(len(above), len(below)) < 2 else sum(
+            stdev(values)**2 / len(values) for values in (above, below))**.5
+        verdicts[claim] = Verdict(mean(above) - mean(below), error)
+    return verdicts
 
 
-def _judged(claim: Claim, results: Results) -> Optional[Verdict]:
-    try:
-        above, below = claim.above(results), claim.below(results)
-    except (KeyError, ValueError):
-        return None
-    difference = mean(above) - mean(below)
-    if min(len(above), len(below)) < 2:
-        return Verdict(difference, None)
-    error = (stdev(above)**2 / len(above) + stdev(below)**2 / len(below))**.5
-    return Verdict(difference, error)
+def results_of(runs: pd.DataFrame, metric: str) -> Dict[str, Results]:
+    """The last validation of every method, by task and by seed.
+
+    Args:
+        runs (DataFrame): Of :func:`mona_mm.reports.frame.run_frame`;
+            finished ones.
+        metric (str): By the paper's name.
+
+    Returns:
+        dict[str, dict[str, list[float]]]: Tasks without the metric have
+        none.
+    """
+    found: Dict[str, Results] = {}
+    there = runs[runs.metric == metric].dropna(subset='last')
+    for run in there.sort_values('seed').itertuples():
+        found.setdefault(run.task, {}).setdefault(run.word, []).append(
+            run.last)
+    return found
+
+
+def orderings(results: Dict[str, Results]) -> str:
+    """The paper's orderings in Markdown.
+
+    Args:
+        results (dict[str, dict[str, list[float]]]): By the tasks' titles.
+
+    Returns:
+        str: One row each, one column per task.
+    """
+    judged = {title: judge(found) for title, found in results.items()}
+    rows = [[claim.text, claim.source,
+             *(_text(found[claim]) for found in judged.values())]
+            for claim in CLAIMS]
+    return markdown(['the paper has', 'where', *judged], rows,
+                    left=None) + '\n'
+
+
+def _text(verdict: Optional[Verdict]) -> str:
+    if verdict is None:
+        return 'not run'
+    error = '' if verdict.error is None else f' ± {verdict.error:.1f}'
+    return f'{verdict.word} ({verdict.difference:+.1f}{error})'
 
 
 def _of(name: str) -> Callable[[Results], List[float]]:
     return lambda results: results[name]
 
 
-def _best(names: Sequence[str]) -> Callable[[Results], List[float]]:
-    return lambda results: max((results[n] for n in names), key=mean)
+def _others() -> List[str]:
+    """All of the paper's but the two that the others are compared with."""
+    return [name for name in PAPER if name not in ('full', 'fixed')]
 
 
-def _average(names: Sequence[str]) -> Callable[[Results], List[float]]:
-    """The mean over methods, seed by seed."""
-    return lambda results: [
-        mean(values) for values in zip(*(results[n] for n in names))]
+def _average(inserting: bool) -> Callable[[Results], List[float]]:
+    """The mean over the methods that insert something or not, by seed."""
+    def values(results: Results) -> List[float]:
+        known = methods()
+        return [mean(seed) for seed in zip(*(
+            results[name] for name in _others()
+            if bool(known[name].sites) == inserting))]
+    return values
 
 
-_BASELINES = ('full', 'fixed', *_PARTIAL,
-              *(n for n in _INSERTING if n != 'mona'))
 CLAIMS = (
     Claim('Mona above Full', 'tables 1 to 3', _of('mona'), _of('full')),
     Claim('Mona above every other method', 'tables 1 and 2', _of('mona'),
-          _best(_BASELINES)),
+          lambda r: max((r[n] for n in PAPER if n != 'mona'), key=mean)),
     Claim('Mona above Fixed', 'tables 1 to 3', _of('mona'), _of('fixed')),
     Claim('Full above Fixed', 'COCO, ADE20K (VOC: 83.7 and 83.8)',
           _of('full'), _of('fixed')),
     Claim('methods that insert above those that train a part (means)',
-          'tables 1 and 2', _average(_INSERTING), _average(_PARTIAL)),
+          'tables 1 and 2', _average(True), _average(False)),
     Claim('every method but Full above Fixed: the lowest of them',
           'tables 1 and 2',
-          lambda r: min((r[n] for n in (*_PARTIAL, *_INSERTING)), key=mean),
-          _of('fixed')),
+          lambda r: min((r[n] for n in _others()), key=mean), _of('fixed')),
     Claim('the middle bottleneck above the narrow one', 'table 4',
           _of('mona'), _of('mona-b8')),
     Claim('the middle bottleneck above the wide one', 'table 4',

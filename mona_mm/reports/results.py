@@ -1,215 +1,306 @@
-"""Tables of text from a grid: results, wall time, memory."""
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
+"""Reports of any runs: methods down, tasks across."""
+import os.path as osp
+from pathlib import Path
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
-from mona_mm.ledger.grid import Grid, Row, Spot
-from mona_mm.ledger.metrics import METRICS, named, percent
-from mona_mm.ledger.parts import Entry, Notes, Table, Value, average
-from mona_mm.ledger.runs import Run
+import pandas as pd
+
+from mona_mm.errors import ConfigError
+from mona_mm.text import write_atomically
+
+from .cells import TABLES, load_cells
+from .frame import Average, average, grouped, run_frame, with_runs
+from .metrics import METRICS
+from .names import place
+from .records import Record
+from .tables import Entry, Notes, Table, csv_text, markdown_text
 
 NOT_RUN, NOT_MEASURED = 'not run', 'not measured'
+#: What the formats are called, and the files of them.
+FORMATS = dict(markdown='md', csv='csv', latex='tex')
+_COSTS = dict(
+    wall_seconds=('wall time of training and validation, minutes', 1 / 60, 1),
+    memory_mib=('peak memory of one process, MiB', 1, 0))
+_CSV = ('config', 'task', 'method', 'variant', 'key', 'last', 'best',
+        'published', 'published_by', 'seed', 'finished', 'done', 'total',
+        'unit', 'started', 'ended', 'device', 'world_size', 'memory_mib',
+        'wall_seconds', 'trained', 'share', 'deviations', 'source')
 
 
-def measure(metric: str, which: str) -> Callable[[Run], Optional[float]]:
-    """How to read a metric in per cent off a run.
+def render(records: Iterable[Record], form: str = 'markdown',
+           which: str = 'last') -> str:
+    """A report in one of the formats.
 
     Args:
-        metric (str): By the paper's name, or a key that is not known.
+        records (Iterable[dict]): Of any runs.
+        form (str): ``'markdown'``, ``'latex'``, or ``'csv'``, which has one
+            line per run and metric.
+        which (str): ``'last'`` or ``'best'``, of the validations; CSV has
+            both.
+
+    Returns:
+        str: The whole file.
+
+    Raises:
+        ConfigError: If there is no such format or value.
+    """
+    for what, value, known in (('format', form, tuple(FORMATS)),
+                               ('value', which, ('last', 'best'))):
+        if value not in known:
+            raise ConfigError(f'{what} {value!r}: expected one of '
+                              f'{", ".join(known)}')
+    cells = load_cells()
+    runs = run_frame(records, cells)
+    if form == 'csv':
+        return _csv(runs, cells)
+    found = tables(runs, cells, which)
+    if form == 'latex':
+        return '% \\usepackage{booktabs}\n' + '\n'.join(
+            table.latex() for table in found)
+    return '\n'.join(f'## {markdown_text(table.title)}\n\n{table.markdown()}'
+                     for table in found)
+
+
+def write(text: str, form: str, out: str) -> str:
+    """Write a report.
+
+    Args:
+        text (str): What :func:`render` gave.
+        form (str): Its format.
+        out (str): A file; or a folder, which exists or ends in a slash.
+
+    Returns:
+        str: The file.
+    """
+    if out.endswith(('/', osp.sep)) or osp.isdir(out):
+        out = osp.join(out, f'report.{FORMATS[form]}')
+    with write_atomically(out) as path:
+        Path(path).write_text(text, encoding='utf-8')
+    return out
+
+
+def _csv(runs: pd.DataFrame, cells: pd.DataFrame) -> str:
+    published = cells[['cell', 'metric', 'published', 'published_by']].dropna(
+        subset='published')
+    lines = runs.merge(published, 'left', ['cell', 'metric'])
+    for name, digits in dict(last=4, best=4, memory_mib=1,
+                             wall_seconds=1).items():
+        lines[name] = [value if value is None else round(value, digits)
+                       for value in lines[name]]
+    return csv_text(lines[list(_CSV)].rename(columns=dict(key='metric')))
+
+
+def tables(runs: pd.DataFrame, cells: pd.DataFrame,
+           which: str = 'last') -> List[Table]:
+    """Results, wall time and memory as tables.
+
+    Args:
+        runs (DataFrame): Of :func:`mona_mm.reports.frame.run_frame`.
+        cells (DataFrame): The cells of the paper.
         which (str): ``'last'`` or ``'best'``, of the validations.
 
     Returns:
-        Callable: Takes a run; gives None where it has no such metric.
+        list[Table]: The paper's tables that runs belong to, with the tasks
+        that they belong to; then all other runs: of tasks on which methods
+        can be compared, and of the others.
     """
-    def read(run: Run) -> Optional[float]:
-        values = run.last if which == 'last' else {**run.last, **run.best}
-        value = percent(metric, values)
-        return named(values).get(metric) if value is None else value
-    return read
+    found = []
+    for name, about in TABLES.items():
+        part = cells[[name in of for of in cells.tables]]
+        several = part.groupby('dataset').model.nunique() > 1
+        part = part.assign(task=[
+            f'{model}, {data}' if several[data] else data
+            for model, data in zip(part.model, part.dataset)])
+        mine = runs[runs.cell.isin(part.cell)]
+        part = part[part.task.isin(part[part.cell.isin(mine.cell)].task)]
+        if len(part):
+            found += _Grid(f'{name}: {about}', with_runs(part, runs), mine,
+                           which).tables()
+    rest = runs[runs.cell.isna()]
+    several = rest.groupby('task').word.transform('nunique') > 1
+    for title, part in (
+            ('Runs by method and task', rest[several]),
+            ('Runs of tasks with a single method', rest[~several])):
+        if len(part):
+            found += _Grid(title, _shown(part), part, which).tables()
+    return [table for table in found if table.rows or table.notes]
 
 
-def results_table(grid: Grid, which: str = 'last') -> Table:
-    """Methods, what they train, and their metrics.
+def _shown(runs: pd.DataFrame) -> pd.DataFrame:
+    """Finished runs with their main metrics, as rows of a grid."""
+    done = runs[runs.finished.astype(bool)].sort_values('task', kind='stable')
+    lowest = done.groupby('run').tier.transform('min')
+    return done[done.tier == lowest].assign(backbone='', published=None)
+
+
+class _Grid:
+    """Everything that the tables of one title show.
 
     Args:
-        grid (Grid): What to show.
+        title (str): What it is about.
+        rows (DataFrame): Per method, task, metric and run, as
+            :func:`with_runs` gives them.
+        runs (DataFrame): All runs; the unfinished ones are named.
         which (str): ``'last'`` or ``'best'``, of the validations.
-
-    Returns:
-        Table: With published values beside ours where there are any.
     """
-    notes = Notes()
-    columns = _columns(grid, which, notes)
-    head = ['method', 'trained', 'share', *(name for name, _ in columns)]
-    rows = [[Entry(grid.label(row)), *map(Entry, _counts(grid, row)),
-             *(entries[row] for _, entries in columns)] for row in grid.rows]
-    title = f'{grid.title} (per cent, {which} validation)'
-    return Table(title, head, rows, notes.lines() + _about(grid))
 
+    def __init__(self, title: str, rows: pd.DataFrame, runs: pd.DataFrame,
+                 which: str) -> None:
+        self.title, self.which = title, which
+        self.from_paper = bool(rows.published.notna().any())
+        self.unfinished = runs[~runs.finished.astype(bool)].drop_duplicates(
+            'run')
+        kinds = sorted(set(zip(rows.backbone, rows.method, rows.variant)),
+                       key=lambda kind: place(*kind))
+        many = len({backbone for backbone, *_ in kinds}) > 1
+        #: By label: what a row is compared with.
+        self.full = {_label(*kind, many): _label(kind[0], 'Full', '', many)
+                     for kind in kinds}
+        self.rows = rows.assign(row=[
+            _label(*kind, many)
+            for kind in zip(rows.backbone, rows.method, rows.variant)])
+        #: By row and task: runs that did the same together.
+        self.groups = {
+            spot: grouped(found.drop_duplicates('run'))
+            for spot, found in self.rows.groupby(['row', 'task'], sort=False)}
+        sizes = {len(g.runs) for of in self.groups.values() for g in of}
+        #: How many runs every field has, None if it differs.
+        self.same_n = sizes.pop() if len(sizes) == 1 else None
 
-_Column = Tuple[str, Dict[Row, Entry]]
+    def tables(self) -> List[Table]:
+        """The three of them."""
+        return [self._results(), *map(self._costs, _COSTS)]
 
-
-def _columns(grid: Grid, which: str, notes: Notes) -> List[_Column]:
-    columns = []
-    for task in grid.tasks:
-        for metric in grid.metrics[task]:
+    def _results(self) -> Table:
+        notes, head, columns = Notes(), ['method', 'trained', 'share'], []
+        shown = self.rows[self.rows.metric != '']
+        for (task, metric), rows in shown.groupby(['task', 'metric'],
+                                                  sort=False):
             name = f'{task}, {metric}'
             if metric not in {m.name for m in METRICS}:
                 name += ' (as logged)'
-            if grid.from_paper:
-                columns.append((f'{name}, published',
-                                _published(grid, task, metric)))
+            printed = rows.drop_duplicates('row').set_index('row').published
+            decimals = max((len(repr(float(v)).split('.')[1])
+                            for v in printed.dropna()), default=1)
+            if self.from_paper:
+                head.append(f'{name}, published')
+                columns.append(self._published(printed, decimals))
                 name += ', ours'
-            name += _mark(notes, grid.shared(task), ' in all runs')
-            columns.append((name, _ours(grid, task, metric, which, notes)))
-    return columns
+            # What all runs of a task changed alike is said once.
+            changed = {g.deviations for (_, of), groups in
+                       self.groups.items() if of == task for g in groups}
+            alike = changed.pop() if len(changed) == 1 else ()
+            head.append(name + notes.mark([
+                f'changed in all runs: {what}' for what in alike]))
+            columns.append(self._ours(rows, decimals,
+                                      Notes() if alike else notes, alike))
+        rows = [[row, *self._counts(row),
+                 *(column[row] for column in columns)] for row in self.full]
+        return Table(f'{self.title} (per cent, {self.which} validation)',
+                     head, rows, notes.lines() + self._about())
+
+    def _published(self, values: pd.Series, decimals: int) -> Dict:
+        texts = {}
+        for row, full in self.full.items():
+            value = values.get(row)
+            text = '-' if value is None else f'{value:.{decimals}f}'
+            texts[row] = text + self._delta(row, value, values.get(full),
+                                            decimals)
+        return _best_bold(texts, values.dropna().to_dict(), decimals)
+
+    def _ours(self, rows: pd.DataFrame, decimals: int, notes: Notes,
+              alike: Tuple) -> Dict:
+        """All groups of a field; compared with Full's that did the same."""
+        values = rows['last'] if self.which == 'last' else rows[
+            'best'].where(rows['best'].notna(), rows['last'])
+        means: Dict[str, Dict[Tuple, Average]] = {
+            row: {} for row in self.full}
+        for row, found in rows.assign(value=values).groupby('row'):
+            for what, runs in grouped(found):
+                if runs.value.notna().any():
+                    means[row][what] = average(runs.value)
+        task, texts, firsts = rows.task.iloc[0], {}, {}
+        for row, groups in means.items():
+            full = means.get(self.full[row], {})
+            texts[row] = '; '.join(
+                value.text(decimals, self.same_n)
+                + self._delta(row, value.mean,
+                              full[what].mean if what in full else None,
+                              decimals)
+                + ('' if alike else notes.mark([
+                    f'changed: {text}' for text in what]))
+                for what, value in groups.items()) or (
+                    NOT_MEASURED if self.groups.get((row, task)) else NOT_RUN)
+            if groups:
+                firsts[row] = next(iter(groups.values())).mean
+        return _best_bold(texts, firsts, decimals)
+
+    def _delta(self, row: str, value: Optional[float], full: Optional[float],
+               decimals: int) -> str:
+        """The difference to Full; of equal ones +0.0, of Full's nothing."""
+        if None in (value, full) or row == self.full[row]:
+            return ''
+        return f' ({round(value - full, decimals) + 0.0:+.{decimals}f})'
+
+    def _counts(self, row: str) -> Tuple[str, str]:
+        """What trains: one number, or the least and the most of the tasks."""
+        of = self.rows[self.rows.row == row].drop_duplicates('task')
+        return (_span([f'{v:,}' for v in sorted(of.trained.dropna())]),
+                _span([f'{100 * v:.2f} %' for v in sorted(of.share.dropna())]))
+
+    def _about(self) -> List[str]:
+        several = any(len(g.runs) > 1 for of in self.groups.values()
+                      for g in of)
+        n = (f'n={self.same_n} everywhere' if self.same_n else
+             'n where more than one')
+        lines = [f'Mean ± sample standard deviation over runs, {n}.'
+                 ] * several
+        compared = len(self.full) > 1 and any(
+            row == full for row, full in self.full.items())
+        lines += ['In brackets: difference to Full.'] * compared
+        return lines + [
+            f'Unfinished, not counted: {run.config}, seed {run.seed}: '
+            f'{progress(run)}.' for run in self.unfinished.itertuples()]
+
+    def _costs(self, what: str) -> Table:
+        """Means over the runs of each field's first group."""
+        name, factor, decimals = _COSTS[what]
+        tasks = list(dict.fromkeys(self.rows.task))
+        rows, devices = [], set()
+        for row in self.full:
+            texts = []
+            for task in tasks:
+                groups = self.groups.get((row, task), [])
+                for group in groups:
+                    devices |= set(group.runs.device.dropna())
+                value = average(groups[0].runs[what] * factor
+                                if groups else pd.Series(dtype=float))
+                texts.append(value.text(decimals, self.same_n)
+                             if value.n else '-')
+            if set(texts) != {'-'}:
+                rows.append([row, *texts])
+        notes = [f'Measured on: {device}.' for device in sorted(devices)]
+        return Table(f'{self.title}: {name}', ['method', *tasks], rows,
+                     notes * bool(rows))
 
 
-def _mark(notes: Notes, what: Sequence[str], where: str = '') -> str:
-    return notes.mark([f'changed{where}: {text}' for text in what])
+def progress(run) -> str:
+    """How far a run got, in words."""
+    return f'{run.done:g} of {run.total:g} {run.unit}s'
 
 
-def _decimals(grid: Grid, task: str, metric: str) -> int:
-    """As many as the paper prints in this column."""
-    printed = [repr(float(grid.spot(row, task).published[metric]))
-               for row in grid.rows
-               if metric in grid.spot(row, task).published]
-    return max((len(p.split('.')[1]) for p in printed), default=1)
+def _label(backbone: str, method: str, variant: str, many: bool) -> str:
+    """A row's name; the backbone only where there are many."""
+    return ', '.join(filter(None, (method, variant, backbone * many)))
 
 
-def _published(grid: Grid, task: str, metric: str) -> Dict[Row, Entry]:
-    values = {row: grid.spot(row, task).published.get(metric)
-              for row in grid.rows}
-    decimals = _decimals(grid, task, metric)
-    texts = {}
-    for row, value in values.items():
-        text = '-' if value is None else f'{value:.{decimals}f}'
-        texts[row] = text + _delta(row, value, values.get(row.full), decimals)
-    return _best_bold(texts, values, decimals)
-
-
-def _ours(grid: Grid, task: str, metric: str, which: str,
-          notes: Notes) -> Dict[Row, Entry]:
-    decimals = _decimals(grid, task, metric)
-    read = measure(metric, which)
-    spots = {row: _averages(grid.spot(row, task), read) for row in grid.rows}
-    in_head = bool(grid.shared(task))
-    texts = {
-        row: _groups_text(row, spots, decimals, None if in_head else notes,
-                          grid.same_n) or _absent(grid.spot(row, task))
-        for row in grid.rows}
-    firsts = {row: next(iter(groups.values())).mean if groups else None
-              for row, groups in spots.items()}
-    return _best_bold(texts, firsts, decimals)
-
-
-_Averages = Dict[Tuple[str, ...], Value]
-
-
-def _averages(spot: Spot, read: Callable) -> _Averages:
-    found = {what: average([read(run) for run in runs])
-             for what, runs in spot.groups}
-    return {what: value for what, value in found.items() if value}
-
-
-def _groups_text(row: Row, spots: Dict[Row, _Averages], decimals: int,
-                 notes: Optional[Notes], usual_n: Optional[int]) -> str:
-    """All groups of a field; compared with Full's that did the same."""
-    full = spots.get(row.full, {})
-    texts = []
-    for what, value in spots[row].items():
-        other = full[what].mean if what in full else None
-        texts.append(value.text(decimals, usual_n)
-                     + _delta(row, value.mean, other, decimals)
-                     + (_mark(notes, what) if notes else ''))
-    return '; '.join(texts)
-
-
-def _absent(spot: Spot) -> str:
-    return NOT_MEASURED if spot.groups else NOT_RUN
-
-
-def _delta(row: Row, value: Optional[float], full: Optional[float],
-           decimals: int) -> str:
-    """The difference to Full; of equal ones +0.0, of Full's own nothing."""
-    if None in (value, full) or row == row.full:
-        return ''
-    return f' ({round(value - full, decimals) + 0.0:+.{decimals}f})'
-
-
-def _best_bold(texts: Dict[Row, str], values: Dict[Row, Optional[float]],
-               decimals: int) -> Dict[Row, Entry]:
-    rounded = {r: round(v, decimals) for r, v in values.items()
-               if v is not None}
+def _best_bold(texts: Dict[str, str], values: Dict[str, float],
+               decimals: int) -> Dict[str, Entry]:
+    rounded = {row: round(v, decimals) for row, v in values.items()}
     best = max(rounded.values()) if len(rounded) > 1 else None
     return {row: Entry(text, row in rounded and rounded[row] == best)
             for row, text in texts.items()}
 
 
-def _counts(grid: Grid, row: Row) -> Tuple[str, str]:
-    """What trains: one number, or the smallest and greatest of the tasks."""
-    spots = [grid.spot(row, task) for task in grid.tasks]
-    counts = [s.trained for s in spots if s.trained is not None]
-    shares = [100 * s.share for s in spots if s.share is not None]
-    return (_span([f'{v:,}' for v in sorted(counts)]),
-            _span([f'{v:.2f} %' for v in sorted(shares)]))
-
-
 def _span(texts: Sequence[str]) -> str:
     return ' to '.join(dict.fromkeys([texts[0], texts[-1]])) if texts else '-'
-
-
-_SPREAD = 'Mean ± sample standard deviation over runs'
-
-
-def _about(grid: Grid) -> List[str]:
-    several = any(len(runs) > 1 for spot in grid.spots.values()
-                  for _, runs in spot.groups)
-    lines = [_SPREAD + (f', n={grid.same_n} everywhere.' if grid.same_n
-                        else ', n where more than one.')] * several
-    compared = len(grid.rows) > 1 and any(r == r.full for r in grid.rows)
-    lines += ['In brackets: difference to Full.'] * compared
-    lines += [f'Unfinished, not counted: {run.config}, seed {run.seed}: '
-              f'{run.progress}.' for run in grid.unfinished]
-    return lines
-
-
-def cost_table(grid: Grid, what: str) -> Table:
-    """Wall time or memory, methods down and tasks across.
-
-    Args:
-        grid (Grid): What to show.
-        what (str): ``'wall_seconds'`` or ``'memory_mib'``.
-
-    Returns:
-        Table: Means over the runs of each field's first group.
-    """
-    name, factor, decimals = _COSTS[what]
-    rows = []
-    for row in grid.rows:
-        texts = [_cost(grid.spot(row, task), what, factor, decimals,
-                       grid.same_n) for task in grid.tasks]
-        if any(text != '-' for text in texts):
-            rows.append([Entry(grid.label(row)), *map(Entry, texts)])
-    devices = [f'Measured on: {d}.' for d in _devices(grid)] * bool(rows)
-    return Table(f'{grid.title}: {name}', ['method', *grid.tasks], rows,
-                 devices)
-
-
-_COSTS = {
-    'wall_seconds': ('wall time of training and validation, minutes',
-                     1 / 60, 1),
-    'memory_mib': ('peak memory of one process, MiB', 1, 0),
-}
-
-
-def _cost(spot: Spot, what: str, factor: float, decimals: int,
-          usual_n: Optional[int]) -> str:
-    runs = spot.groups[0][1] if spot.groups else []
-    known = [getattr(run, what) for run in runs]
-    value = average([v if v is None else v * factor for v in known])
-    return value.text(decimals, usual_n) if value else '-'
-
-
-def _devices(grid: Grid) -> List[str]:
-    return sorted({run.device for spot in grid.spots.values()
-                   for _, runs in spot.groups for run in runs if run.device})

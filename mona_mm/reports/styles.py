@@ -1,23 +1,33 @@
 """One look per method, the same in every picture.
 
 Dashes tell the paper's groups apart: solid lines insert something, dash-dot
-ones train a part of what is there. Most colours are of the sets that Okabe
-and Ito and that Tol chose for colour-blind readers.
+ones train a part of what is there. Most colours, which the methods state
+themselves, are of the sets that Okabe and Ito and that Tol chose for
+colour-blind readers.
 """
+import re
 from colorsys import hls_to_rgb, rgb_to_hls
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Dict, Iterable, Tuple
+from typing import Dict, Iterable, Optional, Tuple
 
-from .names import is_plain, method_of
+from .names import find_method, methods
 
 #: What matplotlib takes: (offset, (on, off, ...)), in line widths.
 Dash = Tuple[float, Tuple[float, ...]]
 
 _SOLID: Dash = (0, ())
-_DASHED: Dash = (0, (5, 2))
-_DOTTED: Dash = (0, (1, 1.5))
 _DASH_DOT: Dash = (0, (6, 1.5, 1.2, 1.5))
+_VARIED: Tuple[Dash, ...] = (
+    (0, (3, 1.5)), (0, (8, 1.5, 1, 1.5, 1, 1.5)), (0, (1, 1)),
+    (0, (3, 1, 1, 1)), (0, (10, 2)))
+_OTHERS = ('#44aa99', '#aa4499', '#999933', '#661100', '#6699cc')
+_SHADES = (0.65, 1., 1.35)
+#: What the others are compared with, and the paper's own.
+_SPECIAL = dict(
+    full=dict(dash=(0, (5, 2)), width=1.8, zorder=5),
+    fixed=dict(dash=(0, (1, 1.5)), width=1.8),
+    mona=dict(width=2.8, zorder=6))
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,7 @@ class Style:
         width (float): In points.
         zorder (float): Higher ones lie on top.
     """
+
     colour: str
     dash: Dash
     marker: str
@@ -38,24 +49,22 @@ class Style:
     zorder: float = 3.
 
 
-#: By method, in the order of the paper's tables.
-METHODS: Dict[str, Style] = dict(
-    full=Style('#000000', _DASHED, 's', 1.8, 5),
-    fixed=Style('#777777', _DOTTED, 'o', 1.8),
-    bitfit=Style('#e69f00', _DASH_DOT, 'v'),
-    normtuning=Style('#56b4e9', _DASH_DOT, '^'),
-    partial=Style('#882255', _DASH_DOT, '<'),
-    adapter=Style('#0072b2', _SOLID, 'o'),
-    lora=Style('#009e73', _SOLID, 's'),
-    adaptformer=Style('#cc79a7', _SOLID, '^'),
-    lorand=Style('#332288', _SOLID, 'D'),
-    mona=Style('#d55e00', _SOLID, 'o', 2.8, 6))
+def method_styles() -> Dict[str, Style]:
+    """The looks of all methods, in the order of the paper's tables."""
+    return {
+        name: replace(
+            Style(cls.colour, _SOLID if cls.sites else _DASH_DOT,
+                  'so^v<D'[i % 6]), **_SPECIAL.get(name, {}))
+        for i, (name, cls) in enumerate(methods().items())}
 
-_OTHERS = ('#44aa99', '#aa4499', '#999933', '#661100', '#6699cc')
-_VARIED: Tuple[Dash, ...] = (
-    (0, (3, 1.5)), (0, (8, 1.5, 1, 1.5, 1, 1.5)), (0, (1, 1)),
-    (0, (3, 1, 1, 1)), (0, (10, 2)))
-_SHADES = (0.65, 1., 1.35)
+
+def named_method(label: str) -> Optional[str]:
+    """The one method that a label names, ``'LoRA, rank 4'``, or None."""
+    words = [find_method(word) for word in re.split(r'[^\w-]+', label)]
+    words += [find_method(word) for word in re.split('[^a-zA-Z0-9]+', label)]
+    named = dict.fromkeys([find_method(label), *words])
+    named.pop(None, None)
+    return next(iter(named)) if len(named) == 1 else None
 
 
 def styles_of(labels: Iterable[str]) -> Dict[str, Style]:
@@ -72,38 +81,32 @@ def styles_of(labels: Iterable[str]) -> Dict[str, Style]:
         dict[str, Style]: Methods in the order of the paper's tables, each
         followed by its variants, then the rest.
     """
-    labels = list(dict.fromkeys(labels))
-    methods = {label: method_of(label) for label in labels}
-    order = [*METHODS, None]
-    labels.sort(key=lambda x: (order.index(methods[x]), not is_plain(x)))
+    known = method_styles()
+    named = {label: named_method(label) for label in labels}
+    order = [*known, None]
     counters = {method: count() for method in order}
     styles: Dict[str, Style] = {}
-    for label in labels:
-        method = methods[label]
-        style = METHODS.get(method)
+    for label in sorted(named, key=lambda x: (order.index(named[x]),
+                                              find_method(x) is None)):
+        method = named[label]
+        style = known.get(method)
         if style is None:
-            style = _other(next(counters[None]))
-        elif not is_plain(label) or style in styles.values():
-            style = _variant(style, next(counters[method]))
+            number = next(counters[None])
+            # The dashes come in the other order than those of variants.
+            turn = number // len(_OTHERS)
+            style = Style(_OTHERS[number % len(_OTHERS)],
+                          _VARIED[-1 - (number + turn) % len(_VARIED)],
+                          'XPdph'[number % 5])
+        elif find_method(label) is None or style in styles.values():
+            number = next(counters[method])
+            style = replace(
+                style,
+                colour=_shaded(style.colour, _SHADES[number % len(_SHADES)]),
+                dash=_VARIED[number % len(_VARIED)],
+                width=min(style.width, 1.5),
+                zorder=3)
         styles[label] = style
     return styles
-
-
-def _variant(style: Style, number: int) -> Style:
-    return replace(
-        style,
-        colour=_shaded(style.colour, _SHADES[number % len(_SHADES)]),
-        dash=_VARIED[number % len(_VARIED)],
-        width=min(style.width, 1.5),
-        zorder=3)
-
-
-def _other(number: int) -> Style:
-    """The dashes come in the other order than those of variants."""
-    turn = number // len(_OTHERS)
-    return Style(_OTHERS[number % len(_OTHERS)],
-                 _VARIED[-1 - (number + turn) % len(_VARIED)],
-                 'XPdph'[number % 5])
 
 
 def _shaded(colour: str, factor: float) -> str:

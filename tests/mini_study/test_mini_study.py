@@ -7,8 +7,8 @@ from helpers import TUNERS
 
 from mona_mm import mini_study
 from mona_mm.errors import ConfigError
-from mona_mm.mini_study.claims import CLAIMS, Verdict, judge
-from mona_mm.naming import parse_stem
+from mona_mm.reports.names import parse
+from mona_mm.reports.orderings import CLAIMS, Verdict, judge
 
 # The package's name `report` is the function.
 reporting = importlib.import_module('mona_mm.mini_study.report')
@@ -34,8 +34,8 @@ def _at_home(root, monkeypatch):
 @pytest.mark.parametrize('form, seeds', [('short', 1), ('full', 3)])
 def test_every_method_and_variant_runs_on_every_task(form, seeds):
     jobs = mini_study.jobs(form)
-    pairs = [(leaf.head, leaf.method, job.seed) for job in jobs
-             for leaf in [parse_stem(job.folder.parent.name)]]
+    pairs = [(leaf.head, leaf.word, job.seed) for job in jobs
+             for leaf in [parse(job.folder.parent.name)]]
     variants = {'mona-b8', 'mona-b32', 'mona-k7', 'mona-k333', 'mona-noscale'}
     methods = {t.lower() for t in TUNERS} | variants
     assert len(jobs) == len(set(pairs)) == 4 * 15 * seeds
