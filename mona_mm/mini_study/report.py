@@ -42,7 +42,7 @@ def report(form: str, out: Optional[str] = None) -> List[Path]:
     texts = {
         'tables.md': render(records), 'runs.csv': render(records, 'csv'),
         'orderings.md': orderings({
-            task.title: results_of(runs, task.metric).get(task.config, {})
+            task.title: results_of(runs, task.config, task.metric)
             for task in TASKS})}
     for name, text in texts.items():
         with write_atomically(target / name) as path:

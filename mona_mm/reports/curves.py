@@ -127,26 +127,21 @@ def collect(folders: Sequence[str],
                               f'{some(list(known), 40)}')
     panels = []
     for name, lines in runs.items():
-        found = {key: _having(key, lines, name, warn) for key in keys}
-        panels += [panel_of(name, key, having, smooth, x)
-                   for key, having in found.items() if having]
-        if not any(found.values()):
+        before = len(panels)
+        for key in keys:
+            having = {label: [log for log in logs if key in log.keys]
+                      for label, logs in lines.items()}
+            lacking = [log.folder for label, logs in lines.items()
+                       for log in logs if log not in having[label]]
+            having = {label: logs for label, logs in having.items() if logs}
+            if having and lacking:
+                warn((f'{name}: ' if name else '') + f'{key!r} is not in the '
+                     f'log of {some(lacking)}: left out')
+            if having:
+                panels.append(panel_of(name, key, having, smooth, x))
+        if len(panels) == before:
             warn(f'{name}: none of {some(keys)} is in its logs: left out')
     return panels
-
-
-def _having(key: str, lines: Dict[str, List[Log]], name: str,
-            warn: Callable[[str], None]) -> Dict[str, List[Log]]:
-    """The runs that have a key; tell which do not if others do."""
-    having = {label: [log for log in logs if key in log.keys]
-              for label, logs in lines.items()}
-    having = {label: logs for label, logs in having.items() if logs}
-    lacking = [log.folder for logs in lines.values() for log in logs
-               if key not in log.keys]
-    if having and lacking:
-        where = f'{name}: ' if name else ''
-        warn(f'{where}{key!r} is not in the log of {some(lacking)}: left out')
-    return having
 
 
 def panel_of(title: str, key: str, lines: Dict[str, List[Log]],

@@ -3,7 +3,7 @@ import textwrap
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import List, Mapping, Optional, Sequence, Tuple, Union
 
 import pandas as pd
 
@@ -100,7 +100,17 @@ def draw(panels: Sequence[Panel],
                           f'{ylim[0]:g} {ylim[1]:g}')
     with matplotlib.rc_context(_RC):
         figure = _lay_out(panels, title, ylim)
-        return [_save(figure, f'{out}.{kind}', kind) for kind in formats]
+        paths = {Path(f'{out}.{kind}'): kind for kind in formats}
+        for path, kind in paths.items():
+            try:
+                with write_atomically(path) as partial:
+                    figure.savefig(partial, format=kind, dpi=160,
+                                   metadata=_METADATA[kind])
+            except OSError as error:
+                raise ConfigError(
+                    f'{path} cannot be written: {error.strerror}; choose '
+                    'another place for it') from None
+    return list(paths)
 
 
 def check_formats(formats: Sequence[str]) -> None:
@@ -118,25 +128,19 @@ def check_formats(formats: Sequence[str]) -> None:
                           f'got {", ".join(map(repr, unknown)) or "none"}')
 
 
-def _save(figure, path: str, kind: str) -> Path:
-    try:
-        with write_atomically(path) as partial:
-            figure.savefig(partial, format=kind, dpi=160,
-                           metadata=_METADATA[kind])
-    except OSError as error:
-        raise ConfigError(f'{path} cannot be written: {error.strerror}; '
-                          'choose another place for it') from None
-    return Path(path)
-
-
 def _lay_out(panels: Sequence[Panel], title: str, ylim: Limits):
     """Panels in a grid, with the legend to the right; needs no display."""
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
     styles = styles_of(x for panel in panels for x in panel.lines)
-    names = _legend_names(panels, styles)
-    letters = max(len(line) for name in names.values()
-                  for line in name.split('\n'))
+    runs = _runs(panels)
+    # The number of runs stands with the labels unless all have the same.
+    counts = {label: _runs(panels, label) for label in styles}
+    names = [textwrap.fill(
+        label if runs.isdecimal() or n == '1' else f'{label} ({n} runs)',
+        _LEGEND) or label for label, n in counts.items()]
+    letters = max(len(line) for name in names for line in name.split('\n'))
     count = len(panels)
     columns = count if count < 4 else 2 if count == 4 else 3
     rows = ceil(count / columns)
@@ -148,7 +152,13 @@ def _lay_out(panels: Sequence[Panel], title: str, ylim: Limits):
     for i, panel in enumerate(panels, 1):
         ax = figure.add_subplot(rows, columns, i)
         for label in filter(panel.lines.__contains__, styles):
-            _draw_line(ax, panel.lines[label], styles[label])
+            line, style = panel.lines[label], styles[label]
+            x = line.mean.index
+            ax.plot(x, line.mean, **_look(style, len(x) <= _FEW),
+                    zorder=style.zorder)
+            if line.low is not None:
+                ax.fill_between(x, line.low, line.high, color=style.colour,
+                                alpha=.14, lw=0, zorder=1)
         ax.set(xlabel=panel.xlabel, ylabel=panel.ylabel, title=panel.title)
         ax.set_ylim(*ylim)
         ax.margins(x=.02)
@@ -157,16 +167,17 @@ def _lay_out(panels: Sequence[Panel], title: str, ylim: Limits):
         ax.xaxis.set_major_formatter(StrMethodFormatter('{x:,.0f}'))
     if title:
         figure.suptitle(title)
-    _legend(figure, panels, styles, names)
+    handles = [
+        Line2D([], [], **_look(style, any(
+            len(panel.lines[label].mean) <= _FEW for panel in panels
+            if label in panel.lines))) for label, style in styles.items()]
+    of = f'of {runs} runs' if runs.isdecimal() else 'of the runs'
+    figure.legend(
+        handles, names, frameon=False, handlelength=3.6,
+        loc='outside right upper', alignment='left', title_fontsize=8,
+        title='' if runs == '1' else
+        f'line: mean {of}\nband: lowest to highest')
     return figure
-
-
-def _draw_line(ax, line: Line, style: Style) -> None:
-    x = line.mean.index
-    ax.plot(x, line.mean, **_look(style, len(x) <= _FEW), zorder=style.zorder)
-    if line.low is not None:
-        ax.fill_between(x, line.low, line.high, color=style.colour,
-                        alpha=.14, lw=0, zorder=1)
 
 
 def _look(style: Style, markers: bool) -> dict:
@@ -184,27 +195,3 @@ def _runs(panels: Sequence[Panel], label: str = '') -> str:
     return '-'.join(str(n) for n in sorted({min(counts), max(counts)}))
 
 
-def _legend_names(panels: Sequence[Panel],
-                  labels: Sequence[str]) -> Dict[str, str]:
-    """Labels, wrapped, with the number of runs unless all have the same."""
-    same = _runs(panels).isdecimal()
-    texts = {label: label if same or _runs(panels, label) == '1' else
-             f'{label} ({_runs(panels, label)} runs)' for label in labels}
-    return {label: textwrap.fill(text, _LEGEND) or label
-            for label, text in texts.items()}
-
-
-def _legend(figure, panels: Sequence[Panel], styles: Dict[str, Style],
-            names: Dict[str, str]) -> None:
-    from matplotlib.lines import Line2D
-    few = {label: any(len(p.lines[label].mean) <= _FEW for p in panels
-                      if label in p.lines) for label in styles}
-    handles = [Line2D([], [], **_look(style, few[label]))
-               for label, style in styles.items()]
-    runs = _runs(panels)
-    of = f'of {runs} runs' if runs.isdecimal() else 'of the runs'
-    figure.legend(
-        handles, list(names.values()), frameon=False, handlelength=3.6,
-        loc='outside right upper', alignment='left', title_fontsize=8,
-        title='' if runs == '1' else
-        f'line: mean {of}\nband: lowest to highest')

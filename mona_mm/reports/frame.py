@@ -1,5 +1,5 @@
 """The frame of runs, and what becomes of it beside the paper's cells."""
-from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterable, NamedTuple, Optional, Tuple
 
 import pandas as pd
 
@@ -104,19 +104,7 @@ def with_runs(cells: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
             ['run', 'metric'])
 
 
-class Group(NamedTuple):
-    """Runs that did the same.
-
-    Attributes:
-        deviations (tuple[str]): What they did differently.
-        runs (DataFrame): Their rows.
-    """
-
-    deviations: Tuple[str, ...]
-    runs: pd.DataFrame
-
-
-def grouped(rows: pd.DataFrame) -> List[Group]:
+def grouped(rows: pd.DataFrame) -> Dict[Tuple[str, ...], pd.DataFrame]:
     """Put runs that did the same together.
 
     Args:
@@ -124,12 +112,12 @@ def grouped(rows: pd.DataFrame) -> List[Group]:
             not count.
 
     Returns:
-        list[Group]: Those without deviations first.
+        dict[tuple[str], DataFrame]: By deviations; those without any first.
     """
     rows = rows[rows.run.notna()]
-    found = [Group(what, rows[[w == what for w in rows.deviations]])
-             for what in dict.fromkeys(rows.deviations)]
-    return sorted(found, key=lambda g: (len(g.deviations), g.deviations))
+    order = sorted(set(rows.deviations), key=lambda what: (len(what), what))
+    return {what: rows[[w == what for w in rows.deviations]]
+            for what in order}
 
 
 class Average(NamedTuple):

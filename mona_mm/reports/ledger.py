@@ -162,7 +162,8 @@ def ledger_lines(cells: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
                                                   sort=False):
         cell = rows[cells.columns].iloc[0].to_dict()
         groups = grouped(rows)
-        lines += [dict(cell, **_found(cell, *group)) for group in groups]
+        lines += [dict(cell, **_found(cell, *group))
+                  for group in groups.items()]
         if not groups:
             unfinished = runs[runs.cell == cell['cell']].drop_duplicates('run')
             status = '; '.join(f'unfinished: {progress(run)}'

@@ -1,14 +1,15 @@
 """The paper's orderings, and whether the runs of a task show them."""
-from statistics import mean, stdev
-from typing import Callable, Dict, List, NamedTuple, Optional
+from typing import Callable, Dict, NamedTuple, Optional
 
 import pandas as pd
 
+from .frame import average
 from .names import PAPER, methods
 from .tables import markdown
 
-#: Per method (``'mona'``, ``'mona-b8'``): the metric of each seed, per cent.
-Results = Dict[str, List[float]]
+#: Of one task: the metric in per cent, methods (``'mona'``, ``'mona-b8'``)
+#: down and seeds across.
+Results = pd.DataFrame
 
 
 class Claim(NamedTuple):
@@ -17,14 +18,15 @@ class Claim(NamedTuple):
     Attributes:
         text (str): What is above what.
         source (str): Where the paper says so.
-        above (Callable): The seeds' values of what the paper has above.
-        below (Callable): And of what it has below.
+        above (str | Callable): What the paper has above, a method or how its
+            seeds' values come from the results.
+        below (str | Callable): And what it has below.
     """
 
     text: str
     source: str
-    above: Callable[[Results], List[float]]
-    below: Callable[[Results], List[float]]
+    above: object
+    below: object
 
 
 class Verdict(NamedTuple):
@@ -51,7 +53,7 @@ def judge(results: Results) -> Dict[Claim, Optional[Verdict]]:
     """Look at every claim with the results of one task.
 
     Args:
-        results (dict[str, list[float]]): Of every method and variant.
+        results (DataFrame): Of every method and variant.
 
     Returns:
         dict[Claim, Verdict | None]: None where a run is missing.
@@ -59,42 +61,37 @@ def judge(results: Results) -> Dict[Claim, Optional[Verdict]]:
     verdicts: Dict[Claim, Optional[Verdict]] = {}
     for claim in CLAIMS:
         try:
-            above, below = claim.above(results), claim.below(results)
+            above, below = (
+                average(side(results) if callable(side) else
+                        results.loc[side]) for side in claim[2:])
         except KeyError:
             verdicts[claim] = None
             continue
         # Of a difference of means: sqrt(s_a^2 / n_a + s_b^2 / n_b).
-        error = None if min(len(above), len(below)) < 2 else sum(
-            stdev(values)**2 / len(values) for values in (above, below))**.5
-        verdicts[claim] = Verdict(mean(above) - mean(below), error)
+        error = None if min(above.n, below.n) < 2 else (
+            above.std**2 / above.n + below.std**2 / below.n)**.5
+        verdicts[claim] = Verdict(above.mean - below.mean, error)
     return verdicts
 
 
-def results_of(runs: pd.DataFrame, metric: str) -> Dict[str, Results]:
-    """The last validation of every method, by task and by seed.
+def results_of(runs: pd.DataFrame, task: str, metric: str) -> Results:
+    """The last validations of a task.
 
     Args:
         runs (DataFrame): Of :func:`mona_mm.reports.frame.run_frame`;
             finished ones.
+        task (str): The config's name without a method.
         metric (str): By the paper's name.
-
-    Returns:
-        dict[str, dict[str, list[float]]]: Tasks without the metric have
-        none.
     """
-    found: Dict[str, Results] = {}
-    there = runs[runs.metric == metric].dropna(subset='last')
-    for run in there.sort_values('seed').itertuples():
-        found.setdefault(run.task, {}).setdefault(run.word, []).append(
-            run.last)
-    return found
+    found = runs[(runs.task == task) & (runs.metric == metric)]
+    return found.pivot_table('last', 'word', 'seed', aggfunc='last')
 
 
 def orderings(results: Dict[str, Results]) -> str:
     """The paper's orderings in Markdown.
 
     Args:
-        results (dict[str, dict[str, list[float]]]): By the tasks' titles.
+        results (dict[str, DataFrame]): By the tasks' titles.
 
     Returns:
         str: One row each, one column per task.
@@ -114,45 +111,44 @@ def _text(verdict: Optional[Verdict]) -> str:
     return f'{verdict.word} ({verdict.difference:+.1f}{error})'
 
 
-def _of(name: str) -> Callable[[Results], List[float]]:
-    return lambda results: results[name]
+#: All but the two that the others are compared with.
+_TUNED = [name for name in PAPER if name not in ('full', 'fixed')]
 
 
-def _others() -> List[str]:
-    """All of the paper's but the two that the others are compared with."""
-    return [name for name in PAPER if name not in ('full', 'fixed')]
-
-
-def _average(inserting: bool) -> Callable[[Results], List[float]]:
+def _mean(inserting: bool) -> Callable[[Results], pd.Series]:
     """The mean over the methods that insert something or not, by seed."""
-    def values(results: Results) -> List[float]:
-        known = methods()
-        return [mean(seed) for seed in zip(*(
-            results[name] for name in _others()
-            if bool(known[name].sites) == inserting))]
-    return values
+    return lambda results: results.loc[[
+        name for name in _TUNED
+        if bool(methods()[name].sites) == inserting]].mean()
+
+
+def _best(results: Results) -> pd.Series:
+    others = results.loc[[name for name in PAPER if name != 'mona']]
+    return results.loc[others.mean(axis=1).idxmax()]
+
+
+def _lowest(results: Results) -> pd.Series:
+    return results.loc[results.loc[_TUNED].mean(axis=1).idxmin()]
 
 
 CLAIMS = (
-    Claim('Mona above Full', 'tables 1 to 3', _of('mona'), _of('full')),
-    Claim('Mona above every other method', 'tables 1 and 2', _of('mona'),
-          lambda r: max((r[n] for n in PAPER if n != 'mona'), key=mean)),
-    Claim('Mona above Fixed', 'tables 1 to 3', _of('mona'), _of('fixed')),
-    Claim('Full above Fixed', 'COCO, ADE20K (VOC: 83.7 and 83.8)',
-          _of('full'), _of('fixed')),
+    Claim('Mona above Full', 'tables 1 to 3', 'mona', 'full'),
+    Claim('Mona above every other method', 'tables 1 and 2', 'mona', _best),
+    Claim('Mona above Fixed', 'tables 1 to 3', 'mona', 'fixed'),
+    Claim('Full above Fixed', 'COCO, ADE20K (VOC: 83.7 and 83.8)', 'full',
+          'fixed'),
     Claim('methods that insert above those that train a part (means)',
-          'tables 1 and 2', _average(True), _average(False)),
+          'tables 1 and 2', _mean(True), _mean(False)),
     Claim('every method but Full above Fixed: the lowest of them',
-          'tables 1 and 2',
-          lambda r: min((r[n] for n in _others()), key=mean), _of('fixed')),
-    Claim('the middle bottleneck above the narrow one', 'table 4',
-          _of('mona'), _of('mona-b8')),
-    Claim('the middle bottleneck above the wide one', 'table 4',
-          _of('mona'), _of('mona-b32')),
-    Claim('3x3, 5x5 and 7x7 above one 7x7', 'structure ablation',
-          _of('mona'), _of('mona-k7')),
-    Claim('3x3, 5x5 and 7x7 above three 3x3', 'structure ablation',
-          _of('mona'), _of('mona-k333')),
-    Claim('scaled norm above none', 'structure ablation', _of('mona'),
-          _of('mona-noscale')),
+          'tables 1 and 2', _lowest, 'fixed'),
+    Claim('the middle bottleneck above the narrow one', 'table 4', 'mona',
+          'mona-b8'),
+    Claim('the middle bottleneck above the wide one', 'table 4', 'mona',
+          'mona-b32'),
+    Claim('3x3, 5x5 and 7x7 above one 7x7', 'structure ablation', 'mona',
+          'mona-k7'),
+    Claim('3x3, 5x5 and 7x7 above three 3x3', 'structure ablation', 'mona',
+          'mona-k333'),
+    Claim('scaled norm above none', 'structure ablation', 'mona',
+          'mona-noscale'),
 )

@@ -163,7 +163,7 @@ class _Grid:
         self.groups = {
             spot: grouped(found.drop_duplicates('run'))
             for spot, found in self.rows.groupby(['row', 'task'], sort=False)}
-        sizes = {len(g.runs) for of in self.groups.values() for g in of}
+        sizes = {len(g) for of in self.groups.values() for g in of.values()}
         #: How many runs every field has, None if it differs.
         self.same_n = sizes.pop() if len(sizes) == 1 else None
 
@@ -187,8 +187,8 @@ class _Grid:
                 columns.append(self._published(printed, decimals))
                 name += ', ours'
             # What all runs of a task changed alike is said once.
-            changed = {g.deviations for (_, of), groups in
-                       self.groups.items() if of == task for g in groups}
+            changed = {what for (_, of), groups in self.groups.items()
+                       if of == task for what in groups}
             alike = changed.pop() if len(changed) == 1 else ()
             head.append(name + notes.mark([
                 f'changed in all runs: {what}' for what in alike]))
@@ -216,7 +216,7 @@ class _Grid:
         means: Dict[str, Dict[Tuple, Average]] = {
             row: {} for row in self.full}
         for row, found in rows.assign(value=values).groupby('row'):
-            for what, runs in grouped(found):
+            for what, runs in grouped(found).items():
                 if runs.value.notna().any():
                     means[row][what] = average(runs.value)
         task, texts, firsts = rows.task.iloc[0], {}, {}
@@ -249,8 +249,8 @@ class _Grid:
                 _span([f'{100 * v:.2f} %' for v in sorted(of.share.dropna())]))
 
     def _about(self) -> List[str]:
-        several = any(len(g.runs) > 1 for of in self.groups.values()
-                      for g in of)
+        several = any(len(runs) > 1 for of in self.groups.values()
+                      for runs in of.values())
         n = (f'n={self.same_n} everywhere' if self.same_n else
              'n where more than one')
         lines = [f'Mean ± sample standard deviation over runs, {n}.'
@@ -270,13 +270,11 @@ class _Grid:
         for row in self.full:
             texts = []
             for task in tasks:
-                groups = self.groups.get((row, task), [])
-                for group in groups:
-                    devices |= set(group.runs.device.dropna())
-                value = average(groups[0].runs[what] * factor
-                                if groups else pd.Series(dtype=float))
+                groups = list(self.groups.get((row, task), {}).values())
+                devices |= {d for runs in groups for d in runs.device.dropna()}
+                value = average(groups[0][what] * factor) if groups else None
                 texts.append(value.text(decimals, self.same_n)
-                             if value.n else '-')
+                             if value and value.n else '-')
             if set(texts) != {'-'}:
                 rows.append([row, *texts])
         notes = [f'Measured on: {device}.' for device in sorted(devices)]

@@ -238,26 +238,6 @@ def test_deviation_that_a_config_states_is_in_its_metafile(
     assert told == cells
 
 
-@pytest.mark.parametrize('name, word', [
-    ('swin-l-mona_100e_voc2007', "the paper's table names twice"),
-    ('swin-l-mona-paper_100e_voc2007', "twice the release's"),
-    ('upernet_swin-l-mona-fair_160k_ade20k', "the baselines' learning rate"),
-    ('retinanet_swin-l_1x_voc', 'patch embedding is frozen'),
-    ('retinanet_swin-l-lorand_1x_voc', 'release has no LoRand'),
-    ('retinanet_swin-l-adapter_1x_voc', 'one argument too many'),
-    ('swin-l-lora_100e_voc2007', 'not registered'),
-    ('retinanet_swin-l-bitfit_1x_voc', 'patch embedding is frozen'),
-    ('oriented-rcnn_swin-b-lorand_1x_star', 'has it after'),
-    ('oriented-rcnn_swin-b-mona_1x_star', 'two released recipes'),
-    ('oriented-rcnn_swin-b-mona_1x_dota', "recipe ours, after STAR's"),
-    ('oriented-rcnn_swin-b-adapter_1x_dota', 'before drop-path'),
-    ('oriented-rcnn_swin-b_1x_star', 'tested once'),
-    ('cascade-mask-rcnn_swin-b_3x_coco', 'test-dev'),
-    ('swin-l-mona_20e_imagenet-r', 'no training split')])
-def test_deviation_of_the_documents_is_in_the_metafile(name, word):
-    assert word in ' '.join(CELLS[name].config_deviations)
-
-
 def test_cell_on_the_releases_recipe_has_no_deviation():
     for name in ('retinanet_swin-l-mona_1x_voc',
                  'upernet_swin-l-mona_160k_ade20k',

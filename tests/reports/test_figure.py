@@ -87,17 +87,6 @@ def test_number_of_runs_is_told(tmp_path):
     assert {'Mona (2 runs)', 'Full'} <= set(texts_of(mixed))
 
 
-def test_png_shows_the_line_in_its_colour(tmp_path):
-    path, = draw_panels({'': dict(Mona=POINTS)}, tmp_path / 'c',
-                        formats=['png'])
-    picture = cv2.imread(str(path))[..., ::-1]
-    colour = [int(METHODS['mona'].colour[i:i + 2], 16) for i in (1, 3, 5)]
-    drawn = (picture == colour).all(-1)
-    height, width = drawn.shape
-    assert drawn[:, :width // 2].sum() > 1000  # the line; the legend is right
-    assert (picture == 255).all(-1).mean() > .8
-
-
 def test_limits_hold_and_values_that_are_not_finite_are_gaps(tmp_path):
     points = [(1, 1.), (2, float('nan')), (3, float('inf')), (4, 2.)]
     path, = draw_panels({'': dict(Mona=points)}, tmp_path / 'c',

@@ -23,7 +23,8 @@ def test_losses_are_by_iteration_and_metrics_by_epoch(tmp_path):
 
 def test_either_can_be_against_the_other(tmp_path):
     log = read_log(write(tmp_path, epochs(4, 'acc', interval=2)))
-    assert points(log.curve('loss', 'epoch')) == [(.5, 2), (1, 4), (1.5, 6), (2, 8)]
+    assert points(log.curve('loss', 'epoch')) == [
+        (.5, 2), (1, 4), (1.5, 6), (2, 8)]
     assert points(log.curve('acc', 'iter')) == [(4, 10), (8, 20)]
 
 

@@ -111,7 +111,11 @@ def test_method_below_another_has_its_own_name():
     ('upernet_swin-l_160k_ade20k',
      ('upernet_swin-l_160k_ade20k', 'Swin-L', 'full', '')),
     ('kld-retinanet_swin-b-partial_1x_star',
-     ('kld-retinanet_swin-b_1x_star', 'Swin-B', 'partial', ''))])
+     ('kld-retinanet_swin-b_1x_star', 'Swin-B', 'partial', '')),
+    ('swin-l_20e_imagenet-r', ('swin-l_20e_imagenet-r', 'Swin-L', 'full', '')),
+    ('h2rbox-v2_swin-b_1x_dota',
+     ('h2rbox-v2_swin-b_1x_dota', 'Swin-B', 'full', '')),
+    ('my_model', ('my_model', 'Model', 'full', ''))])
 def test_name_of_a_config_is_taken_apart(stem, expected):
     leaf = parse(f'/x/{stem}.py')
     assert (leaf.task, leaf.backbone, leaf.method, leaf.variant) == expected

@@ -25,19 +25,6 @@ def _at_home(root, monkeypatch):
     monkeypatch.chdir(root)
 
 
-@pytest.mark.parametrize('stem, head, method, tail', [
-    ('retinanet_swin-l-mona-b32_1x_voc', 'retinanet_swin-l', 'mona-b32',
-     '_1x_voc'),
-    ('swin-l_20e_imagenet-r', 'swin-l', 'full', '_20e_imagenet-r'),
-    ('swin-nano-adaptformer_shapes', 'swin-nano', 'adaptformer', '_shapes'),
-    ('h2rbox-v2_swin-b_1x_dota', 'h2rbox-v2_swin-b', 'full', '_1x_dota'),
-    ('my_model', 'my_model', 'full', '')])
-def test_name_of_a_leaf_is_taken_apart(stem, head, method, tail):
-    leaf = parse(stem)
-    assert (leaf.head, leaf.word, leaf.tail) == (head, method, tail)
-    assert leaf.stem(method) == stem
-
-
 def test_every_leaf_of_the_project_has_a_known_method(root):
     names = {tuner.lower() for tuner in TUNERS}
     for path in root.glob('configs/[!_]*/*.py'):
