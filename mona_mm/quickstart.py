@@ -6,7 +6,6 @@ goes on where it was interrupted.
 import json
 import os
 import pickle
-import re
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ from mona_mm.counting import count_backbone
 from mona_mm.figures import draw_detections
 from mona_mm.reports.figure import Line, Panel, draw
 from mona_mm.reports.logs import read_log
-from mona_mm.reports.names import display_name
+from mona_mm.reports.names import display_name, parse
 from mona_mm.reports.tables import markdown
 from mona_mm.shapes import make_shapes
 from mona_mm.text import write_atomically
@@ -27,12 +26,12 @@ from mona_mm.text import write_atomically
 OUT = Path('work_dirs/quickstart')
 CONFIGS = Path('configs/quickstart')
 PRETRAIN = 'pretrain_swin-nano_source'
+_TASK = 'retinanet_swin-nano_shapes'
 
 
 def config_of(method: str) -> str:
     """The quickstart's detection config of a method, as a path."""
-    suffix = '' if method == 'full' else f'-{method}'
-    return str(CONFIGS / f'retinanet_swin-nano{suffix}_shapes.py')
+    return str(CONFIGS / f'{parse(_TASK).stem(method)}.py')
 
 
 def run(methods: Sequence[str]) -> List[dict]:
@@ -199,11 +198,8 @@ def choose(methods: Optional[Sequence[str]]) -> List[str]:
         ConfigError: If a method has no quickstart config.
     """
     from mona_mm.errors import ConfigError
-    pattern = r'retinanet_swin-nano-?(.*)_shapes'
-    known = [
-        re.fullmatch(pattern, path.stem).group(1) or 'full'
-        for path in sorted(CONFIGS.glob('retinanet_*.py'))
-    ]
+    known = [parse(path.stem).word
+             for path in sorted(CONFIGS.glob('retinanet_*.py'))]
     if methods == ['all']:
         return known
     unknown = [m for m in methods if m not in known]

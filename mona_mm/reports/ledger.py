@@ -192,7 +192,7 @@ def _found(cell: Dict[str, Any], changes: tuple,
         found.update(
             ours=round(value.mean, 6), std=round(value.std, 6), n=value.n,
             status='value added after training' if by_hand else 'run')
-        if published is not None:
+        if pd.notna(published):
             found['difference'] = round(
                 value.mean - published, _decimals(published)) + 0.0
     return found

@@ -147,7 +147,7 @@ class _Grid:
     def __init__(self, title: str, rows: pd.DataFrame, runs: pd.DataFrame,
                  which: str) -> None:
         self.title, self.which = title, which
-        self.from_paper = bool(rows.published.notna().any())
+        self.from_paper = bool(rows.cell.notna().any())
         self.unfinished = runs[~runs.finished.astype(bool)].drop_duplicates(
             'run')
         kinds = sorted(set(zip(rows.backbone, rows.method, rows.variant)),
@@ -179,9 +179,10 @@ class _Grid:
             name = f'{task}, {metric}'
             if metric not in {m.name for m in METRICS}:
                 name += ' (as logged)'
-            printed = rows.drop_duplicates('row').set_index('row').published
+            printed = rows.drop_duplicates('row').set_index(
+                'row').published.dropna()
             decimals = max((len(repr(float(v)).split('.')[1])
-                            for v in printed.dropna()), default=1)
+                            for v in printed), default=1)
             if self.from_paper:
                 head.append(f'{name}, published')
                 columns.append(self._published(printed, decimals))
@@ -206,7 +207,7 @@ class _Grid:
             text = '-' if value is None else f'{value:.{decimals}f}'
             texts[row] = text + self._delta(row, value, values.get(full),
                                             decimals)
-        return _best_bold(texts, values.dropna().to_dict(), decimals)
+        return _best_bold(texts, values.to_dict(), decimals)
 
     def _ours(self, rows: pd.DataFrame, decimals: int, notes: Notes,
               alike: Tuple) -> Dict:
