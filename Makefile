@@ -1,5 +1,6 @@
 # make quickstart   install, train, test, show      make test   the tests
 # make mini-study   all methods on four tasks (FORM=full: three seeds)
+# make test-slurm   the tests on a slurm of this machine
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -10,7 +11,8 @@ ONE_THREAD := OMP_NUM_THREADS=1
 
 FORM ?= short
 
-.PHONY: install quickstart mini-study test test-all test-abuse test-gpu lint clean-quickstart
+.PHONY: install quickstart mini-study test test-all test-abuse test-gpu \
+	test-slurm lint clean-quickstart
 
 install: $(INSTALLED)
 
@@ -30,11 +32,14 @@ mini-study: install
 
 test: install
 	@echo "Tests: about 6 minutes on two cores."
-	$(ONE_THREAD) $(RUN) -m pytest -m "not slow and not abuse and not gpu" -n 2 --dist loadfile
+	$(ONE_THREAD) $(RUN) -m pytest \
+		-m "not slow and not abuse and not gpu and not slurm" \
+		-n 2 --dist loadfile
 
 test-all: install
 	@echo "All tests, every method in every family: about 20 minutes."
-	$(ONE_THREAD) $(RUN) -m pytest -m "not abuse and not gpu" -n 2 --dist loadfile
+	$(ONE_THREAD) $(RUN) -m pytest -m "not abuse and not gpu and not slurm" \
+		-n 2 --dist loadfile
 
 test-abuse: install
 	@echo "Hostile and broken input, generated: at most a quarter of an hour."
@@ -43,6 +48,11 @@ test-abuse: install
 test-gpu: install
 	@echo "On one CUDA device: about four minutes."
 	$(RUN) -m pytest -m gpu tests/gpu
+
+test-slurm: install
+	@echo "Tests on a slurm of two nodes on this machine."
+	bash tests/slurm/install.sh
+	$(ONE_THREAD) $(RUN) -m pytest -m slurm tests/slurm
 
 lint: install
 	$(RUN) -m pip install -q ruff==0.17.5

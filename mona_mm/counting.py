@@ -6,6 +6,8 @@ import torch
 from mmengine.config import Config
 
 from mona_mm.backbones import TunedBackbone
+from mona_mm.config import backbone_of, name_of, tuned_class
+from mona_mm.errors import ConfigError
 from mona_mm.registry import MODELS
 
 Count = Union[int, float, str, Dict[str, int]]
@@ -45,12 +47,10 @@ def count_backbone(cfg: Config) -> Dict[str, Count]:
 
 
 def _build(cfg: Config) -> TunedBackbone:
-    from mona_mm.errors import ConfigError
-    described = (cfg.get('model') or {}).get('backbone') or {}
-    if 'tuner' not in described and 'mona_mm.' not in str(
-            described.get('type')):
-        raise ConfigError(f'the backbone {described.get("type")!r} of '
-                          f'{cfg.filename} takes no tuner')
+    described = backbone_of(cfg)
+    if tuned_class(described, cfg.get('default_scope')) is None:
+        raise ConfigError(f'the backbone {name_of(described.get("type"))!r} '
+                          f'of {cfg.filename} takes no tuner')
     with torch.device('meta'):
         return MODELS.build(described)
 

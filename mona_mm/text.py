@@ -1,6 +1,11 @@
 """Small helpers for messages and files."""
+import errno
 import json
 import os
+import platform
+import re
+import shutil
+import stat
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, Sequence, Union
@@ -11,11 +16,28 @@ from mona_mm.errors import ConfigError
 #: larger overflows in the first division.
 _LARGEST = 2**63
 
+#: What systems answer when a disk, a quota or a limit on files is used up.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 def some(names: Sequence[str], most: int = 8) -> str:
     """Join names for a message, at most ``most`` of them."""
     more = f' and {len(names) - most} more' if len(names) > most else ''
     return (', '.join(names[:most]) + more) or 'none'
+
+
+#: Of files that are being written: machine, and process on it.
+PARTIAL = re.compile(r'(?:\.([\w-]+))?\.(\d+)\.part$')
+
+
+def machine_name() -> str:
+    """What tells this machine's files from others' on a shared disk."""
+    return re.sub(r'[^\w-]', '_', platform.node())[:64] or 'machine'
+
+
+def partial_name(path) -> str:
+    """Where a file is written before it comes into place, beside it."""
+    return f'{path}.{machine_name()}.{os.getpid()}.part'
 
 
 def read_json(path: Union[str, Path], what: str) -> Any:
@@ -80,12 +102,51 @@ def write_atomically(path) -> Iterator[str]:
 
     Yields:
         str: A path beside it; removed if writing fails.
+
+    Raises:
+        ConfigError: If it cannot be written; a file that was there before is
+            untouched.
     """
-    os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
-    partial = f'{path}.{os.getpid()}.part'
+    partial = partial_name(path)
     try:
+        os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
         yield partial
         os.replace(partial, path)
+    except OSError as error:
+        raise ConfigError(cannot_write(path, error)) from error
     finally:
         if os.path.exists(partial):
             os.remove(partial)
+
+
+def cannot_write(path, error: OSError) -> str:
+    """Say which file could not be written and why, a full disk in so many
+    words."""
+    why = error.strerror or str(error)
+    if error.filename and not str(error.filename).startswith(str(path)):
+        why += f' ({error.filename})'  # a folder above, or what is read
+    if error.errno in FULL:
+        why += (f'; {mib(free_bytes(path))} are free there. Free some space,'
+                ' or name another folder')
+    return f'cannot write {path}: {why}'
+
+
+def kind_of(path) -> str:
+    """What is there that is no regular file, in a word."""
+    kinds = dict(folder=stat.S_ISDIR, pipe=stat.S_ISFIFO,
+                 socket=stat.S_ISSOCK)
+    mode = os.stat(path).st_mode
+    return next((k for k, test in kinds.items() if test(mode)), 'device')
+
+
+def free_bytes(path) -> int:
+    """Free bytes where a file or folder is, or will be."""
+    path = os.path.abspath(path)
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return shutil.disk_usage(path).free
+
+
+def mib(count: float) -> str:
+    """Bytes for a message."""
+    return f'{count / 2**20:,.1f} MiB'

@@ -98,12 +98,12 @@ class Watch(Hook):
 def watch(monkeypatch):
     hook, run = Watch(), launch.run
 
-    def watched(cfg, job):
+    def watched(cfg, job, *rest):
         def watched_job(runner):
             runner.register_hook(hook)
             return job(runner)
 
-        return run(cfg, watched_job)
+        return run(cfg, watched_job, *rest)
 
     monkeypatch.setattr(launch, 'run', watched)
     return hook

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import cv2
 import numpy as np
 import pytest
+from hostile import small_files
 
 import mona_mm.shapes as shapes
 from mona_mm.shapes import (
@@ -416,6 +417,9 @@ def test_command_reports_success_and_refusal(
     assert tool.main([root, *options, '--seed=1']) == 2
     assert root in capsys.readouterr().err
     assert tool.main([root, *options, '--seed=1', '--overwrite']) == 0
+    with small_files(100):
+        assert tool.main([f'{root}2', *options]) == 2
+    assert f'cannot write {root}2: File too large' in capsys.readouterr().err
 
 
 def test_importing_loads_no_deep_learning_library() -> None:

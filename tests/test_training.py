@@ -7,15 +7,17 @@ import runpy
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from helpers import TUNERS
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
 
 from mona_mm.backbones import TunedSwinTransformer
-from mona_mm.engine import evaluate, launch, preflight
+from mona_mm.engine import evaluate, fit, launch, preflight
 from mona_mm.shapes import make_shapes
 
 FAMILIES = ('retinanet', 'cascade-mask-rcnn', 'upernet', 'oriented-rcnn', '')
@@ -94,11 +96,8 @@ def metrics_of(config, work_dir, checkpoint):
     cfg.load_from = str(checkpoint)
     found = {}
 
-    def job(runner):
-        evaluate.check_for_test(runner, str(checkpoint))
-        found.update(runner.test())
-
-    launch.run(cfg, job)
+    fit.check_for_test(cfg, str(checkpoint))
+    launch.run(cfg, lambda runner: found.update(runner.test()))
     return found
 
 
@@ -146,6 +145,8 @@ def test_checkpoint_of_another_tuner_is_refused_for_testing(root, tmp_path):
         metrics_of(config_of(root, 'upernet'), tmp_path / 'test',
                      tmp_path / 'fixed/epoch_1.pth')
     assert 'is not a checkpoint of this config' in str(error.value)
+    assert '--tuner fixed' in str(error.value)
+    assert not (tmp_path / 'test').exists()
 
 
 def test_training_on_a_base_that_was_never_loaded_stops(root, tmp_path):
@@ -222,12 +223,41 @@ def test_test_writes_predictions_and_pictures_with_augmentation(
     main_of(root, 'test')([
         str(config), str(tmp_path / 'train/epoch_1.pth'), '--work-dir',
         str(tmp_path / 'test'), '--tta', '--out', str(tmp_path / 'out.pkl'),
-        '--show-dir', str(tmp_path / 'pictures')])
+        '--show-dir', 'pictures'])
     with open(tmp_path / 'out.pkl', 'rb') as file:
         found = pickle.load(file)
     assert len(found) == 2
     assert {'bboxes', 'scores', 'labels'} <= set(found[0]['pred_instances'])
-    assert len(list((tmp_path / 'pictures').rglob('*.jpg'))) == 2
+    # As in the libraries: below the time stamp of the work dir.
+    assert len(list((tmp_path / 'test').glob('*/pictures/*.jpg'))) == 2
+
+
+@pytest.fixture
+def own_visualizer():
+    """Leave no other current visualizer behind."""
+    before = dict(Visualizer._instance_dict)
+    yield
+    Visualizer._instance_dict.clear()
+    Visualizer._instance_dict.update(before)
+
+
+@pytest.mark.parametrize('family, absolute', [
+    ('upernet', False), ('', False), ('', True)])
+def test_pictures_go_below_the_time_stamp_unless_the_folder_is_absolute(
+        root, tmp_path, family, absolute, own_visualizer):
+    cfg = cfg_for(config_of(root, family), tmp_path / 'work', **{
+        'model.backbone.allow_random_base': True,
+        'visualizer.name': str(tmp_path)})  # one by name in a process
+    folder = tmp_path / 'elsewhere' if absolute else Path('pictures')
+    evaluate.set_show(cfg, False, str(folder))
+    where = launch.run(cfg, lambda runner: runner.test() and runner.log_dir)
+    expected = Path(where, folder)  # an absolute one wins
+    if family:  # mmseg's visualizer has a folder of its own in it
+        expected = expected / 'vis_data/vis_image'
+    names = {p.name for p in expected.glob('*.png')}
+    assert names and not Path('pictures').exists()
+    if family:  # of make_shapes above
+        assert len(names) == 2
 
 
 @pytest.mark.parametrize('tuner', ['-mona', '-lora'])

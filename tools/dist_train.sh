@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Train on several GPUs of one or more machines:
 #   tools/dist_train.sh CONFIG GPUS [options of tools/train.py]
-# Environment: NNODES, NODE_RANK, MASTER_ADDR, PORT
+# Environment: NNODES, NODE_RANK, MASTER_ADDR, PORT (docs/clusters.md)
 # Exit status 85: stopped by a signal and saved; go on with --resume.
 set -euo pipefail
 [ $# -ge 2 ] || { sed -n 2,5p "$0" | cut -c3-; exit 2; }
@@ -10,8 +10,5 @@ shift 2
 
 ROOT=$(cd "$(dirname "$0")/.." && pwd)
 export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
-exec "${PYTHON:-python}" "$ROOT/tools/torchrun.py" \
-    --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" \
-    --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \
-    --nproc_per_node="$GPUS" \
+exec "${PYTHON:-python}" "$ROOT/tools/torchrun.py" --nproc_per_node="$GPUS" \
     "$ROOT/tools/train.py" "$CONFIG" --launcher pytorch "$@"

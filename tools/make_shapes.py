@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from mona_mm.shapes import make_shapes
+from mona_mm.text import cannot_write
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -35,6 +36,9 @@ def main(argv: list[str] | None = None) -> int:
         meta = make_shapes(root, progress=sys.stderr.isatty(), **options)
     except (ValueError, FileExistsError) as error:
         print(f'error: {error}', file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f'error: {cannot_write(root, error)}', file=sys.stderr)
         return 2
     done = 'already there, nothing to do' if meta['reused'] else 'written'
     counts = ', '.join(f'{k} {v}' for k, v in meta['counts'].items())

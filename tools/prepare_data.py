@@ -45,5 +45,5 @@ def main(argv=None) -> int:
 if __name__ == '__main__':
     try:
         raise SystemExit(main())
-    except UserError as error:
+    except (UserError, OSError) as error:  # names its file as well
         raise SystemExit(f'error: {error}') from None

@@ -1,19 +1,22 @@
 #!/usr/bin/env bash
 # Train through slurm:
-#   tools/slurm_train.sh PARTITION JOB_NAME CONFIG [options of tools/train.py]
-# Environment: GPUS, GPUS_PER_NODE, CPUS_PER_TASK, SRUN_ARGS
+#   tools/slurm_train.sh [--requeue] PARTITION JOB_NAME CONFIG [options of tools/train.py]
+# --requeue submits it, and it goes on after time limits and pre-emption until
+# it is done: a script for sbatch in the work dir.
+# Environment: GPUS, GPUS_PER_NODE, CPUS_PER_TASK, TIME_LIMIT, ACCOUNT,
+# SRUN_ARGS (docs/clusters.md). To stop and save: scancel --signal=TERM JOB
 set -euo pipefail
-[ $# -ge 3 ] || { sed -n 2,4p "$0" | cut -c3-; exit 2; }
+REQUEUE=
+[ "${1:-}" != --requeue ] || { REQUEUE=yes; shift; }
+[ $# -ge 3 ] || { sed -n 2,7p "$0" | cut -c3-; exit 2; }
 PARTITION=$1 JOB_NAME=$2
 shift 2
-GPUS=${GPUS:-8}
-GPUS_PER_NODE=${GPUS_PER_NODE:-$((GPUS < 8 ? GPUS : 8))}
+# shellcheck source=tools/slurm_options.sh
+. "$(dirname "$0")/slurm_options.sh"
 
-ROOT=$(cd "$(dirname "$0")/.." && pwd)
-export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
-# shellcheck disable=SC2086  # SRUN_ARGS holds several words
-exec srun -p "$PARTITION" --job-name="$JOB_NAME" --ntasks="$GPUS" \
-    --ntasks-per-node="$GPUS_PER_NODE" --gres="gpu:$GPUS_PER_NODE" \
-    --cpus-per-task="${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 \
-    ${SRUN_ARGS:-} \
+if [ "$REQUEUE" ]; then
+    exec "${PYTHON:-python}" "$ROOT/tools/slurm_submit.py" "$PARTITION" \
+        "$JOB_NAME" "$@"
+fi
+exec srun "${options[@]}" \
     "${PYTHON:-python}" -u "$ROOT/tools/train.py" "$@" --launcher slurm

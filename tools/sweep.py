@@ -1,7 +1,9 @@
 #!/usr/bin/env python
 """Run a grid of methods, tasks and seeds, here or as a slurm job array."""
 import argparse
+import shlex
 
+from mona_mm.engine.launch import key_value
 from mona_mm.errors import Interrupted, UserError
 from mona_mm.sweep import expand, run_locally, write_slurm
 from mona_mm.sweep.summary import exit_status, show
@@ -31,7 +33,8 @@ def parse_args(argv=None) -> argparse.Namespace:
         help='runs go to WORK_DIR/<config>/seed<seed> '
         '(default: work_dirs/sweep)')
     parser.add_argument(
-        '--gpus', type=int, default=1, metavar='N', help='GPUs per run')
+        '--gpus', type=int, default=1, metavar='N',
+        help='GPUs per run (0: none)')
     parser.add_argument(
         '--jobs', type=int, metavar='N',
         help='runs at a time (default: as many as the GPUs allow; with '
@@ -40,15 +43,28 @@ def parse_args(argv=None) -> argparse.Namespace:
         '--slurm', metavar='PARTITION',
         help='write a job array into the work dir instead of running')
     parser.add_argument(
+        '--cpus', type=int, default=5, metavar='N',
+        help='with --slurm: cores per GPU, or per run without (default: 5)')
+    parser.add_argument(
+        '--time', metavar='LIMIT', help='with --slurm: time limit, after '
+        'which a run goes on in the queue')
+    parser.add_argument('--account', help='with --slurm: whom to charge')
+    parser.add_argument(
+        '--slurm-args', type=shlex.split, default=[], metavar="'--NAME=...'",
+        help="with --slurm: further options of sbatch, e.g. "
+        "--slurm-args='--qos=low --mem=32G'")
+    parser.add_argument(
         '--list', action='store_true', help='only say what there is to run')
     parser.add_argument('--amp', action='store_true', help='as in train.py')
     parser.add_argument(
         '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
+        type=key_value,
         help='for every run, as in train.py')
     args = parser.parse_args(argv)
-    for name in ('gpus', 'jobs'):
-        if (getattr(args, name) or 1) < 1:
-            parser.error(f'--{name} must be at least 1')
+    for name, least in (('gpus', 0), ('jobs', 1), ('cpus', 1)):
+        value = getattr(args, name)
+        if value is not None and value < least:
+            parser.error(f'--{name} must be at least {least}, but is {value}')
     return args
 
 
@@ -64,8 +80,10 @@ def main(argv=None) -> int:
             print(f'{job.state():10} {job.config} seed {job.seed}')
         return 0
     if args.slurm:
-        script = write_slurm(jobs, args.slurm, args.work_dir, args.jobs)
-        print(f'sbatch {script}')
+        script = write_slurm(
+            jobs, args.slurm, args.work_dir, args.jobs, args.cpus, args.time,
+            args.account, args.slurm_args)
+        print(shlex.join(['sbatch', str(script)]))
         return 0
     outcomes = run_locally(jobs, args.jobs)
     show(outcomes)

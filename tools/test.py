@@ -1,8 +1,10 @@
 #!/usr/bin/env python
 """Evaluate a checkpoint with the metrics of its config."""
 import argparse
+import os
 
-from mona_mm.engine import device, evaluate, launch, preflight
+from mona_mm.engine import device, evaluate, fit, launch, preflight
+from mona_mm.engine.labels_hook import set_labels_hook
 from mona_mm.errors import UserError
 
 
@@ -17,7 +19,9 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         '--show', action='store_true', help='show predictions in a window')
     parser.add_argument(
-        '--show-dir', help='write pictures of predictions to this folder')
+        '--show-dir',
+        help='write pictures of predictions to this folder, within '
+        'work_dir/timestamp unless it is absolute')
     parser.add_argument(
         '--tta', action='store_true', help='use test-time augmentation')
     parser.add_argument(
@@ -35,18 +39,20 @@ def main(argv=None) -> None:
         evaluate.set_out(cfg, args.out)
     if args.show or args.show_dir:
         evaluate.set_show(cfg, args.show, args.show_dir)
-    preflight.preflight(cfg, ('test', ))
+    warnings = preflight.preflight(cfg, ('test', ))
+    for option, folder in (('--work-dir', cfg.work_dir),
+                           ('--show-dir', args.show_dir),
+                           ('--out', args.out and os.path.dirname(args.out))):
+        if folder:
+            preflight.check_folder(folder, f'it is that of {option}')
     if args.tta:
         evaluate.set_tta(cfg)
+    fit.check_for_test(cfg, args.checkpoint)
     if args.fuse:
         launch.add_hook(cfg, type='mona_mm.FuseHook')
+    set_labels_hook(cfg)
     cfg.load_from, cfg.resume = args.checkpoint, False
-
-    def test(runner) -> None:
-        evaluate.check_for_test(runner, args.checkpoint)
-        runner.test()
-
-    launch.run(cfg, test)
+    launch.run(cfg, lambda runner: runner.test(), warnings)
 
 
 if __name__ == '__main__':

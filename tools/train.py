@@ -1,9 +1,18 @@
 #!/usr/bin/env python
 """Train a model from a config: any task of the four OpenMMLab libraries."""
 import argparse
+from contextlib import ExitStack
 
-from mona_mm.engine import device, launch, preflight
-from mona_mm.errors import Interrupted, UserError
+from mona_mm.starting import answer_signals, leave_signals
+
+if __name__ == '__main__':
+    answer_signals()  # importing the rest takes many seconds
+
+from mona_mm.engine import device, launch, preflight  # noqa: E402
+from mona_mm.engine.labels_hook import set_labels_hook  # noqa: E402
+from mona_mm.engine.lock import hold  # noqa: E402
+from mona_mm.engine.resume import save_folders  # noqa: E402
+from mona_mm.errors import Interrupted, UserError  # noqa: E402
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -23,6 +32,11 @@ def parse_args(argv=None) -> argparse.Namespace:
         metavar='PATH',
         help='go on from a checkpoint; without a path, from the newest one '
         'in the work dir')
+    parser.add_argument(
+        '--new-schedule',
+        action='store_true',
+        help='with --resume: follow the config\'s learning rate schedule '
+        'from here on, not the checkpoint\'s (to train longer)')
     parser.add_argument(
         '--check',
         nargs='?',
@@ -46,11 +60,16 @@ def main(argv=None) -> None:
         launch.add_hook(
             cfg, type='mona_mm.TrainabilityCheckHook', after=args.check)
     launch.set_resumable(cfg)
-    launch.set_resume(cfg, args.resume)
-    preflight.preflight(cfg, ('train', 'val'))
+    set_labels_hook(cfg)
+    warnings = preflight.preflight(cfg, ('train', 'val'))
     preflight.check_folders(cfg)
-    preflight.check_start(cfg)
-    launch.run(cfg, lambda runner: runner.train())
+    with ExitStack() as locks:
+        for folder in save_folders(cfg):
+            locks.enter_context(hold(folder))
+        launch.set_resume(cfg, args.resume, args.new_schedule)
+        preflight.check_start(cfg)
+        launch.run(cfg, lambda runner: runner.train(), warnings)
+    leave_signals()
 
 
 if __name__ == '__main__':

@@ -14,6 +14,7 @@ default_hooks = dict(
     run_state=dict(type='mona_mm.RunStateHook'),
     run_record=dict(type='mona_mm.RunRecordHook'),
     finite_loss=dict(type='mona_mm.NonFiniteLossHook'),
+    labels=dict(type='mona_mm.LabelsHook'),
     stop=dict(type='mona_mm.StopOnSignalHook'),
     visualization=dict(type='mmdet.DetVisualizationHook'))
 env_cfg = dict(

@@ -4,6 +4,7 @@ from typing import Optional, Tuple
 import torch
 from mmpretrain.models.utils import WindowMSA
 from torch import Tensor
+from torch.nn import functional as F
 
 from mona_mm.ops.cache import tensor_bytes
 from mona_mm.ops.windows import shift_masks
@@ -70,4 +71,8 @@ def _make(w_msa: WindowMSA, shift: int, kinds, dtype) -> Tensor:
     if shift:
         masks = shift_masks(window, shift, bias.device)[list(kinds)]
         bias = bias + masks.to(bias.dtype)
-    return bias.to(dtype).contiguous()
+    bias = bias.to(dtype).contiguous()
+    if bias.is_cuda:  # rows of whole 16 bytes, or SDPA copies it every time
+        places = bias.shape[-1]
+        bias = F.pad(bias, (0, -places % 8))[..., :places]
+    return bias

@@ -26,9 +26,17 @@ def add_branch(x: Tensor, normed: Optional[Tensor], branch: Branch,
         trains (bool): Whether parameters of the branch train: then one
             sample passes even if all are dropped, so that every parameter
             gets its (zero) gradient, as distributed training expects.
+
+    Raises:
+        ValueError: If branches are to be left out and x is not on a CPU.
     """
     if not _active(drop_path):
         return x + drop_path(branch(x, normed))
+    if skip and x.device.type != 'cpu':
+        raise ValueError(
+            f'skip_dropped=True: the model is on {x.device}, where leaving '
+            'branches out is slower than computing them (it waits for the '
+            "host and launches more): set skip_dropped='auto' or False")
     keep = 1 - drop_path.drop_prob
     if not skip:
         out = branch(x, normed)

@@ -3,8 +3,9 @@
 A frozen backbone can never train away a tensor that did not load, so every
 pretrained tensor is accounted for.
 """
+import logging
 import warnings
-from typing import Dict, FrozenSet, Optional, Sequence, Set
+from typing import Dict, FrozenSet, List, Mapping, Optional, Sequence, Set
 
 import torch
 from mmengine.logging import MessageHub, print_log
@@ -17,6 +18,7 @@ from mona_mm.checkpoint.record import needs_base
 from mona_mm.errors import CheckpointError
 from mona_mm.text import some
 
+from .channels import fit_stem
 from .recorded import RecordedBase
 
 _TABLE = 'relative_position_bias_table'
@@ -27,6 +29,10 @@ class PretrainedBase(RecordedBase):
 
     #: Endings of tensors that are computed, not learnt.
     derived = ('relative_position_index', 'attn_mask')
+    #: The convolution that sees the pictures.
+    stem = ''
+    in_channels = 3
+    fit_channels: Optional[str] = None
     allow_random_base = False
     map_final_norm = False
 
@@ -72,6 +78,13 @@ class PretrainedBase(RecordedBase):
         except CheckpointError as error:
             raise CheckpointError(f'base {source}: {error}') from error
         self._remember_base(source, prefix, self.map_final_norm)
+        if self.fit_channels == 'zero' and not self.get_parameter(
+                self.stem).requires_grad:
+            print_log(
+                "fit_channels='zero': the stem is frozen, so channels that "
+                'the base does not have count for nothing; with \'mean\' or '
+                '\'repeat\' they count',
+                logger='current', level=logging.WARNING)
         left = [k for k in found.left if not k.endswith(self.derived)]
         loaded = len(self._required() & set(found.tensors))
         print_log(
@@ -95,6 +108,14 @@ class PretrainedBase(RecordedBase):
             raise CheckpointError(f'base {source}: {error}') from error
         tensors, left = self._place_norms(found.tensors, map_final_norm)
         self._account(source, tensors)
+        if self.stem in tensors:
+            try:
+                tensors[self.stem] = fit_stem(
+                    tensors[self.stem], self.in_channels, self.fit_channels)
+            except CheckpointError as error:
+                raise CheckpointError(f'base {source}: {error}') from error
+        if odd := self._odd_values(tensors):
+            raise CheckpointError(f'base {source} is none: {some(odd)}')
         tensors = {**self._initial_norms(), **self._resized(tensors)}
         return BaseState(tensors, found.layout, (*left, *found.left))
 
@@ -171,14 +192,43 @@ class PretrainedBase(RecordedBase):
                 'that `arch` is the one of the file, and that the file is a '
                 'Swin checkpoint in OpenMMLab, Microsoft or timm layout')
 
+    def _odd_values(self, tensors: Mapping[str, Tensor]) -> List[str]:
+        """What no pretrained weight is: other kinds of tensor, and NaN.
+
+        Copying would turn a complex or integer one into floating point
+        without a word.
+        """
+        return [
+            f'{name} {why}' for name, own in self.state_dict().items()
+            if name in tensors and own.is_floating_point()
+            and (why := _why_odd(tensors[name]))
+        ]
+
     def _resized(self, tensors: Dict[str, Tensor]) -> Dict[str, Tensor]:
-        """Fit bias tables of another window size; drop computed buffers."""
+        """Fit bias tables of another window size, and say so.
+
+        Computed buffers are dropped.
+        """
         own = self.state_dict()
-        return {
-            k: _resize_table(v, own[k]) if k.endswith(_TABLE) else v
-            for k, v in tensors.items()
-            if k in own and not k.endswith(self.derived)
-        }
+        kept = {k: v for k, v in tensors.items()
+                if k in own and not k.endswith(self.derived)}
+        fitted = {k: _resize_table(v, own[k]) if k.endswith(_TABLE) else v
+                  for k, v in kept.items()}
+        # A table has (2 * window - 1)^2 rows.
+        changed = sorted({
+            tuple((round(len(t)**0.5) + 1) // 2 for t in (v, fitted[k]))
+            for k, v in kept.items() if v.shape != fitted[k].shape
+        })
+        if changed:
+            print_log(
+                f'{_TABLE}: interpolated from '
+                + ', '.join(f'window {a} to window {b}' for a, b in changed)
+                + ', because window_size is not the one that the base was '
+                'trained with; set model.backbone.window_size to the first '
+                'to use the tables as they are',
+                logger='current',
+                level=logging.WARNING)
+        return fitted
 
     def _before_load(self, state_dict, prefix, *args) -> None:
         """Refuse a state dict that would leave the base half loaded."""
@@ -229,9 +279,21 @@ class PretrainedBase(RecordedBase):
                 wrong.append(f'{name} {tuple(given.shape)} instead of '
                              f'{tuple(own.shape)}')
         if wrong:
+            own = self.state_dict().get(self.stem)
+            given = state_dict.get(prefix + self.stem)
+            other = None not in (own, given) and given.shape != own.shape
+            check = 'in_channels and arch' if other and (
+                given.shape[1:2] != own.shape[1:2]) else 'arch'
             raise CheckpointError(
                 f'{len(wrong)} tensors do not fit {type(self).__name__}: '
-                f'{some(wrong)}; check `arch` and the tuner\'s arguments')
+                f'{some(wrong)}; check {check}, and the tuner\'s arguments')
+        frozen = {
+            n: state_dict[prefix + n] for n in self.frozen_names
+            if prefix + n in state_dict and not self._on_meta()
+        }
+        if odd := self._odd_values(frozen):
+            raise CheckpointError('the frozen base in the checkpoint is none: '
+                                  f'{some(odd)}')
 
     def _require_base(self) -> None:
         """Stop, or warn, before a frozen base without weights is used."""
@@ -259,6 +321,19 @@ def _resize_table(table: Tensor, own: Tensor) -> Tensor:
     image = F.interpolate(
         image, size=(sides[1], ) * 2, mode='bicubic', align_corners=False)
     return image.flatten(2)[0].T.to(table.dtype)
+
+
+def _why_odd(value: Tensor) -> str:
+    """Why a tensor is no weight; '' if it is one."""
+    if value.is_meta or value.layout is not torch.strided:
+        return 'is a meta tensor' if value.is_meta else 'is sparse'
+    if value.is_quantized or not value.is_floating_point():
+        return f'is {str(value.dtype).removeprefix("torch.")}'
+    wide = value if value.itemsize >= 4 else value.float()
+    # A sum is finite unless an element is not, or they are huge.
+    if not (torch.isfinite(wide.sum()) or torch.isfinite(wide).all()):
+        return 'has values that are NaN or infinite'
+    return ''
 
 
 def _inside_runner() -> bool:

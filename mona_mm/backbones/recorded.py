@@ -1,14 +1,17 @@
 """A base that is known by its content: left out of files, put back later."""
+import os.path as osp
 from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 
 import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
-from mona_mm.checkpoint.candidates import Place, candidates
+from mona_mm.checkpoint.cache import cached, forget, is_url
+from mona_mm.checkpoint.candidates import Place, candidates, check_address
 from mona_mm.checkpoint.describe import (
     describe_tuner,
     differences,
+    remedy,
     tuner_differences,
 )
 from mona_mm.checkpoint.digest import (
@@ -33,6 +36,14 @@ class RecordedBase:
     def facts(self) -> Dict[str, Any]:
         """What the backbone computes, beyond what shapes tell."""
         return dict(family=type(self).__name__)
+
+    def arguments(self, facts: Dict[str, Any]) -> Dict[str, Any]:
+        """What of a config makes a backbone of these facts, as far as known.
+
+        Args:
+            facts (dict): Of a backbone of the same family, from a file.
+        """
+        return {}
 
     @property
     def base(self) -> Optional[Base]:
@@ -80,7 +91,19 @@ class RecordedBase:
         if found:
             raise CheckpointError(
                 'it was trained with another tuner or backbone than '
-                f'{type(self).__name__} has here: {"; ".join(found)}')
+                f'{type(self).__name__} has here: {"; ".join(found)}' +
+                remedy(record, self))
+
+    def check_base_is_somewhere(self, record: Record) -> None:
+        """Refuse a record whose base has no file and no URL, unread.
+
+        Raises:
+            CheckpointError: If there is none; it lists the places.
+        """
+        if record.base and not any(
+                '://' in source or osp.isfile(osp.expanduser(source))
+                for source, _ in candidates(record.base, self.init_cfg)):
+            self.find_base(record.base)
 
     def _watch_records(self) -> None:
         """Start; called once the tuner is attached and all is frozen."""
@@ -88,6 +111,7 @@ class RecordedBase:
         self._base_digests: Dict[str, str] = {}
         self._versions: Dict[str, Tuple[int, Optional[int]]] = {}
         self._digests: Dict[str, str] = {}
+        self._rounded: Dict[str, Tuple[str, str]] = {}
         self.frozen_names = frozenset(
             k for k, p in self.base_parameters().items()
             if not p.requires_grad)
@@ -117,7 +141,10 @@ class RecordedBase:
             n for n, version in versions.items()
             if version[1] is None or version != self._versions.get(n)
         ]
-        self._digests.update(base_digests({n: frozen[n] for n in changed}))
+        found = base_digests({n: frozen[n] for n in changed})
+        for name, digest in found.items():
+            rounded, loaded = self._rounded.get(name, (None, None))
+            self._digests[name] = loaded if digest == rounded else digest
         self._versions = versions
         return dict(self._digests)
 
@@ -136,6 +163,25 @@ class RecordedBase:
                     f'{source_of(record)}: {error}') from error
         if any(k.startswith(prefix) for k in state_dict):
             self._fill_computed(state_dict, prefix)
+            self._note_rounding(state_dict, prefix)
+
+    def _note_rounding(self, state_dict, prefix: str) -> None:
+        """Remember what becomes of tensors that are stored in fewer bits.
+
+        They are still the base that was loaded: {name: (digest of what is
+        stored, digest of what was loaded)}.
+        """
+        own = dict(self.named_parameters())
+        given = {
+            n: state_dict[prefix + n]
+            for n in self.frozen_names if prefix + n in state_dict
+            and state_dict[prefix + n].dtype.itemsize > own[n].dtype.itemsize
+        }
+        stored = base_digests({n: v.to(own[n].dtype)
+                               for n, v in given.items()})
+        self._rounded.update(
+            (n, (stored[n], loaded))
+            for n, loaded in base_digests(given).items())
 
     def _complete(self, record: Record, state_dict, prefix: str) -> None:
         self.check_record(record)
@@ -204,7 +250,9 @@ class RecordedBase:
         """Where a base is, its tensors, and the frozen ones' digests."""
         looked: List[str] = []
         for place in candidates(base, self.init_cfg):
+            new = is_url(place[0]) and cached(place[0]) is None
             try:
+                check_address(place[0], self.init_cfg)
                 tensors = self._read_base(*place, base.map_final_norm).tensors
             except CheckpointError as error:
                 looked.append(str(error))
@@ -213,6 +261,8 @@ class RecordedBase:
                 {n: tensors[n] for n in self.frozen_names})
             if joined(digests) == base.sha256:
                 return place, tensors, digests
+            if new:
+                forget(place[0])
             looked.append(f'{place[0]}: holds another base (sha256 '
                           f'{joined(digests)[:12]})')
         raise CheckpointError(_not_found(base, looked))

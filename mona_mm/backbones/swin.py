@@ -9,10 +9,13 @@ from mmpretrain.models.backbones.swin_transformer import (
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from mona_mm.ops.frozen import CastOnce
 from mona_mm.ops.windows import PLANS
 from mona_mm.registry import MODELS
 from mona_mm.tuners import Tuner
 
+from .channels import check_how
+from .step import Step
 from .swin_block import TunedSwinBlock, TunedSwinStage
 from .tuned import Slot, TunedBackbone
 
@@ -42,9 +45,18 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
             written in the papers, instead of in their fast, exact forms (it
             can be changed later, too). Defaults to False.
         skip_dropped (bool | str): Do not compute the branches that drop-path
-            multiplies by zero. ``'auto'``: on a CPU, where that was
-            measured; on a GPU ``True`` draws drop-path on the host. Defaults
-            to ``'auto'``.
+            multiplies by zero. ``'auto'``: on a CPU. ``True`` is refused on
+            other devices, where it took 1.5 times as long: it draws on the
+            host and makes small launches of large ones. Defaults to
+            ``'auto'``.
+        in_channels (int): Of the images. Defaults to 3.
+        fit_channels (str, optional): How a base for another number of
+            channels is fitted: ``'mean'``, ``'repeat'`` or ``'zero'``, see
+            :func:`~mona_mm.backbones.channels.fit_stem`. Without it such a
+            base is refused.
+        base_dtype (str, optional): ``'bfloat16'`` stores the frozen linear
+            layers in that dtype alone: half the memory, and the same results
+            under bfloat16 autocast. Defaults to None, as loaded.
         allow_random_base (bool): Accept a frozen base without pretrained
             weights. Defaults to False.
         map_final_norm (bool): Load a classifier's final ``norm`` into the
@@ -56,9 +68,11 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
     Raises:
         ValueError: If ``frozen_stages`` is given, or the tuner asks for a
             site that the blocks do not offer, or ``keep_frozen`` names
-            nothing, or ``skip_dropped`` is none of its values.
+            nothing, or ``skip_dropped``, ``fit_channels`` or ``base_dtype``
+            is none of its values.
     """
 
+    stem = 'patch_embed.projection.weight'
     sites = ('attn_out', 'after_attn', 'ffn_out', 'after_ffn', 'beside_ffn',
              'qkv')
 
@@ -72,6 +86,9 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
                  with_cp: bool = False,
                  line_by_line: bool = False,
                  skip_dropped: Union[bool, str] = 'auto',
+                 in_channels: int = 3,
+                 fit_channels: Optional[str] = None,
+                 base_dtype: Optional[str] = None,
                  allow_random_base: bool = False,
                  map_final_norm: bool = False,
                  init_cfg: Optional[dict] = None,
@@ -88,13 +105,17 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
                 drop_path_rate=drop_path_rate,
                 pad_small_map=pad_small_map,
                 with_cp=with_cp,
+                in_channels=in_channels,
                 init_cfg=init_cfg,
                 **kwargs)
+        check_how(type(self).__name__, fit_channels)
+        self.in_channels, self.fit_channels = in_channels, fit_channels
         self.allow_random_base = allow_random_base
         self.map_final_norm = map_final_norm
         for i, stage in enumerate(self.stages):
             self.stages[i] = TunedSwinStage(stage)
         self.attach(tuner or dict(type='Full'), keep_frozen)
+        self.store_base(base_dtype)
         self.line_by_line = line_by_line
         _check_skip(skip_dropped)
         for slot in self.block_slots():
@@ -124,14 +145,17 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
                 module.line_by_line = value
 
     def cache_bytes(self) -> int:
-        """Bytes of attention masks and window plans that are kept.
+        """Bytes of attention masks, casts and window plans that are kept.
 
-        Masks belong to a block and do not depend on the image's size; plans
-        are shared by all backbones of the process and bounded.
+        Masks, and casts of frozen weights, belong to a block and do not
+        depend on the image's size; plans are shared by all backbones of the
+        process and bounded.
         """
-        masks = (slot.container[slot.index].attention_bias.nbytes
-                 for slot in self.block_slots())
-        return sum(masks) + PLANS.nbytes
+        kept = sum(m.casts.nbytes for m in self.modules()
+                   if isinstance(getattr(m, 'casts', None), CastOnce))
+        kept += sum(slot.container[slot.index].attention_bias.nbytes
+                    for slot in self.block_slots())
+        return kept + PLANS.nbytes
 
     def output_norms(self) -> dict:
         """``{i: 'norm<i>'}`` of the stages that are output."""
@@ -140,6 +164,12 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
     def facts(self) -> dict:
         """What a checkpoint must agree with, beyond shapes."""
         windows = [s.blocks[0].attn.window_size for s in self.stages]
+        # Only what is unusual, so that files from before it was known fit.
+        unusual = {}
+        if self.in_channels != 3:
+            unusual['in_channels'] = self.in_channels
+        if self.fit_channels is not None:
+            unusual['fit_channels'] = self.fit_channels
         return dict(
             family='swin',
             embed_dims=self.embed_dims,
@@ -147,13 +177,29 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
             num_heads=list(self.num_heads),
             window_sizes=windows,
             pad_small_map=self.stages[0].blocks[0].attn.pad_small_map,
-            out_indices=list(self.out_indices))
+            out_indices=list(self.out_indices),
+            **unusual)
+
+    def arguments(self, facts: dict) -> dict:
+        """The arguments behind facts: an arch by its name if it has one."""
+        arch = {k: facts.get(k) for k in ('embed_dims', 'depths', 'num_heads')}
+        names = [n for n, zoo in self.arch_zoo.items()
+                 if len(n) > 1 and arch.items() <= zoo.items()]
+        windows = facts.get('window_sizes') or [None]
+        return dict(
+            {'arch': names[0]} if names else
+            {f'arch.{k}': v for k, v in arch.items()},
+            window_size=windows[0] if len(set(windows)) == 1 else windows,
+            pad_small_map=facts.get('pad_small_map'),
+            out_indices=facts.get('out_indices'),
+            in_channels=facts.get('in_channels', 3),
+            fit_channels=facts.get('fit_channels'))
 
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
         """Extract feature maps.
 
         Args:
-            x (Tensor): Images, (B, 3, H, W).
+            x (Tensor): Images, (B, in_channels, H, W).
 
         Returns:
             tuple[Tensor, ...]: One (B, C_i, H_i, W_i) per output stage, with
@@ -164,7 +210,13 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
                 was never loaded.
         """
         self._require_base()
-        return super().forward(x)
+        step = Step([s.container[s.index] for s in self.block_slots()])
+        for stage in self.stages:
+            stage.step = step
+        try:
+            return super().forward(x)
+        finally:
+            step.open = False
 
     def train(self, mode: bool = True) -> 'TunedSwinTransformer':
         """Set the mode and return self, as PyTorch does."""

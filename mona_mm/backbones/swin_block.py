@@ -2,6 +2,7 @@
 from typing import Optional, Tuple, Union
 
 import torch
+from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
 from mmpretrain.models.backbones.swin_transformer import (
     SwinBlock,
@@ -9,18 +10,23 @@ from mmpretrain.models.backbones.swin_transformer import (
 )
 from mmpretrain.models.utils import ShiftWindowMSA, WindowMSA
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from mona_mm.ops import is_plain
+from mona_mm.ops.frozen import CastOnce, Forgetful
+from mona_mm.ops.fused_attention import fits, fused_attention
+from mona_mm.ops.mona import MonaParams
 from mona_mm.ops.window_attention import window_attention
-from mona_mm.ops.windows import plan_windows
+from mona_mm.ops.windows import plan_windows, windows_to_trace
 from mona_mm.tuners import Tuner
 
 from .attention_bias import AttentionBias
 from .drop_path import add_branch
+from .step import Step
 
 
-class TunedSwinBlock(BaseModule):
+class TunedSwinBlock(Forgetful, BaseModule):
     """A Swin block rebuilt from its own children, with sites.
 
     ``norm1``, ``attn``, ``norm2`` and ``ffn`` keep their names, so pretrained
@@ -58,12 +64,14 @@ class TunedSwinBlock(BaseModule):
                 self.add_module(site, tuner.build(site, dims))
         self._occupied = frozenset(n for n, _ in self.named_children())
         self.attention_bias = AttentionBias()
+        self.casts = CastOnce()
 
     def forward(self,
                 x: Tensor,
                 hw_shape: Tuple[int, int],
                 normed: Optional[Tensor] = None,
-                next_norm: Optional[nn.Module] = None):
+                next_norm: Optional[nn.Module] = None,
+                step: Optional[Step] = None):
         """Run the block.
 
         Args:
@@ -72,18 +80,43 @@ class TunedSwinBlock(BaseModule):
             normed (Tensor, optional): ``norm1(x)``, if it is there already.
             next_norm (nn.Module, optional): The norm that will be applied to
                 the output.
+            step (Step, optional): What the blocks of this pass make together;
+                without it the block makes its own.
 
         Returns:
             Tensor | tuple: The output (B, N, C). With ``next_norm`` a tuple:
             the output, and its norm if the last site makes it, else None.
         """
+        share = (step or Step([self])).of(self, x)
         if self.with_cp and torch.is_grad_enabled():
-            y, t = checkpoint(self._run, x, hw_shape, use_reentrant=False)
+            y, t = checkpoint(
+                self._run, x, hw_shape, share, use_reentrant=False)
         else:
-            y, t = self._run(x, hw_shape, normed, next_norm)
+            y, t = self._run(x, hw_shape, share, normed, next_norm)
         return y if next_norm is None else (y, t)
 
-    def _run(self, x, hw_shape, normed=None, next_norm=None):
+    def joining(self, x: Tensor) -> Tuple[Optional[MonaParams], ...]:
+        """For both branches, the parameters of the site that adds it.
+
+        None where there is no such site.
+
+        Args:
+            x (Tensor): (B, N, C), the block's input.
+        """
+        found = []
+        for site, path in (('after_attn', self.drop_path1),
+                           ('after_ffn', self.drop_path2)):
+            module = getattr(self, site, None)
+            joins = (
+                hasattr(module, 'joins') and not module._forward_pre_hooks
+                and type(path) in (DropPath, nn.Identity)
+                and self.skip_dropped is not True
+                and (site == 'after_attn'
+                     or 'beside_ffn' not in self._occupied))
+            found.append(module.joins(x) if joins else None)
+        return tuple(found)
+
+    def _run(self, x, hw_shape, share, normed=None, next_norm=None):
 
         def attend(x, normed):
             t = self.norm1(x) if normed is None else normed
@@ -91,70 +124,90 @@ class TunedSwinBlock(BaseModule):
 
         def mix(x, normed):
             t = self.norm2(x) if normed is None else normed
-            out = self.ffn.gamma2(self.ffn.layers(t))
+            out = self.ffn.gamma2(
+                self.ffn.layers(t) if is_plain(self) else self.casts.layers(
+                    self.ffn.layers, t))
             return self._at('ffn_out', out, hw_shape)
 
-        x = self._plus(x, normed, attend, self.drop_path1,
-                       ('norm1', 'attn', 'attn_out'))
-        x, t = self._then_norm('after_attn', x, hw_shape, self.norm2)
-        y = self._plus(x, t, mix, self.drop_path2,
+        one, two = share.joined
+        if one is None:
+            x = self._plus(x, normed, attend, self.drop_path1,
+                           share.scales[0], ('norm1', 'attn', 'attn_out'))
+            x, t = self._then_norm('after_attn', x, hw_shape, self.norm2)
+        else:
+            x, t = self._then_norm(
+                'after_attn', x, hw_shape, self.norm2,
+                branch=attend(x, normed), shared=one)
+        if two is not None:
+            return self._then_norm(
+                'after_ffn', x, hw_shape, next_norm, branch=mix(x, t),
+                shared=two)
+        y = self._plus(x, t, mix, self.drop_path2, share.scales[1],
                        ('norm2', 'ffn', 'ffn_out'))
         if 'beside_ffn' in self._occupied:
             y = y + self.beside_ffn(x, hw_shape)
         return self._then_norm('after_ffn', y, hw_shape, next_norm)
 
-    def _plus(self, x, normed, branch, drop_path, parts) -> Tensor:
-        """x + drop_path(branch(x)); ``parts`` make up the branch."""
+    def _plus(self, x, normed, branch, drop_path, scale, parts) -> Tensor:
+        """x + drop_path(branch(x)); ``parts`` make up the branch.
+
+        ``scale`` (B, 1, 1), if given, is what drop-path multiplies by.
+        """
         if is_plain(self):
             return x + drop_path(branch(x, normed))
         skip = self.skip_dropped
         if skip == 'auto':
             skip = x.device.type == 'cpu'
+        if scale is not None and not skip:
+            return torch.addcmul(x, branch(x, normed), scale)
         trains = skip and any(
             p.requires_grad for name in parts if hasattr(self, name)
             for p in getattr(self, name).parameters())
         return add_branch(x, normed, branch, drop_path, skip, trains)
 
-    def _at(self, site: str, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
+    def _at(self, site: str, x: Tensor, hw_shape: Tuple[int, int],
+            **addition) -> Tensor:
         if site in self._occupied:
-            return getattr(self, site)(x, hw_shape)
+            return getattr(self, site)(x, hw_shape, **addition)
         return x
 
-    def _then_norm(self, site: str, x: Tensor, hw_shape, norm):
-        """(what stands after the site, and its norm if the site makes it)."""
+    def _then_norm(self, site: str, x: Tensor, hw_shape, norm, **addition):
+        """(what stands after the site, and its norm if the site makes it).
+
+        ``addition``: a branch that the site is to add, and its factors.
+        """
         module = getattr(self, site, None)
         if (getattr(module, 'takes_norm', False) and not is_plain(self)
                 and _is_constant(norm)):
-            return module(x, hw_shape, next_norm=norm)
-        return self._at(site, x, hw_shape), None
+            return module(x, hw_shape, next_norm=norm, **addition)
+        return self._at(site, x, hw_shape, **addition), None
 
     def _attend(self, t: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
         attn, w_msa = self.attn, self.attn.w_msa
+        if torch.jit.is_tracing() and type(attn) is ShiftWindowMSA:
+            return _attend_traced(attn, t, hw_shape)
         if is_plain(self) or not _is_standard(attn):
             return attn(t, hw_shape)
         shift = _shift(attn, hw_shape)
+        qkv = self.casts.linear(w_msa.qkv, t)
+        if fits(qkv, w_msa.num_heads, hw_shape, attn.window_size):
+            out = fused_attention(  # padding: what qkv makes of zeros
+                qkv, w_msa.qkv.bias, w_msa.relative_position_bias_table,
+                hw_shape, attn.window_size, shift, w_msa.scale)
+            return w_msa.proj_drop(self.casts.linear(w_msa.proj, out))
         plan = plan_windows(t.shape[0], hw_shape, attn.window_size, shift,
                             t.device)
-        qkv = w_msa.qkv(t)
         empty = None
         if plan.empty.numel():  # padding: what qkv makes of zeros
             empty = w_msa.qkv(t.new_zeros(1, t.shape[-1]))[0]
         bias = self.attention_bias(w_msa, shift, plan.kinds, qkv.dtype)
         out = window_attention(qkv, empty, bias, plan, w_msa.scale)
-        return w_msa.proj_drop(w_msa.proj(out))
+        return w_msa.proj_drop(self.casts.linear(w_msa.proj, out))
 
-    def train(self, mode: bool = True) -> 'TunedSwinBlock':
-        """Set the mode; what was derived from weights is forgotten."""
+    def forget(self) -> None:
+        """Forget masks and casts."""
         self.attention_bias.clear()
-        return super().train(mode)
-
-    def _apply(self, *args, **kwargs):
-        self.attention_bias.clear()
-        return super()._apply(*args, **kwargs)
-
-    def _load_from_state_dict(self, *args, **kwargs) -> None:
-        self.attention_bias.clear()
-        super()._load_from_state_dict(*args, **kwargs)
+        self.casts.clear()
 
 
 class TunedSwinStage(BaseModule):
@@ -162,7 +215,14 @@ class TunedSwinStage(BaseModule):
 
     Args:
         stage (SwinBlockSequence): Its children are taken over.
+
+    Attributes:
+        step (Step, optional): What all blocks of the backbone make together,
+            while it is open; a stage that is checkpointed as a whole needs
+            it again in the backward pass.
     """
+
+    step: Optional[Step] = None
 
     def __init__(self, stage: SwinBlockSequence) -> None:
         super().__init__()
@@ -175,12 +235,20 @@ class TunedSwinStage(BaseModule):
                 do_downsample: bool = True):
         """Map (B, N, C), (H, W) to the next resolution's, or to its own."""
         normed, blocks = None, list(self.blocks)
+        step = self.step
+        if step is None or not (step.open or _recomputing()):
+            step = Step(blocks)
         for block, following in zip(blocks, blocks[1:]):
-            x, normed = block(x, hw_shape, normed, following.norm1)
-        x = blocks[-1](x, hw_shape, normed)
+            x, normed = block(x, hw_shape, normed, following.norm1, step)
+        x = blocks[-1](x, hw_shape, normed, step=step)
         if self.downsample is not None and do_downsample:
             x, hw_shape = self.downsample(x, hw_shape)
         return x, hw_shape
+
+
+def _recomputing() -> bool:
+    """Whether a backward pass runs on this thread."""
+    return torch._C._current_graph_task_id() != -1
 
 
 def _is_constant(norm: Optional[nn.Module]) -> bool:
@@ -196,6 +264,24 @@ def _is_standard(attn: nn.Module) -> bool:
     w_msa = attn.w_msa
     return (type(attn) is ShiftWindowMSA and type(w_msa) is WindowMSA
             and not (w_msa.attn_drop.p and w_msa.training))
+
+
+def _attend_traced(attn: ShiftWindowMSA, t: Tensor, hw_shape) -> Tensor:
+    """``attn(t, hw_shape)`` in a form that a trace can hold.
+
+    ShiftWindowMSA turns the number of windows into a Python integer, so that
+    its trace is wrong for every other batch size, without a word. Here the
+    size of the map alone becomes part of the trace.
+    """
+    hw_shape = tuple(map(int, hw_shape))
+    index, inverse, mask = windows_to_trace(
+        hw_shape, attn.window_size, _shift(attn, hw_shape), t.device)
+    # A token of zeros at the end stands for the padding.
+    rows = F.pad(t, (0, 0, 0, 1)).index_select(1, index)
+    out = attn.w_msa(
+        rows.reshape(-1, attn.window_size**2, t.shape[-1]), mask)
+    out = out.reshape(-1, len(index), t.shape[-1]).index_select(1, inverse)
+    return attn.drop(out)
 
 
 def _shift(attn: ShiftWindowMSA, hw_shape: Tuple[int, int]) -> int:

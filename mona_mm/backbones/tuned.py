@@ -1,9 +1,11 @@
 """What every tuned backbone shares: attach a tuner, freeze, account."""
 from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
 
+import torch
 from mmengine.logging import print_log
 from torch import nn
 
+from mona_mm.ops.frozen import PLAIN, MixedLinear
 from mona_mm.text import some
 from mona_mm.tuners import Tuner, build_tuner
 
@@ -98,6 +100,33 @@ class TunedBackbone(PretrainedBase):
         self._keep_frozen(keep_frozen)
         self._guard_base()
         print_log(self._report(), logger='current')
+
+    def store_base(self, dtype: Optional[str]) -> None:
+        """Keep the frozen linear layers in a shorter dtype only.
+
+        Under autocast to that dtype nothing else changes: it would cast them
+        anyway. Norms, tables and whatever trains keep theirs, and records
+        know the base by what was loaded.
+
+        Args:
+            dtype (str, optional): ``'bfloat16'``, or None to leave it.
+
+        Raises:
+            ValueError: If it is neither.
+        """
+        if dtype not in (None, 'bfloat16'):
+            raise ValueError(f'{type(self).__name__}: base_dtype must be '
+                             f"'bfloat16' or None, but got {dtype!r}")
+        own = {id(p) for n, p in self.named_parameters()
+               if n in self.frozen_names}
+        for module in self.modules() if dtype else ():
+            if type(module) in PLAIN:  # the same, but for what it takes
+                module.__class__ = MixedLinear
+            if not isinstance(module, MixedLinear):
+                continue
+            for param in module.parameters(recurse=False):
+                if id(param) in own:
+                    param.data = param.data.to(getattr(torch, dtype))
 
     def delta_parameters(self) -> Dict[str, nn.Parameter]:
         """The parameters that the tuner inserted, by name."""

@@ -70,7 +70,8 @@ def measure_shapes(comparison: Comparison, size: Size, options: Options,
             rows[label]['first'] = laps['total']
         for when in ('new', 'again'):
             for shape in shapes:
-                _look_at(steps, options.images(shape))
+                _look_at(steps, options.images(
+                    shape, comparison.channels))
                 for label, laps in alternate(
                         steps, 1, 0, options.seed, bar.update).items():
                     rows[label][when] += laps['total']

@@ -30,7 +30,7 @@ def measure_inference(comparison: Comparison, size: Size, options: Options,
         dict: ``total``, milliseconds per round, by label; what
         ``mona_mm.fuse`` makes of a method is labelled ``'<method>, fused'``.
     """
-    images = options.images(size)
+    images = options.images(size, comparison.channels)
     models = _models(comparison, options)
     passes = {k: _forward(m, images, options) for k, m in models.items()}
     rounds = options.runs + options.warmup

@@ -1,16 +1,11 @@
 """From a method's name to its tuner config."""
-import os.path as osp
-from glob import glob
 from typing import Dict, List, Sequence
 
 from mmengine.config import Config
 
+from mona_mm.config import tuner_fragments
 from mona_mm.errors import ConfigError
 from mona_mm.tuners import known_tuners
-
-_FOLDER = osp.join(
-    osp.dirname(osp.dirname(osp.dirname(osp.abspath(__file__)))), 'configs',
-    '_base_', 'tuners')
 
 
 def choose_tuners(names: Sequence[str]) -> Dict[str, dict]:
@@ -36,9 +31,8 @@ def choose_tuners(names: Sequence[str]) -> Dict[str, dict]:
 
 def _known() -> Dict[str, dict]:
     fragments = {}
-    for path in sorted(glob(osp.join(_FOLDER, '*.py'))):
+    for stem, path in tuner_fragments().items():
         tuner = Config.fromfile(path).get('tuner').to_dict()
-        stem = osp.splitext(osp.basename(path))[0]
         kind = tuner['type'].removeprefix('mona_mm.')
         name = kind if _plain(kind) == _plain(stem) else stem
         fragments[name] = tuner

@@ -95,10 +95,10 @@ class Options:
             return nullcontext()
         return torch.autocast(self.place.type, dtype=DTYPES[self.dtype])
 
-    def images(self, size: Size) -> torch.Tensor:
-        """Reproducible random images, (B, 3, H, W)."""
+    def images(self, size: Size, channels: int = 3) -> torch.Tensor:
+        """Reproducible random images, (B, channels, H, W)."""
         generator = torch.Generator().manual_seed(self.seed)
-        shape = (size.batch, 3, size.height, size.width)
+        shape = (size.batch, channels, size.height, size.width)
         return torch.randn(*shape, generator=generator).to(self.place)
 
 

@@ -5,7 +5,7 @@ from typing import Dict, List, Optional, Sequence, Union
 
 from mmengine.config import Config
 
-from mona_mm.backbones import TunedBackbone
+from mona_mm.config import backbone_of, name_of, tuned_class
 from mona_mm.engine.launch import read_config
 from mona_mm.errors import ConfigError
 from mona_mm.registry import MODELS
@@ -101,17 +101,18 @@ def _add_tuner(tuners: Dict[str, dict], label: str, tuner: dict) -> None:
 
 
 def _backbone(path: str, cfg: Config) -> dict:
-    model = cfg.get('model') or {}
-    while 'backbone' not in model and 'module' in model:
-        model = model['module']
-    found = model.get('backbone') or {}
-    kind = found.get('type')
-    cls = MODELS.get(kind) if 'mona_mm.' in str(kind) else None
-    if cls is None or not issubclass(cls, TunedBackbone):
+    found = backbone_of(cfg)
+    cls = tuned_class(found, cfg.get('default_scope'))
+    if cls is None:
         raise ConfigError(
-            f'the backbone {kind!r} of {path} takes no tuner; expected '
-            'mona_mm.TunedSwinTransformer or another of mona_mm')
-    return found.to_dict()
+            f'the backbone {name_of(found.get("type"))!r} of {path} takes no '
+            'tuner; expected mona_mm.TunedSwinTransformer or another of '
+            'mona_mm')
+    described = found.to_dict()
+    if cls.__module__.startswith('mona_mm.'):
+        # By one name, so that configs of all forms share a table.
+        described['type'] = f'mona_mm.{cls.__name__}'
+    return described
 
 
 def _shared(described: dict, drop_path: Optional[float],
@@ -133,7 +134,7 @@ def _shared(described: dict, drop_path: Optional[float],
 def _own_tuner(described: dict) -> Dict[str, dict]:
     tuner = described.get('tuner') or dict(
         type='Mona' if described['type'].endswith('Mona') else 'Full')
-    return {str(tuner['type']).removeprefix('mona_mm.'): tuner}
+    return {name_of(tuner['type']): tuner}
 
 
 def _optim_wrapper(cfg: Config) -> dict:

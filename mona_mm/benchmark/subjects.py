@@ -64,6 +64,11 @@ class Comparison:
         return self.backbone['drop_path_rate']
 
     @property
+    def channels(self) -> int:
+        """Of the images."""
+        return self.backbone.get('in_channels', 3)
+
+    @property
     def without_line_by_line(self) -> Dict[str, Builder]:
         """The subjects, less the line-by-line forms."""
         return {

@@ -40,7 +40,7 @@ def measure_saved(comparison: Comparison, size: Size, options: Options,
         dict: ``activations_mib``, ``cache_mib`` and, where that was
         measured, ``released_mib``, by label.
     """
-    images, rows = options.images(size), {}
+    images, rows = options.images(size, comparison.channels), {}
     with progress(f'saved {size}', len(comparison.subjects)) as bar:
         for label, builder in comparison.subjects.items():
             model = build(builder, options.seed, options.place)
@@ -134,7 +134,7 @@ def _is_default(tuner: dict) -> bool:
 def steps_of(subjects: Dict[str, Builder], comparison: Comparison,
              size: Size, options: Options) -> Dict[str, TrainingStep]:
     """Build the training step of every subject on the same images."""
-    images, steps = options.images(size), {}
+    images, steps = options.images(size, comparison.channels), {}
     for label, builder in subjects.items():
         model = build(builder, options.seed, options.place)
         set_skip(model, options.skip_dropped)

@@ -23,6 +23,7 @@ from mmengine.registry import (
     init_default_scope,
 )
 
+from mona_mm.config import class_of, library_of, name_of
 from mona_mm.engine.device import adapt_to_cpu
 from mona_mm.engine.launch import read_config
 from mona_mm.errors import ConfigError
@@ -98,11 +99,10 @@ def models_from_configs(paths: Sequence[str],
         if methods:
             tuners = choose_tuners(methods)
         else:
+            kind = name_of(cfg.model.backbone.type)
             own = cfg.model.backbone.get('tuner') or dict(
-                type='Mona' if str(cfg.model.backbone.type).endswith('Mona')
-                else _FULL)
-            name = str(own['type']).removeprefix('mona_mm.')
-            tuners = {name: dict(own)}
+                type='Mona' if kind.endswith('Mona') else _FULL)
+            tuners = {name_of(own['type']): dict(own)}
         found[path] = {**choose_tuners(['full']), **tuners}
     return found
 
@@ -167,14 +167,14 @@ def random_batches(path: str, count: int, seed: int) -> List[dict]:
 
 def _collated(samples: List[dict], loader: dict) -> dict:
     kind = (loader.get('collate_fn') or {}).get('type', 'pseudo_collate')
-    return FUNCTIONS.get(kind)(samples)
+    return class_of(kind, FUNCTIONS)(samples)
 
 
 def _picture(cfg: Config) -> dict:
     """A random picture with what any of the four libraries annotates."""
     height, width = 480, 640  # COCO's usual size
     image = np.random.randint(0, 256, (height, width, 3), np.uint8)
-    rotated = cfg.get('default_scope') == 'mmrotate'
+    rotated = library_of(cfg) == 'mmrotate'
     instances = []
     for _ in range(8):
         side = np.random.randint(32, 200)
@@ -193,10 +193,10 @@ def _picture(cfg: Config) -> dict:
 
 
 def _reads(step: dict, cfg: Config) -> bool:
-    name = str(step['type']).split('.')[-1]
+    name = name_of(step['type'])
     # mmseg's annotations are a file, the others' are in the sample already.
     return name in _READERS or (
-        name == 'LoadAnnotations' and cfg.get('default_scope') == 'mmseg')
+        name == 'LoadAnnotations' and library_of(cfg) == 'mmseg')
 
 
 def _innermost(dataset: dict) -> dict:
@@ -204,8 +204,9 @@ def _innermost(dataset: dict) -> dict:
         inner = dataset.get('dataset') or (dataset.get('datasets')
                                            or [None])[0]
         if inner is None:
+            kind = name_of(dataset.get('type'))
             raise ConfigError(
-                f'--whole: train_dataloader has a {dataset.get("type")!r} '
+                f'--whole: train_dataloader has a {kind!r} '
                 'without a pipeline, expected a dataset with one, or a '
                 'wrapper of such')
         dataset = inner

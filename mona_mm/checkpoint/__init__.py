@@ -3,7 +3,8 @@
 Importing this makes mmengine read checkpoints safely, too; see
 :mod:`.loader`.
 """
-from .io import fetch, read_checkpoint
+from .cache import fetch
+from .io import read_checkpoint
 from .layouts import BaseState, base_state, unwrap
 from .loader import install
 

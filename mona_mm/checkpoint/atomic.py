@@ -1,8 +1,8 @@
 """Writing files so that a kill leaves the old one or the new one whole."""
 import os
 import os.path as osp
-import re
 import shutil
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import List, Union
@@ -10,10 +10,12 @@ from typing import List, Union
 from mmengine.fileio import LocalBackend, register_backend
 
 from mona_mm.errors import CheckpointError
+from mona_mm.text import PARTIAL, machine_name, partial_name
 
 #: The backend's name, for ``backend_args=dict(backend=...)``.
 ATOMIC = 'atomic_local'
-_PARTIAL = re.compile(r'\.(\d+)\.part$')
+#: Seconds after which nobody is still writing to a file.
+_STALE = 3600.
 
 
 def replace_file(path: Union[str, Path], content: bytes) -> None:
@@ -28,7 +30,7 @@ def replace_file(path: Union[str, Path], content: bytes) -> None:
             before is untouched.
     """
     path = osp.abspath(path)
-    partial = f'{path}.{os.getpid()}.part'
+    partial = partial_name(path)
     try:
         os.makedirs(osp.dirname(path), exist_ok=True)
         _write_through(partial, content)
@@ -45,19 +47,30 @@ def remove_partials(folder: str) -> List[str]:
     """Remove what killed processes left half written.
 
     Args:
-        folder (str): Where to look; files of living processes are kept.
+        folder (str): Where to look. Files of living processes are kept, and
+            so are those of other machines on a shared disk (and of unknown
+            ones) that were written to within the last hour.
 
     Returns:
         list[str]: The paths that were removed.
     """
     removed = []
     for name in os.listdir(folder) if osp.isdir(folder) else []:
-        owner = _PARTIAL.search(name)
-        if owner and not _alive(int(owner.group(1))):
+        path = osp.join(folder, name)
+        if PARTIAL.search(name) and osp.isfile(path) and _is_dead(path):
             with suppress(OSError):
-                os.remove(osp.join(folder, name))
-                removed.append(osp.join(folder, name))
+                os.remove(path)
+                removed.append(path)
     return removed
+
+
+def _is_dead(path: str) -> bool:
+    machine, pid = PARTIAL.search(path).groups()
+    if machine == machine_name():
+        return not alive(int(pid))
+    with suppress(OSError):
+        return time.time() - osp.getmtime(path) > _STALE
+    return False  # gone by now
 
 
 @register_backend(ATOMIC, force=True)
@@ -95,7 +108,7 @@ def _sync_folder(folder: str) -> None:
             os.close(handle)
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -7,7 +7,6 @@ star              STAR-MMRotate: OpenMMLab's names, and in the blocks
                   ``mona1``, ``adapter2``, ``lorand1`` or ``adapter``
 mm                ours: OpenMMLab's names, and the tuner's sites in the blocks
 """
-import os.path as osp
 import re
 from collections import Counter, defaultdict
 from typing import Dict, List, NamedTuple, Optional, Tuple
@@ -16,9 +15,10 @@ import torch
 from torch import Tensor
 
 from mona_mm.errors import CheckpointError
-from mona_mm.text import some, write_atomically
+from mona_mm.text import some
 from mona_mm.tuners import Tuner
 
+from .files import check_not_itself, write_checkpoint
 from .io import read_checkpoint
 from .layouts import (
     StateDict,
@@ -108,9 +108,7 @@ def convert_file(source: str,
         CheckpointError: If the source cannot be read or converted, or the
             file not be written.
     """
-    if osp.exists(source) and osp.realpath(source) == osp.realpath(out):
-        raise CheckpointError(f'{out!r} is the input itself; give another '
-                              'name for the output')
+    check_not_itself(source, out)
     content = read_checkpoint(source)
     if base := needs_base(content.get('state_dict')):
         raise CheckpointError(
@@ -123,11 +121,7 @@ def convert_file(source: str,
     written = dict(state_dict=result.tensors)
     if isinstance(content.get('meta'), dict):
         written['meta'] = content['meta']
-    try:
-        with write_atomically(out) as partial:
-            torch.save(written, partial)
-    except (OSError, RuntimeError) as error:  # torch.save raises either
-        raise CheckpointError(f'cannot write {out!r}: {error}') from error
+    write_checkpoint(written, out)
     return result
 
 

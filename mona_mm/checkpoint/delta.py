@@ -1,13 +1,24 @@
 """From a full checkpoint to one that leaves the frozen bases out."""
 from collections import OrderedDict
-from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import (
+    Any,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Sequence,
+    Tuple,
+)
 
 import torch
 from torch import Tensor, nn
 
+from mona_mm.errors import CheckpointError
+
 from .digest import joined, tensor_digests
 from .pack import pack, share_text
-from .record import FILE_KEY, KEY, file_record
+from .record import FILE_KEY, KEY, Record, file_record, source_of
 
 
 class _Half(NamedTuple):
@@ -26,6 +37,26 @@ def tuned_backbones(model: nn.Module) -> Iterator[Tuple[str, nn.Module]]:
     for path, module in model.named_modules(remove_duplicate=False):
         if hasattr(module, 'refillable'):
             yield path, module
+
+
+def check_places(model: nn.Module, found: Mapping[str, Record]) -> None:
+    """Refuse a delta of a backbone that a model does not have.
+
+    Args:
+        model (nn.Module): The model.
+        found (Mapping[str, Record]): The records of a checkpoint, by path.
+
+    Raises:
+        CheckpointError: If there is one.
+    """
+    there = dict(tuned_backbones(model))
+    for path, record in found.items():
+        if record.base and path not in there:
+            raise CheckpointError(
+                f'{source_of(record)} leaves out the frozen base of '
+                f'{path or "its backbone"}, and the model has no tuned '
+                'backbone there that could refill it. For a plain Swin, '
+                'make one file of both with tools/merge_delta.py')
 
 
 def slim(checkpoint: Dict[str, Any], model: nn.Module,

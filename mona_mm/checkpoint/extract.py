@@ -7,10 +7,11 @@ from torch import nn
 from mona_mm.errors import CheckpointError, ConfigError
 from mona_mm.text import some
 
+from .cache import fetch
 from .candidates import pretrained_cfg
 from .delta import slim, tuned_backbones
 from .files import check_not_itself, whole_state, write_checkpoint
-from .io import fetch, read_checkpoint
+from .io import read_checkpoint
 from .models import build, config_for, load_all
 
 

@@ -6,8 +6,8 @@ from typing import Any, Dict
 
 import torch
 
-from mona_mm.errors import CheckpointError
-from mona_mm.text import write_atomically
+from mona_mm.errors import CheckpointError, UserError
+from mona_mm.text import free_bytes, mib, write_atomically
 
 from .layouts import unwrap
 from .record import FILE_KEY
@@ -35,8 +35,12 @@ def write_checkpoint(content: Dict[str, Any], path: str) -> None:
                 os.fsync(file.fileno())
     except CheckpointError as error:
         raise CheckpointError(f'cannot write {path!r}: {error}') from error
-    except (OSError, RuntimeError) as error:  # torch.save raises either
-        raise CheckpointError(f'cannot write {path!r}: {error}') from error
+    except UserError as error:
+        raise CheckpointError(str(error)) from error
+    except RuntimeError as error:  # torch.save's word for a full disk, too
+        raise CheckpointError(
+            f'cannot write {path!r}: {error}; '
+            f'{mib(free_bytes(path))} are free there') from error
 
 
 def check_not_itself(source: str, out: str) -> None:

@@ -5,7 +5,6 @@ allowed. Importing :mod:`mona_mm.checkpoint`, as building any of our models
 and reading any of our runtime configs does, ends the second part for the
 whole process: ``load_from``, ``resume``, ``init_detector``, inferencers.
 """
-import ast
 import logging
 from typing import Any, Dict
 
@@ -14,13 +13,8 @@ from mmengine.logging import print_log
 from mmengine.runner import checkpoint as theirs
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from .io import read_checkpoint, trusted
-
-#: What may stand in a config that is data and no program.
-_DATA = (ast.Module, ast.Assign, ast.Expr, ast.Constant, ast.Dict, ast.List,
-         ast.Tuple, ast.Set, ast.UnaryOp, ast.USub, ast.UAdd, ast.Call,
-         ast.keyword, ast.Name, ast.Load, ast.Store)
-_CALLS = ('dict', 'set', 'tuple', 'list')
+from .embedded import objection
+from .io import TRUST, read_checkpoint, trust, trusted
 
 
 def install() -> None:
@@ -39,7 +33,7 @@ def install() -> None:
 def load_from_local(filename: str, map_location: Any = None) -> Dict:
     """Read a local file, as mmengine's function of this name does."""
     content = read_checkpoint(filename, map_location or 'cpu')
-    if not trusted():
+    if not trusted(filename):
         _leave_out_programs(content, filename)
     return content
 
@@ -53,13 +47,14 @@ def load_from_ceph(filename: str, map_location: Any = None) -> Dict:
     """Fetch a file of an object store, and read it."""
     with get_local_path(
             filename, backend_args=dict(backend='petrel')) as path:
-        return load_from_local(path, map_location)
+        return load_from_local(_as_trusted(path, filename), map_location)
 
 
 def load_from_torchvision(filename: str, map_location: Any = None) -> Dict:
     """Read a file of torchvision's model zoo, by its name there."""
     urls = theirs.get_torchvision_models()
-    return load_from_local(urls[filename.split('://', 1)[1]], map_location)
+    url = urls[filename.split('://', 1)[1]]
+    return load_from_local(_as_trusted(url, filename), map_location)
 
 
 def load_from_openmmlab(filename: str, map_location: Any = None) -> Dict:
@@ -69,18 +64,25 @@ def load_from_openmmlab(filename: str, map_location: Any = None) -> Dict:
     url = theirs.get_external_models()[name]
     if not url.startswith(('http://', 'https://')):
         url = f'{theirs._get_mmengine_home()}/{url}'
-    return load_from_local(url, map_location)
+    return load_from_local(_as_trusted(url, filename), map_location)
 
 
 def load_from_mmcls(filename: str, map_location: Any = None) -> Dict:
     """Read the backbone in a file of mmcls' model zoo, by its name there."""
     url = theirs.get_mmcls_models()[filename.split('://', 1)[1]]
     return theirs._process_mmcls_checkpoint(
-        load_from_local(url, map_location))
+        load_from_local(_as_trusted(url, filename), map_location))
+
+
+def _as_trusted(found: str, named: str) -> str:
+    """A path or URL, trusted if the user vouched for what stands for it."""
+    if trusted(named):
+        trust(found)
+    return found
 
 
 def _leave_out_programs(content: Dict, filename: str) -> None:
-    """Drop the configs in a file that do more than state values.
+    """Drop the configs in a file that could run anything.
 
     Whoever builds a model from the config in a checkpoint runs that config.
     """
@@ -89,29 +91,20 @@ def _leave_out_programs(content: Dict, filename: str) -> None:
         content.get('meta'),
         hub.get('runtime_info') if isinstance(hub, dict) else None
     ]
+    told = set()
     for place in filter(lambda p: isinstance(p, dict), places):
         for key in ('cfg', 'config'):
-            if isinstance(place.get(key), str) and not is_data(place[key]):
+            if key not in place:
+                continue
+            text = place[key]
+            why = objection(text) if isinstance(text, str) else (
+                f'it is a {type(text).__name__}')
+            if why:
                 del place[key]
-                print_log(
-                    f'{filename}: the config in it is left out, because it '
-                    'is a program and no plain list of settings',
-                    logger='current', level=logging.WARNING)
-
-
-def is_data(config: str) -> bool:
-    """Whether a config's text states values and runs nothing."""
-    try:
-        nodes = list(ast.walk(ast.parse(config)))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return all(isinstance(n, _DATA) and _is_harmless(n) for n in nodes)
-
-
-def _is_harmless(node: ast.AST) -> bool:
-    if isinstance(node, ast.Call):
-        return isinstance(node.func, ast.Name) and node.func.id in _CALLS
-    if isinstance(node, ast.Assign):  # a base would be run as well
-        return all(isinstance(t, ast.Name) and t.id != '_base_'
-                   for t in node.targets)
-    return True
+                told.add(why)
+    for why in sorted(told):
+        print_log(
+            f'{filename}: the config in it is left out, because {why}. '
+            'Whatever asks for a config needs it as a file of your own; if '
+            f'you trust this one, set {TRUST}=1', logger='current',
+            level=logging.WARNING)

@@ -19,7 +19,8 @@ from .record import FILE_KEY, KEY
 
 #: Of a tuned backbone's config: what its plain class does not take.
 _OURS = ('tuner', 'keep_frozen', 'line_by_line', 'skip_dropped',
-         'allow_random_base', 'map_final_norm', 'init_cfg', 'type')
+         'fit_channels', 'allow_random_base', 'map_final_norm', 'init_cfg',
+         'type')
 #: Largest difference of outputs, as a share of their largest value.
 TOLERANCE = 1e-4
 
@@ -120,7 +121,8 @@ def _check(backbone: nn.Module, plain: nn.Module,
     """Load the plain backbone and compare what both compute."""
     plain.load_state_dict(state, strict=True)
     plain.eval()
-    images = torch.randn(1, 3, 224, 224)
+    channels = getattr(backbone, 'in_channels', 3)
+    images = torch.randn(1, channels, 224, 224)
     with torch.no_grad():
         pairs = list(zip(backbone(images), plain(images)))
     for ours, theirs in pairs:

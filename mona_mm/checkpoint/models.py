@@ -10,9 +10,9 @@ from mona_mm.errors import CheckpointError, ConfigError
 from mona_mm.text import some
 
 from .delta import tuned_backbones
+from .embedded import objection
 from .files import whole_state
 from .io import trusted
-from .loader import is_data
 
 
 def config_for(content: Dict[str, Any], source: str,
@@ -25,17 +25,18 @@ def config_for(content: Dict[str, Any], source: str,
         config (str, optional): A config file.
 
     Raises:
-        ConfigError: If there is none, or the one inside is a program.
+        ConfigError: If there is none, or the one inside could run anything.
     """
     if config is not None:
         from mona_mm.engine.launch import read_config
         return read_config(config)
-    text = (content.get('meta') or {}).get('cfg')
+    meta = content.get('meta')
+    text = meta.get('cfg') if isinstance(meta, dict) else None
     if not isinstance(text, str):
         raise ConfigError(f'{source} holds no config: give it with --config')
-    if not (trusted() or is_data(text)):
-        raise ConfigError(f'the config in {source} is a program and no plain '
-                          'list of settings: give the config with --config')
+    if not trusted(source) and (why := objection(text)):
+        raise ConfigError(f'the config in {source} is not used, because {why}:'
+                          ' give the config with --config')
     return Config.fromstring(text, file_format='.py')
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from mona_mm.errors import CheckpointError
 
 from .record import KEY
+from .unpickle import NotPlain, check_plain
 
 
 def read_safetensors(path: str, map_location: Any = 'cpu') -> Dict[str, Any]:
@@ -76,9 +77,11 @@ def _unpack(state: 'OrderedDict[str, Tensor]', extra: Any) -> Dict[str, Any]:
         return dict(state_dict=state)
     try:
         found = json.loads(extra[KEY])
+        check_plain(found)
         state._metadata = OrderedDict(found['metadata'])
         return dict(meta=dict(found['meta']), state_dict=state)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError,
+            NotPlain) as error:
         raise CheckpointError('the record in it is broken '
                               f'({type(error).__name__}: {error})') from error
 

@@ -1,16 +1,17 @@
 """Would this config run here?"""
 import copy
-import os.path as osp
 import warnings
 from typing import Iterator, Optional
 
-import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
+from mona_mm.checkpoint.cache import cached, is_url
+from mona_mm.checkpoint.candidates import pretrained_cfg
+from mona_mm.config import backbone_of
 from mona_mm.counting import count_backbone
 from mona_mm.engine.device import adapt_to_cpu
+from mona_mm.engine.fit import outline
 from mona_mm.engine.preflight import check_folders, preflight
 from mona_mm.errors import ConfigError, UserError
 
@@ -28,7 +29,7 @@ def check_config(cfg: Config) -> Iterator[Finding]:
     for note in adapt_to_cpu(copy.deepcopy(cfg)):
         yield Finding(NOTE, 'device', note)
     try:
-        model = _on_meta(cfg)
+        model = outline(cfg)
     except Exception as error:  # whatever a model's constructor raises
         yield Finding(WRONG, 'model', f'cannot be built: '
                       f'{type(error).__name__}: {error}')
@@ -40,9 +41,11 @@ def check_config(cfg: Config) -> Iterator[Finding]:
 
 def _files(cfg: Config) -> Iterator[Finding]:
     try:
-        preflight(cfg, ('train', 'val'))
-        yield Finding(OK, 'data', 'files are there, and classes and heads '
-                      'agree')
+        notes = preflight(cfg, ('train', 'val'))
+        yield Finding(OK, 'data', 'files are there; classes agree in label '
+                      'files, datasets, evaluators and heads')
+        for note in notes:
+            yield Finding(NOTE, 'data', note)
     except ConfigError as error:
         for line in str(error).split('\n- ')[1:]:
             yield Finding(WRONG, 'data', line)
@@ -53,19 +56,9 @@ def _files(cfg: Config) -> Iterator[Finding]:
         yield Finding(WRONG, 'work dir', str(error))
 
 
-def _on_meta(cfg: Config) -> nn.Module:
-    """Build the model without memory; the config stays as it is."""
-    model = copy.deepcopy(cfg.model)
-    if 'data_preprocessor' in model:
-        model.data_preprocessor.pop('size', None)
-    init_default_scope(cfg.get('default_scope') or 'mmengine')
-    with torch.device('meta'):
-        return MODELS.build(model)
-
-
 def _base(cfg: Config, model: nn.Module) -> Iterator[Finding]:
     source = _source(cfg)
-    backbone = model.backbone
+    backbone = _backbone(model)
     if not hasattr(backbone, 'load_base'):
         yield Finding(NOTE, 'base', f'{type(backbone).__name__} is no backbone'
                       ' of mona_mm: its loading is not checked')
@@ -77,29 +70,30 @@ def _base(cfg: Config, model: nn.Module) -> Iterator[Finding]:
                 ': the frozen base would stay random; set --cfg-options '
                 'model.backbone.init_cfg.type=Pretrained '
                 'model.backbone.init_cfg.checkpoint=PATH' if frozen else ''))
-    elif '://' in source and not _downloaded(source):
+    elif '://' in source and not (is_url(source) and cached(source)):
         yield Finding(NOTE, 'base', f'{source} is downloaded, and checked, '
                       'when training starts')
     else:
-        yield _fits(backbone, source, cfg)
+        yield _fits(backbone, source)
+
+
+def _backbone(model: nn.Module) -> Optional[nn.Module]:
+    found = [m for name, m in model.named_modules()
+             if name.rpartition('.')[2] == 'backbone']
+    return found[0] if found else None
 
 
 def _source(cfg: Config) -> Optional[str]:
-    init_cfg = cfg.model.backbone.get('init_cfg')
-    return init_cfg.get('checkpoint') if isinstance(init_cfg, dict) else None
+    return (pretrained_cfg(backbone_of(cfg).get('init_cfg')) or {}).get(
+        'checkpoint')
 
 
-def _downloaded(url: str) -> bool:
-    return osp.isfile(osp.join(torch.hub.get_dir(), 'checkpoints',
-                               osp.basename(url)))
-
-
-def _fits(backbone: nn.Module, source: str, cfg: Config) -> Finding:
+def _fits(backbone: nn.Module, source: str) -> Finding:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # that meta tensors stay empty
-            backbone.load_base(source, cfg.model.backbone.init_cfg.get(
-                'prefix'))
+            backbone.load_base(source, pretrained_cfg(
+                backbone.init_cfg).get('prefix'))
     except UserError as error:
         return Finding(WRONG, 'base', str(error))
     return Finding(OK, 'base', f'{source} fits {type(backbone).__name__}')
@@ -110,7 +104,7 @@ def _trains(cfg: Config, model: nn.Module) -> Iterator[Finding]:
     trained = sum(p.numel() for p in params if p.requires_grad)
     yield Finding(OK, 'model', f'{trained:,} of '
                   f'{sum(p.numel() for p in params):,} parameters train')
-    if not hasattr(model.backbone, 'share'):
+    if not hasattr(_backbone(model), 'share'):
         return
     row = count_backbone(cfg)
     yield Finding(
@@ -121,7 +115,8 @@ def _trains(cfg: Config, model: nn.Module) -> Iterator[Finding]:
 
 def _memory(cfg: Config, model: nn.Module) -> Finding:
     try:
-        return Finding(NOTE, 'memory', estimate(cfg, model))
+        return Finding(NOTE, 'memory', estimate(cfg, model,
+                                                _backbone(model)))
     except Exception as error:  # a backbone that does not run without data
         return Finding(NOTE, 'memory', f'not estimated '
                        f'({type(error).__name__}: {error})')

@@ -3,22 +3,26 @@ from typing import Any, Iterator, Optional, Tuple
 
 import torch
 from mmengine.config import Config
+from mmengine.optim import AmpOptimWrapper
 from torch import nn
+
+from mona_mm.config import means, name_of
 
 _ADAM = ('Adam', 'AdamW', 'NAdam', 'RAdam')
 
 
-def estimate(cfg: Config, model: nn.Module) -> str:
+def estimate(cfg: Config, model: nn.Module, backbone: nn.Module) -> str:
     """Estimate the memory of one training process, and say how.
 
     Args:
         cfg (Config): Batch size, picture size, optimizer and precision.
         model (nn.Module): The config's model, on the meta device.
+        backbone (nn.Module): Its backbone.
     """
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     trained = sum(p.numel() * p.element_size()
                   for p in model.parameters() if p.requires_grad)
-    kind = cfg.optim_wrapper.optimizer.type
+    kind = name_of(cfg.optim_wrapper.optimizer.type)
     moments = trained * (2 if kind in _ADAM else 1)
     parts = [f'weights {_size(weights)}', f'gradients {_size(trained)}',
              f'{kind} {_size(moments)}']
@@ -29,10 +33,11 @@ def estimate(cfg: Config, model: nn.Module) -> str:
         what = ('activations not counted: no picture size found in the '
                 'training pipeline')
     else:
-        model.backbone.allow_random_base = True  # it holds no numbers at all
-        kept = saved_bytes(model.backbone, (batch, 3, *size))
+        backbone.allow_random_base = True  # it holds no numbers at all
+        channels = getattr(backbone, 'in_channels', 3)
+        kept = saved_bytes(backbone, (batch, channels, *size))
         what = f'{batch} x {size[0]} x {size[1]}'
-        if cfg.optim_wrapper.get('type') == 'AmpOptimWrapper':
+        if means(cfg.optim_wrapper.get('type'), AmpOptimWrapper):
             kept //= 2
             what += ', halved for mixed precision'
         total += kept
@@ -89,8 +94,7 @@ def picture_size(cfg: Config) -> Optional[Tuple[int, int]]:
             'scale', 'size', 'scales')
         for key in keys:
             sizes = list(_sizes(transform.get(key)))
-            if sizes and 'Resize' in transform['type'] or (
-                    sizes and 'Crop' in transform['type']):
+            if sizes:
                 found = max(sizes, key=lambda s: s[0] * s[1])
                 break
     return found
@@ -99,8 +103,8 @@ def picture_size(cfg: Config) -> Optional[Tuple[int, int]]:
 def _transforms(node: Any) -> Iterator[dict]:
     """Every transform of a dataset's pipelines, in order."""
     if isinstance(node, dict):
-        if isinstance(node.get('type'), str) and (
-                'Resize' in node['type'] or 'Crop' in node['type']):
+        kind = name_of(node.get('type'))
+        if 'Resize' in kind or 'Crop' in kind:
             yield node
         for key in ('pipeline', 'dataset', 'datasets', 'transforms'):
             yield from _transforms(node.get(key))

@@ -3,17 +3,20 @@ from .check import TrainabilityCheckHook
 from .delta_checkpoint import DeltaCheckpointHook
 from .fingerprint import FingerprintHook
 from .fuse_hook import FuseHook
+from .labels_hook import LabelsHook
 from .loops import ResumableEpochLoop
 from .nonfinite import NonFiniteLossHook
 from .optim import DeltaOptimWrapperConstructor
 from .run_record import RunRecordHook
 from .run_state import RunStateHook
 from .saving import AtomicCheckpointHook
+from .schedule import ScheduleHook
 from .stop import StopOnSignalHook
 
 __all__ = [
     'AtomicCheckpointHook', 'DeltaCheckpointHook',
     'DeltaOptimWrapperConstructor', 'FingerprintHook', 'FuseHook',
-    'NonFiniteLossHook', 'ResumableEpochLoop', 'RunRecordHook',
-    'RunStateHook', 'StopOnSignalHook', 'TrainabilityCheckHook'
+    'LabelsHook', 'NonFiniteLossHook', 'ResumableEpochLoop',
+    'RunRecordHook', 'RunStateHook', 'ScheduleHook', 'StopOnSignalHook',
+    'TrainabilityCheckHook'
 ]

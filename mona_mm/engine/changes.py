@@ -7,8 +7,8 @@ from mmengine.config import Config
 #: Settings that say how a run is launched, not what it computes.
 _LAUNCHING = ('default_hooks', 'env_cfg', 'launcher', 'load_from', 'log_',
               'model_wrapper_cfg', 'randomness.seed', 'resume',
-              'train_cfg.by_epoch', 'train_cfg.type', 'vis_backends',
-              'visualizer', 'work_dir')
+              'show_dir', 'train_cfg.by_epoch', 'train_cfg.type', 'tuner',
+              'vis_backends', 'visualizer', 'work_dir')
 _GONE = object()
 
 
@@ -25,25 +25,31 @@ def changes(cfg: Config) -> List[str]:
     """
     if not cfg.filename or not osp.isfile(cfg.filename):
         return []
-    written = _flat(Config.fromfile(cfg.filename).to_dict())
-    used = _flat(cfg.to_dict())
+    written = flat(Config.fromfile(cfg.filename).to_dict())
+    used = flat(cfg.to_dict())
     keys = sorted(key for key in {**written, **used}
                   if not key.startswith(_LAUNCHING)
                   and written.get(key, _GONE) != used.get(key, _GONE))
     return [f'{key}={used.get(key, "(removed)")}' for key in keys]
 
 
-def _flat(node: Any, name: str = '') -> Dict[str, Any]:
-    """Leaves by their dotted names; an empty container is a leaf."""
+def flat(node: Any, name: str = '') -> Dict[str, Any]:
+    """The settings of a config by the names that ``--cfg-options`` takes.
+
+    Args:
+        node (dict | list | Any): A config, as plain data; an empty container
+            is a setting.
+        name (str): What it is called. Defaults to ''.
+    """
     if isinstance(node, dict) and node:
         items = node.items()
     elif isinstance(node, (list, tuple)) and node:
         items = enumerate(node)
     else:
         return {name: node}
-    flat: Dict[str, Any] = {}
+    found: Dict[str, Any] = {}
     for key, value in items:
-        flat.update(_flat(value, f'{name}.{key}' if name else str(key)))
-    return flat
+        found.update(flat(value, f'{name}.{key}' if name else str(key)))
+    return found
 
 

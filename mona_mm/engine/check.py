@@ -1,8 +1,10 @@
 """Does what should train really train, and nothing else?"""
-from typing import Dict, List
+from typing import Dict, List, Tuple
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
@@ -14,13 +16,17 @@ from mona_mm.text import some
 class TrainabilityCheckHook(Hook):
     """Stop training if the wrong parameters train.
 
-    After some steps it compares every parameter with its value before
-    training, and looks at the gradients that came by: parameters that should
-    train must have got one and moved, frozen ones must be as they were. It
-    holds a copy of the weights until then.
+    After some steps of the optimizer it compares every parameter with its
+    value before training, and looks at the gradients that came by:
+    parameters that should train must have got one and moved, frozen ones must
+    be as they were. Of a parameter whose gradients were all exactly zero
+    nothing can be told yet (a branch for objects sees none in empty
+    pictures): it looks again after twice as many steps, and so on. It holds a
+    copy of the weights that it still has to judge.
 
     Args:
-        after (int): Steps before the check. Defaults to 10.
+        after (int): Steps of the optimizer before the check: with gradients
+            that accumulate, fewer than iterations. Defaults to 10.
 
     Raises:
         ValueError: If ``after`` is no positive integer.
@@ -32,12 +38,12 @@ class TrainabilityCheckHook(Hook):
         if not isinstance(after, int) or after < 1:
             raise ValueError('TrainabilityCheckHook: after must be a '
                              f'positive integer, but got {after!r}')
-        self.after = after
+        self.after = self.due = after
 
     def before_train(self, runner: Runner) -> None:
-        """Remember all weights and listen for gradients."""
-        self.first = runner.iter
-        self.seen: set = set()
+        """Remember all weights, listen for gradients, and count steps."""
+        #: {name: whether any of its gradients was other than zero}
+        self.gradients: Dict[str, Tensor] = {}
         self.start: Dict[str, Tensor] = {}
         self.handles = []
         for name, param in _model(runner).named_parameters():
@@ -46,44 +52,83 @@ class TrainabilityCheckHook(Hook):
                 self.handles.append(
                     param.register_post_accumulate_grad_hook(
                         self._noter(name)))
+        wrapper = runner.optim_wrapper
+        wrappers = list(wrapper.values()) if isinstance(
+            wrapper, OptimWrapperDict) else [wrapper]
+        self.steps = [0] * len(wrappers)
+        for i, one in enumerate(wrappers):
+            self.handles.append(
+                one.optimizer.register_step_post_hook(self._counter(i)))
 
     def after_train_iter(self, runner: Runner, *args, **kwargs) -> None:
-        """Check once, after the given number of steps.
+        """Check when every optimizer has made so many steps.
 
         Raises:
             RuntimeError: If something trains that should not, or the other
                 way round; the message names it.
         """
-        if not self.start or runner.iter + 1 - self.first < self.after:
+        if not self.start or min(self.steps) < self.due:
             return
-        faults = self._faults(_model(runner))
-        self._forget()
+        faults, unknown = self._judge(_model(runner))
         if faults:
-            raise RuntimeError(f'trainability check after {self.after} '
+            self._forget()
+            raise RuntimeError(f'trainability check after {self.due} '
                                f'steps: {"; ".join(faults)}')
+        if unknown:
+            runner.logger.info(
+                f'trainability check after {self.due} steps: cannot tell yet '
+                f'of {len(unknown)} parameters ({some(unknown)}), whose '
+                'gradients were all exactly zero; all others are right. It '
+                f'looks again after {2 * self.due}')
+            self.start = {name: self.start[name] for name in unknown}
+            self.due *= 2
+            return
         runner.logger.info(
-            f'trainability check: after {self.after} steps every parameter '
+            f'trainability check: after {self.due} steps every parameter '
             'that should train has moved, and no frozen one has')
+        self._forget()
 
     def after_train(self, runner: Runner) -> None:
-        """Say so if training was too short for the check."""
-        if self.start:
+        """Say what could not be told."""
+        if self.start and self.due > self.after:
             runner.logger.warning(
-                f'trainability check: training ended before step '
+                f'trainability check: training ended before it could be told '
+                f'whether {len(self.start)} parameters train '
+                f'({some(list(self.start))}): when it looked, after '
+                f'{self.due // 2} steps, their gradients had all been zero')
+        elif self.start:
+            runner.logger.warning(
+                f'trainability check: training ended after '
+                f'{min(self.steps)} steps of the optimizer, before step '
                 f'{self.after}; nothing was checked')
-            self._forget()
+        self._forget()
 
     def _noter(self, name: str):
-        return lambda param: self.seen.add(name)
+        def note(param: nn.Parameter) -> None:
+            if name in self.start:  # on the device: nothing is waited for
+                seen = self.gradients.get(name, False)
+                self.gradients[name] = param.grad.detach().any() | seen
+        return note
 
-    def _faults(self, model: nn.Module) -> List[str]:
-        silent, still, changed = [], [], []
+    def _counter(self, i: int):
+        def count(*args) -> None:
+            self.steps[i] += 1
+        return count
+
+    @torch.no_grad()
+    def _judge(self, model: nn.Module) -> Tuple[List[str], List[str]]:
+        """Faults in words, and the names of which nothing can be told."""
+        silent, still, changed, unknown = [], [], [], []
         for name, param in model.named_parameters():
-            moved = not param.detach().equal(self.start[name])
+            if name not in self.start:
+                continue
+            moved = not param.equal(self.start[name])
             if not param.requires_grad:
                 changed += [name] if moved else []
-            elif name not in self.seen:
+            elif name not in self.gradients:
                 silent.append(name)
+            elif not self.gradients[name]:
+                unknown.append(name)
             elif not moved:
                 still.append(name)
         told = (('should train but got no gradient', silent),
@@ -92,7 +137,7 @@ class TrainabilityCheckHook(Hook):
         return [
             f'{len(names)} parameters {what} ({some(names)})'
             for what, names in told if names
-        ]
+        ], unknown
 
     def _forget(self) -> None:
         for handle in self.handles:

@@ -6,9 +6,9 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
-from mona_mm.checkpoint.delta import slim, tuned_backbones
-from mona_mm.checkpoint.record import records, source_of
-from mona_mm.errors import CheckpointError, ConfigError
+from mona_mm.checkpoint.delta import check_places, slim
+from mona_mm.checkpoint.record import records
+from mona_mm.errors import ConfigError
 from mona_mm.registry import HOOKS
 
 
@@ -54,15 +54,8 @@ class DeltaCheckpointHook(Hook):
         Raises:
             CheckpointError: If there is one.
         """
-        state = checkpoint.get('state_dict', checkpoint)
-        there = dict(tuned_backbones(_model(runner)))
-        for path, record in records(state).items():
-            if record.base and path not in there:
-                raise CheckpointError(
-                    f'{source_of(record)} leaves out the frozen base of '
-                    f'{path or "its backbone"}, and the model has no tuned '
-                    'backbone there that could refill it. For a plain Swin, '
-                    'make one file of both with tools/merge_delta.py')
+        check_places(_model(runner),
+                     records(checkpoint.get('state_dict', checkpoint)))
 
     def before_save_checkpoint(self, runner: Runner,
                                checkpoint: Dict[str, Any]) -> None:

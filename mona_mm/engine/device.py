@@ -1,18 +1,16 @@
 """Running GPU recipes where there is no accelerator, alone or in parallel."""
 import gc
-import os
 from typing import Any, List
 
 import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.optim import AmpOptimWrapper
 
-_SYNC_BN = ('SyncBN', 'MMSyncBN')
-_SLURM = {
-    'RANK': 'SLURM_PROCID',
-    'WORLD_SIZE': 'SLURM_NTASKS',
-    'LOCAL_RANK': 'SLURM_LOCALID',
-}
+from mona_mm.config import means, name_of
+
+#: Names, in the registry and of the classes behind it.
+_SYNC_BN = ('SyncBN', 'MMSyncBN', 'SyncBatchNorm')
 
 
 def adapt_to_cpu(cfg: Config) -> List[str]:
@@ -31,7 +29,7 @@ def adapt_to_cpu(cfg: Config) -> List[str]:
         return []
     replaced = []
     wrapper = cfg.get('optim_wrapper') or {}
-    if wrapper.get('type') == 'AmpOptimWrapper':
+    if means(wrapper.get('type'), AmpOptimWrapper):
         wrapper['type'] = 'OptimWrapper'
         for key in ('loss_scale', 'dtype'):
             wrapper.pop(key, None)
@@ -52,16 +50,13 @@ def adapt_to_cpu(cfg: Config) -> List[str]:
 def init_cpu_group(launcher: str) -> None:
     """Join the gloo process group where mmengine would ask for a GPU.
 
+    The environment says where (:func:`mona_mm.cluster.set_address`).
+
     Args:
         launcher (str): ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
     """
     if launcher == 'none' or get_device() != 'cpu' or dist.is_initialized():
         return
-    if launcher == 'slurm':
-        os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
-        os.environ.setdefault('MASTER_PORT', '29500')
-        for name, source in _SLURM.items():
-            os.environ[name] = os.environ[source]
     dist.init_process_group('gloo')
 
 
@@ -75,7 +70,7 @@ def leave_group() -> None:
 def _replace_sync_bn(node: Any) -> bool:
     found = False
     if isinstance(node, dict):
-        if node.get('type') in _SYNC_BN:
+        if name_of(node.get('type')) in _SYNC_BN:
             node['type'] = 'BN'
             found = True
         children = list(node.values())

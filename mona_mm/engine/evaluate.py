@@ -1,19 +1,25 @@
 """What ``tools/test.py`` adds to a config before testing."""
-import os.path as osp
-from typing import Set
+import copy
 
 from mmengine.config import Config, ConfigDict
-from torch import nn
+from mmengine.registry import HOOKS, METRICS
 
-from mona_mm.checkpoint import read_checkpoint, unwrap
-from mona_mm.checkpoint.delta import tuned_backbones
-from mona_mm.checkpoint.record import records
-from mona_mm.errors import CheckpointError, ConfigError
-from mona_mm.text import some
+from mona_mm.config import (
+    class_of,
+    datasets,
+    evaluators,
+    library_of,
+    name_of,
+    takes,
+)
+from mona_mm.errors import ConfigError
 
 
 def set_tta(cfg: Config) -> None:
     """Test with the config's test-time augmentation.
+
+    Its pipeline goes into every dataset that reads files, whatever wraps
+    them; what a wrapper mixes pictures with is left out.
 
     Raises:
         ConfigError: If the config has none.
@@ -22,10 +28,11 @@ def set_tta(cfg: Config) -> None:
     if missing:
         raise ConfigError('--tta needs test-time augmentation in the config, '
                           f'but it has no {" and no ".join(missing)}')
-    dataset = cfg.test_dataloader.dataset
-    while 'dataset' in dataset:
-        dataset = dataset.dataset
-    dataset.pipeline = cfg.tta_pipeline
+    for _, dataset in datasets(cfg.test_dataloader, wrappers=True):
+        if 'pipeline' in dataset:
+            dataset['pipeline'] = []
+    for _, dataset in datasets(cfg.test_dataloader):
+        dataset['pipeline'] = copy.deepcopy(cfg.tta_pipeline)
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
 
 
@@ -33,103 +40,59 @@ def set_out(cfg: Config, out: str) -> None:
     """Write the predictions: to a .pkl file, or formatted to a folder (seg).
 
     Raises:
-        ConfigError: If ``out`` is neither.
+        ConfigError: If ``out`` is neither, or no metric writes pictures.
     """
+    metrics = evaluators(cfg.get('test_evaluator'))
     if out.endswith(('.pkl', '.pickle')):
-        detector = cfg.get('default_scope') in ('mmdet', 'mmrotate')
+        detector = library_of(cfg) in ('mmdet', 'mmrotate')
         kind = 'mmdet.DumpDetResults' if detector else 'DumpResults'
-        evaluators = cfg.test_evaluator
-        if not isinstance(evaluators, (list, tuple)):
-            evaluators = [evaluators]
-        cfg.test_evaluator = [
-            *evaluators, dict(type=kind, out_file_path=out)
-        ]
-    elif cfg.get('default_scope') == 'mmseg':
-        cfg.test_evaluator['output_dir'] = out
-        cfg.test_evaluator['keep_results'] = True
-    else:
+        metrics.append(dict(type=kind, out_file_path=out))
+        if 'metrics' in cfg.test_evaluator:  # of an evaluator with a type
+            cfg.test_evaluator['metrics'] = metrics
+        else:
+            cfg.test_evaluator = metrics
+        return
+    if library_of(cfg) != 'mmseg':
         raise ConfigError(f'--out {out!r}: expected a file that ends with '
                           '.pkl or .pickle')
+    classes = [class_of(metric.get('type'), METRICS, cfg.get('default_scope'))
+               for metric in metrics]
+    able = [m for m, cls in zip(metrics, classes) if takes(cls, 'output_dir')]
+    if not able:
+        found = ', '.join(name_of(m.get('type')) for m in metrics) or 'none'
+        raise ConfigError(
+            f'--out {out!r}: label pictures are written by a metric that has '
+            f'an output_dir, such as IoUMetric; test_evaluator has {found}')
+    # One writes for all of them: they get the same predictions.
+    able[0].update(output_dir=out, keep_results=True)
 
 
 def set_show(cfg: Config, show: bool, show_dir: str = None) -> None:
     """Show predictions in a window, or write them as pictures to a folder.
 
+    Args:
+        cfg (Config): Changed in place.
+        show (bool): Whether to open windows.
+        show_dir (str, optional): Below the work dir's time stamp, unless it
+            is absolute.
+
     Raises:
         ConfigError: If the config has no visualization hook.
     """
-    hook = cfg.default_hooks.get('visualization')
+    hook = (cfg.get('default_hooks') or {}).get('visualization')
     if hook is None:
         raise ConfigError('--show and --show-dir need default_hooks.'
                           'visualization in the config')
-    hook['enable' if cfg.get('default_scope') == 'mmpretrain' else
-         'draw'] = True
+    cls = class_of(hook.get('type'), HOOKS, cfg.get('default_scope'))
+    hook['enable' if takes(cls, 'enable') else 'draw'] = True
     hook['show'] = show
     hook['interval'] = 1
     if show_dir is None:
         return
-    if cfg.get('default_scope') == 'mmseg':
-        cfg.visualizer['save_dir'] = show_dir
-    elif cfg.get('default_scope') == 'mmpretrain':
+    if takes(cls, 'test_out_dir'):  # it joins them itself
+        hook['test_out_dir'] = show_dir
+    elif takes(cls, 'out_dir'):
         hook['out_dir'] = show_dir
-    else:  # mmdet puts its folder below the work dir's time stamp
-        hook['test_out_dir'] = osp.abspath(show_dir)
-
-
-def check_for_test(runner, path: str) -> None:
-    """Check that a checkpoint fits the model, all of it.
-
-    Loading is left to the Runner, whose hooks (EMA) expect it in their time.
-
-    Raises:
-        CheckpointError: If a tensor is missing, unexpected, or of another
-            shape: the numbers would not be the checkpoint's.
-    """
-    model = getattr(runner.model, 'module', runner.model)
-    if hasattr(model, 'module'):  # test-time augmentation wraps once more
-        model = model.module
-    content = read_checkpoint(path)
-    _check_fit(model, unwrap(content, path), path,
-               _refilled(model, content, path))
-
-
-def _refilled(model: nn.Module, content: dict, path: str) -> Set[str]:
-    """Names that a delta checkpoint leaves out and loading puts back."""
-    found = records(content.get('state_dict', content))
-    names: Set[str] = set()
-    for where, backbone in tuned_backbones(model):
-        record = found.get(where)
-        if record is None:
-            continue
-        try:
-            backbone.check_record(record)
-        except CheckpointError as error:
-            raise CheckpointError(f'{path} is not a checkpoint of this '
-                                  f'config: {error}') from error
-        if record.base:
-            lead = f'{where}.' if where else ''
-            names |= {lead + name for name in backbone.frozen_names}
-    return names
-
-
-def _check_fit(model: nn.Module, given: dict, path: str,
-               refilled: Set[str]) -> None:
-    own = model.state_dict()
-    computed = tuple(
-        ending for module in model.modules()
-        for ending in getattr(module, 'derived', ()))
-    missing = [k for k in own if k not in given and k not in refilled
-               and not k.endswith(computed)]
-    unexpected = [
-        k for k in given if k not in own and not k.endswith(computed)
-    ]
-    shapes = [
-        f'{k} {tuple(given[k].shape)} instead of {tuple(v.shape)}'
-        for k, v in own.items() if k in given and given[k].shape != v.shape
-    ]
-    if missing or unexpected or shapes:
-        raise CheckpointError(
-            f'{path} is not a checkpoint of this config: {len(missing)} '
-            f'tensors missing ({some(missing)}), {len(unexpected)} '
-            f'unexpected ({some(unexpected)}), {len(shapes)} of another '
-            f'shape ({some(shapes)})')
+        cfg.show_dir = show_dir
+    else:
+        cfg.show_dir = show_dir

@@ -1,24 +1,32 @@
 """Is the run that goes on the run that was saved?"""
+import copy
 import hashlib
 import inspect
 import json
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
 import torch
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from mona_mm.config import backbone_of, class_of, name_of
 from mona_mm.errors import CheckpointError
 from mona_mm.registry import HOOKS
 from mona_mm.text import some
+
+from .optim import DeltaOptimWrapperConstructor
 
 #: Backbone settings that a resumed run may change: they leave the weights
 #: and what they compute alone, or are compared by what was loaded.
 _FREE = ('type', 'tuner', 'init_cfg', 'with_cp', 'allow_random_base')
 
+#: What a fingerprint of somebody else raises.
+_BROKEN = (AttributeError, KeyError, TypeError, ValueError)
 
 @HOOKS.register_module()
 class FingerprintHook(Hook):
@@ -46,21 +54,76 @@ class FingerprintHook(Hook):
         """Compare, if the checkpoint is resumed.
 
         Raises:
-            CheckpointError: With every difference.
+            CheckpointError: With every difference; or if what it has to say
+                is broken.
         """
         if not runner._resume or 'optimizer' not in checkpoint:
             return
         saved = checkpoint['meta'].get('fingerprint')
-        found = (_differences(saved, fingerprint(runner)) if saved else
-                 _other_counts(checkpoint['optimizer'], runner))
-        if found:
-            raise CheckpointError(
-                f'cannot resume from {runner._load_from}, it was trained '
-                'differently:\n- ' + '\n- '.join(found) + '\nResume with the '
-                'config of that run, or start a new one from its weights '
-                'with --cfg-options load_from=... and without --resume')
-        for line in _kept_settings(checkpoint['optimizer'], runner):
+        try:
+            found = (_differences(saved, fingerprint(runner)) if saved else
+                     _other_counts(checkpoint['optimizer'], runner))
+            kept = list(_kept_settings(checkpoint['optimizer'], runner))
+        except _BROKEN as error:
+            raise _broken(runner._load_from, error) from error
+        _refuse(found, runner._load_from)
+        for line in kept:
             runner.logger.warning(line)
+
+
+def check_same_run(cfg: Config, model: nn.Module, checkpoint: Dict[str, Any],
+                   path: str) -> None:
+    """Compare what is known before a run is set up: all but the base.
+
+    Args:
+        cfg (Config): Of the run that would go on.
+        model (nn.Module): Its model; it needs no numbers.
+        checkpoint (dict): What the file holds.
+        path (str): The file.
+
+    Raises:
+        CheckpointError: With every difference.
+    """
+    meta = checkpoint.get('meta')
+    saved = meta.get('fingerprint') if isinstance(meta, dict) else None
+    if not saved or 'optimizer' not in checkpoint:
+        return
+    own = dict(
+        tuner=_tuner(_tuned(model)), backbone=_backbone(cfg), base=None)
+    groups = _planned_groups(cfg, model)
+    try:
+        own['groups'] = saved['groups'] if groups is None else groups
+        found = _differences(saved, own)
+    except _BROKEN as error:
+        raise _broken(path, error) from error
+    _refuse(found, path)
+
+
+def _broken(path: str, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f'{path}: its fingerprint or its optimizer is broken '
+        f'({type(error).__name__}: {error})')
+
+
+def _refuse(found: List[str], path: str) -> None:
+    if found:
+        raise CheckpointError(
+            f'cannot resume from {path}, it was trained differently:\n- ' +
+            '\n- '.join(found) + '\nResume with the config of that run, or '
+            'start a new one from its weights with --cfg-options '
+            'load_from=... and without --resume')
+
+
+def _planned_groups(cfg: Config, model: nn.Module) -> Optional[list]:
+    """The groups that our constructor will make; None of any other."""
+    wrapper = copy.deepcopy(cfg.optim_wrapper)
+    kind = class_of(wrapper.pop('constructor', None),
+                    OPTIM_WRAPPER_CONSTRUCTORS)
+    if not (isinstance(kind, type)
+            and issubclass(kind, DeltaOptimWrapperConstructor)):
+        return None
+    rules = wrapper.pop('paramwise_cfg', None)
+    return list(_named_groups(model, kind(wrapper, rules).groups(model)))
 
 
 def fingerprint(runner: Runner) -> Dict[str, Any]:
@@ -75,13 +138,18 @@ def fingerprint(runner: Runner) -> Dict[str, Any]:
     """
     model = runner.model
     model = model.module if is_model_wrapper(model) else model
-    tuned = next(
-        (m for m in model.modules() if hasattr(m, 'delta_parameters')), None)
+    tuned = _tuned(model)
     return dict(
         tuner=_tuner(tuned),
-        backbone=_backbone(runner),
+        backbone=_backbone(runner.cfg),
         base=_checksum(tuned),
-        groups=list(_groups(model, runner.optim_wrapper)))
+        groups=list(_named_groups(model,
+                                  _param_groups(runner.optim_wrapper))))
+
+
+def _tuned(model: nn.Module) -> Optional[nn.Module]:
+    return next(
+        (m for m in model.modules() if hasattr(m, 'delta_parameters')), None)
 
 
 def _tuner(tuned: Optional[nn.Module]) -> Optional[Dict[str, str]]:
@@ -97,17 +165,15 @@ def _tuner(tuned: Optional[nn.Module]) -> Optional[Dict[str, str]]:
         })
 
 
-def _backbone(runner: Runner) -> Dict[str, str]:
-    model = runner.cfg.get('model')
-    backbone = model.get('backbone') if isinstance(model, dict) else None
+def _backbone(cfg: Config) -> Dict[str, str]:
     return {
         key: _plain(value)
-        for key, value in (backbone or {}).items() if key not in _FREE
+        for key, value in backbone_of(cfg).items() if key not in _FREE
     }
 
 
 def _plain(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, default=str)
+    return json.dumps(value, sort_keys=True, default=name_of)
 
 
 def _checksum(tuned: Optional[nn.Module]) -> Optional[str]:
@@ -127,9 +193,10 @@ def _bits(tensor: Tensor) -> int:
     return int(flat.view(kind).sum(dtype=torch.int64))
 
 
-def _groups(model: nn.Module, wrapper) -> Iterator[List[Tuple[str, int]]]:
+def _named_groups(model: nn.Module, groups: Iterable[dict]
+                  ) -> Iterator[List[Tuple[str, int]]]:
     names = {id(p): n for n, p in model.named_parameters()}
-    for group in _param_groups(wrapper):
+    for group in groups:
         yield [(names.get(id(p), '?'), p.numel()) for p in group['params']]
 
 

@@ -1,20 +1,31 @@
 """From the command line's words to a config that a Runner can run."""
 import argparse
+import copy
 import difflib
 import os
 import os.path as osp
+import re
 from glob import glob
-from typing import Any, Callable, Optional
+from itertools import accumulate
+from typing import Any, Callable, Optional, Sequence
 
-from mmengine.config import Config, DictAction
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
+from mmengine.config import Config
+from mmengine.config.utils import ConfigParsingError
+from mmengine.hooks import CheckpointHook
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from mona_mm.checkpoint.io import TRUST
-from mona_mm.errors import ConfigError
+from mona_mm.checkpoint.candidates import HOSTS
+from mona_mm.checkpoint.io import trust
+from mona_mm.cluster import set_address
+from mona_mm.config import backbone_of, means, name_of
+from mona_mm.errors import ConfigError, UserError
+from mona_mm.text import FULL, cannot_write
 
 from .device import adapt_to_cpu, init_cpu_group
-from .resume import newest_checkpoint
+from .options import OptionAction, parse
+from .resume import newest_checkpoint, trust_run
+from .runner import careful_runner
 from .tuner_option import set_tuner
 
 
@@ -23,16 +34,19 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--work-dir',
-        help='where logs and checkpoints go (default: '
-        'work_dirs/<name of the config>)')
+        help='where logs and checkpoints go (default: the config\'s '
+        '`work_dir`, else work_dirs/<name of the config>, with _<tuner> at '
+        'its end if --tuner is given)')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        type=key_value,
+        action=OptionAction,
         default={},
         metavar='KEY=VALUE',
         help='change settings of the config, e.g. '
-        'model.backbone.tuner.bottleneck_dims=32')
+        'model.backbone.tuner.bottleneck_dims=32 "KEY=[a,b]" '
+        '"KEY=(\'hot dog\', cup)"; spaces within a value are kept')
     parser.add_argument(
         '--tuner',
         help='tuning method in place of the config\'s: a name in '
@@ -45,35 +59,88 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--trust-checkpoint',
         action='store_true',
-        help='read checkpoints that hold more than tensors and plain data; '
-        'such a file can run any code')
+        help='read the checkpoint that is named (also by --resume or '
+        'load_from) even if it holds more than tensors and plain data; it can '
+        'run any code. Other files, its base for one, are read as ever')
+    parser.add_argument(
+        '--base-host',
+        action='append',
+        default=[],
+        metavar='HOST',
+        help='fetch the frozen base from this host too if a checkpoint says '
+        'that it is there')
     parser.add_argument(
         '--local_rank', '--local-rank', type=int, default=0,
         help=argparse.SUPPRESS)
+
+
+def key_value(word: str) -> str:
+    """The type of the words of ``--cfg-options``.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is no KEY=VALUE, or its quotes or
+            brackets are not closed.
+    """
+    # Nobody means hundreds of brackets in brackets.
+    depth = accumulate((c in '[(') - (c in '])') for c in word)
+    try:
+        if not re.match(r'[^\s=]+=', word) or max(depth) > 20:
+            raise ValueError
+        parse(word.partition('=')[2])
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f'expected KEY=VALUE, such as model.backbone.tuner.rank=32 or '
+            f"train_cfg.val_interval=2, but got {word!r:.100}") from None
+    return word
 
 
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config that the arguments name, and apply them.
 
     Raises:
-        ConfigError: If the file does not exist or cannot be parsed, or an
-            option would have no effect.
+        ConfigError: If the file does not exist or cannot be parsed, an
+            option would have no effect, or the launcher did not start this.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    if getattr(args, 'trust_checkpoint', False):
-        os.environ[TRUST] = '1'
+    set_address(args.launcher)
+    if hosts := getattr(args, 'base_host', None):
+        os.environ[HOSTS] = ','.join([os.environ.get(HOSTS, ''), *hosts])
     cfg = read_config(args.config)
     _check_options(args.cfg_options)
     if args.tuner:
         set_tuner(cfg, args.tuner)
-    cfg.merge_from_dict(args.cfg_options)
+    try:
+        cfg.merge_from_dict(args.cfg_options)
+    except (KeyError, TypeError, IndexError, AttributeError,
+            ValueError) as error:
+        raise ConfigError(
+            f'--cfg-options {args.cfg_options} do not fit {args.config}: '
+            f'{type(error).__name__}: {error}') from error
+    tuner = backbone_of(cfg).get('tuner')
+    if 'tuner' in cfg and tuner is not None:
+        # The variable that the backbone's tuner was copied from: what is
+        # dumped beside the checkpoints must not say two things.
+        cfg.tuner = copy.deepcopy(tuner)
     cfg.launcher = args.launcher
     name = osp.splitext(osp.basename(args.config))[0]
     if args.tuner:
         name += f'_{osp.splitext(osp.basename(args.tuner))[0]}'
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or osp.join(
         'work_dirs', name)
+    if getattr(args, 'trust_checkpoint', False):
+        _trust_named(cfg, args)
     return cfg
+
+
+def _trust_named(cfg: Config, args: argparse.Namespace) -> None:
+    """Vouch for the checkpoint that a run starts from, and no other file."""
+    resume = getattr(args, 'resume', None)
+    for named in (getattr(args, 'checkpoint', None), resume,
+                  cfg.get('load_from')):
+        if named not in (None, 'auto'):
+            trust(named)
+    if resume == 'auto' or cfg.get('resume'):
+        trust_run(cfg)
 
 
 def read_config(path: str) -> Config:
@@ -90,7 +157,8 @@ def read_config(path: str) -> Config:
     except FileNotFoundError as error:
         raise ConfigError(f'config {path!r}: a base is missing: '
                           f'{error}') from error
-    except (SyntaxError, KeyError, TypeError, AttributeError) as error:
+    except (SyntaxError, NameError, ImportError, LookupError, TypeError,
+            ValueError, AttributeError, ConfigParsingError) as error:
         raise ConfigError(f'config {path!r} does not parse: '
                           f'{type(error).__name__}: {error}') from error
 
@@ -102,11 +170,12 @@ def set_amp(cfg: Config) -> None:
         ConfigError: If the optimizer wrapper is of a kind that cannot.
     """
     kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
-    if kind == 'AmpOptimWrapper':
+    if means(kind, AmpOptimWrapper):
         return
-    if kind != 'OptimWrapper':
+    if not means(kind, OptimWrapper):
         raise ConfigError('--amp needs optim_wrapper.type OptimWrapper or '
-                          f'AmpOptimWrapper, but the config has {kind!r}')
+                          f'AmpOptimWrapper, but the config has '
+                          f'{name_of(kind)!r}')
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
     cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
 
@@ -124,20 +193,33 @@ def set_auto_scale_lr(cfg: Config) -> None:
     cfg.auto_scale_lr.enable = True
 
 
-def set_resume(cfg: Config, resume: Optional[str]) -> None:
+def set_resume(cfg: Config, resume: Optional[str],
+               new_schedule: bool = False) -> None:
     """Resume from a checkpoint (``'auto'``: the newest in the work dir).
 
     With nothing there to resume, the run starts as the config says.
 
+    Args:
+        cfg (Config): Changed in place, after :func:`set_resumable`.
+        resume (str, optional): A path, or ``'auto'``.
+        new_schedule (bool): Follow the config's schedule, not the
+            checkpoint's. Defaults to False.
+
     Raises:
         CheckpointError: If there are checkpoints, but none that is usable.
+        ConfigError: If there is a new schedule and nothing is resumed.
     """
     if resume is None:
+        if new_schedule:
+            raise ConfigError('--new-schedule is for a run that goes on: it '
+                              'needs --resume')
         return
     found = newest_checkpoint(cfg) if resume == 'auto' else resume
     cfg.resume = found is not None
     if found is not None:
         cfg.load_from = found
+        cfg.default_hooks['schedule'] = dict(
+            type='mona_mm.ScheduleHook', renew=new_schedule)
 
 
 def set_resumable(cfg: Config) -> None:
@@ -149,12 +231,15 @@ def set_resumable(cfg: Config) -> None:
     Args:
         cfg (Config): Changed in place.
     """
-    hook = (cfg.get('default_hooks') or {}).get('checkpoint')
-    if hook and hook.get('type') in ('CheckpointHook',
-                                     'mmengine.CheckpointHook'):
+    if not cfg.get('default_hooks'):
+        cfg.default_hooks = dict()
+    if 'checkpoint' not in cfg.default_hooks:  # mmengine puts its own in
+        cfg.default_hooks.checkpoint = dict(type=CheckpointHook, interval=1)
+    hook = cfg.default_hooks.checkpoint  # None switches it off
+    if hook and means(hook.get('type'), CheckpointHook):
         hook['type'] = 'mona_mm.AtomicCheckpointHook'
     loop = cfg.get('train_cfg') or {}
-    if loop.get('type') == 'EpochBasedTrainLoop' or (
+    if means(loop.get('type'), EpochBasedTrainLoop) or (
             'type' not in loop and loop.get('by_epoch')):
         loop.pop('by_epoch', None)
         loop['type'] = 'mona_mm.ResumableEpochLoop'
@@ -165,20 +250,35 @@ def add_hook(cfg: Config, **hook) -> None:
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
 
 
-def run(cfg: Config, job: Callable[[Runner], Any]) -> Any:
+def run(cfg: Config, job: Callable[[Runner], Any],
+        warnings: Sequence[str] = ()) -> Any:
     """Build the config's Runner, on whatever device is there, and use it.
 
     Args:
         cfg (Config): The config, with ``launcher`` and ``work_dir`` set.
         job (Callable): What to do with the Runner.
+        warnings (Sequence[str]): Lines for the log, before that is done.
+
+    Raises:
+        UserError: If the disk is full; much of what a run writes is written
+            by mmengine, whose errors name no file.
     """
     notes = adapt_to_cpu(cfg)
     init_cpu_group(cfg.launcher)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(
-        cfg)
-    for note in notes:
-        runner.logger.info(note)
-    return job(runner)
+    try:
+        runner = careful_runner(cfg)
+        for note in notes:
+            runner.logger.info(note)
+        for warning in warnings:
+            runner.logger.warning(warning)
+        return job(runner)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise UserError(
+            cannot_write(error.filename or cfg.work_dir, error) +
+            '; what was saved before is whole: go on with --resume'
+        ) from error
 
 
 def _check_options(options: dict) -> None:

@@ -1,12 +1,15 @@
 """Stopping where a loss stops being a number."""
 import math
-from typing import Optional
+from typing import Any, Dict, List, Optional
 
+import numpy as np
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
 from mona_mm.errors import UserError
+from mona_mm.labels.batch import flat_boxes
 from mona_mm.registry import HOOKS
+from mona_mm.text import some
 
 from .run_state import find_hook
 
@@ -18,6 +21,9 @@ class NonFiniteLoss(UserError):
 @HOOKS.register_module()
 class NonFiniteLossHook(Hook):
     """Stop training, or warn, when the loss is NaN or infinite.
+
+    The message names the parts of the loss that are, and boxes without area
+    in the last two batches. Metrics of a validation that are NaN are said.
 
     It looks at the value that mmengine's RuntimeInfoHook has copied to the
     host for the log in that step anyway, so it adds no synchronisation with
@@ -49,6 +55,7 @@ class NonFiniteLossHook(Hook):
                              f"'warn', but got {action!r}")
         self.interval, self.patience, self.action = interval, patience, action
         self.wrong = 0  # in a row
+        self.batches: list = [None, None]  # the last two
 
     def after_train_iter(self, runner: Runner, batch_idx: int,
                          data_batch=None,
@@ -58,8 +65,18 @@ class NonFiniteLossHook(Hook):
         Raises:
             NonFiniteLoss: If it is wrong, and has been ``patience`` times.
         """
+        self.batches = [self.batches[1], data_batch]
         if self.every_n_train_iters(runner, self.interval):
             self._judge(runner, _loss(runner, outputs))
+
+    def after_val_epoch(self, runner: Runner,
+                        metrics: Optional[dict] = None) -> None:
+        """Say which metrics are no number; none of them becomes the best."""
+        lost = not_numbers(metrics or {})
+        if lost:
+            runner.logger.warning(
+                f'the metrics {some(lost)} are nan: the validation set has '
+                'no label that they could count')
 
     def before_save_checkpoint(self, runner: Runner,
                                checkpoint: dict) -> None:
@@ -85,15 +102,49 @@ class NonFiniteLossHook(Hook):
         rates = ', '.join(
             f'{name} {values[0]:g}'
             for name, values in runner.optim_wrapper.get_lr().items())
+        parts = _wrong_parts(runner)
         message = (
             f'the loss is {value} at iteration {runner.iter + 1} (epoch '
-            f'{runner.epoch + 1}, {rates}); last good checkpoint: '
-            f'{self.good or "none yet"}. A lower learning rate, '
-            'optim_wrapper.clip_grad, or bfloat16 instead of float16 are the '
-            'usual remedies')
+            f'{runner.epoch + 1}, {rates})'
+            f'{": " * bool(parts)}{", ".join(parts)}; last good checkpoint: '
+            f'{self.good or "none yet"}. {_causes(self.batches)}')
         if self.action == 'stop':
             raise NonFiniteLoss(message)
         runner.logger.warning(message)
+
+
+def not_numbers(metrics: Dict[str, Any]) -> List[str]:
+    """The names of the metrics that are NaN.
+
+    Args:
+        metrics (dict): Of a validation; some values may be no scalars.
+    """
+    return [k for k, v in metrics.items()
+            if isinstance(v, (float, np.floating)) and math.isnan(v)]
+
+
+def _wrong_parts(runner: Runner) -> List[str]:
+    """Which of the losses are no number, from the log."""
+    logs = runner.message_hub.log_scalars
+    last = {k.removeprefix('train/'): float(v.current())
+            for k, v in logs.items()
+            if k.startswith('train/') and 'loss' in k and len(v.data[0])}
+    return [f'{name} is {value}' for name, value in last.items()
+            if name != 'loss' and not math.isfinite(value)]
+
+
+def _causes(batches: list) -> str:
+    flat = [text for batch in batches for text in flat_boxes(batch)]
+    if flat:
+        return ('Boxes without area are in its batch or the one before: '
+                f'{some(flat, 4)}. Correct these labels, or leave them out: '
+                'filter_cfg=dict(bbox_min_size=1) for labels in XML, '
+                "dict(type='mmdet.FilterAnnotations', min_gt_bbox_wh=(1, 1), "
+                'keep_empty=False) in the pipeline for others')
+    return ('A lower learning rate, optim_wrapper.clip_grad, or bfloat16 '
+            'instead of float16 are the usual remedies; labels that are '
+            'wrong (boxes without area or outside the picture) another '
+            'cause')
 
 
 def _last_saved(runner: Runner) -> Optional[str]:

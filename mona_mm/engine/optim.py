@@ -6,7 +6,9 @@ from mmengine.logging import MMLogger, print_log
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
+from torch.optim import SGD, Adam, AdamW
 
+from mona_mm.config import means
 from mona_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 DELTA, PRETRAINED, NEW = 'delta', 'pretrained', 'neck and head'
@@ -44,11 +46,7 @@ class DeltaOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimizer wrapper for a model, wrapped or not."""
-        model = getattr(model, 'module', model)
-        groups = _merge(self._rated(model))
-        if not groups:
-            raise ValueError('no parameter of the model trains: there is '
-                             'nothing to optimize')
+        groups = self.groups(getattr(model, 'module', model))
         _report(groups)
         for group in groups:
             group.pop('counts')
@@ -58,6 +56,14 @@ class DeltaOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         return OPTIM_WRAPPERS.build(
             dict(dict(type='OptimWrapper'), **self.optim_wrapper_cfg),
             default_args=dict(optimizer=optimizer))
+
+    def groups(self, model: nn.Module) -> List[dict]:
+        """The parameter groups of a model, with their counts by role."""
+        groups = _merge(self._rated(model))
+        if not groups:
+            raise ValueError('no parameter of the model trains: there is '
+                             'nothing to optimize')
+        return groups
 
     def _rated(self, model: nn.Module) -> List[dict]:
         """One group per trained parameter, with mmengine's rules applied."""
@@ -96,7 +102,8 @@ def _fast(cfg: dict, groups: List[dict]) -> dict:
     params = [p for g in groups for p in g['params']]
     fits = all(p.device.type in ('cuda', 'cpu') and p.is_floating_point()
                for p in params)
-    if cfg.get('type') in ('Adam', 'AdamW', 'SGD') and fits and not named:
+    has = any(means(cfg.get('type'), cls) for cls in (Adam, AdamW, SGD))
+    if has and fits and not named:
         cfg['fused'] = True
     return cfg
 

@@ -1,48 +1,74 @@
 """What can be checked before data are read and models are built."""
 import os
 import os.path as osp
+from contextlib import suppress
 from tempfile import TemporaryFile
-from typing import Any, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 from mmengine.config import Config
-from mmengine.fileio import list_from_file
-from mmengine.registry import DATASETS
 
-from mona_mm.checkpoint import read_checkpoint, unwrap
+from mona_mm.checkpoint.cache import is_url
+from mona_mm.checkpoint.candidates import pretrained_cfg
+from mona_mm.config import datasets, evaluators, model_inside, name_of
 from mona_mm.errors import ConfigError
+from mona_mm.labels.leaves import Leaf, leaves
+from mona_mm.labels.look import (
+    compare,
+    is_remote,
+    looked_at,
+    named,
+    no_workers,
+)
+from mona_mm.labels.names import scope_of
+from mona_mm.receiving import check_url
 
-from .resume import newest_checkpoint, save_folders, verify
+from .fit import check_for_training
+from .resume import newest_checkpoint, save_folders
 
 _OTHER_HEADS = ('backbone', 'neck', 'rpn_head', 'semantic_head',
                 'panoptic_head', 'panoptic_fusion_head')
 
 
-def preflight(cfg: Config, phases: Sequence[str]) -> None:
-    """Check files and class counts of a config, all at once.
+def preflight(cfg: Config, phases: Sequence[str]) -> List[str]:
+    """Check files, labels and classes of a config, all at once.
 
     Args:
         cfg (Config): The config of the run.
-        phases (Sequence[str]): Of ``'train'``, ``'val'``, ``'test'``.
+        phases (Sequence[str]): Of ``'train'``, ``'val'``, ``'test'``. With
+            ``'train'``, the test set's classes are looked at if it is there.
+
+    Returns:
+        list[str]: What does not stop a run, and should be said.
 
     Raises:
         ConfigError: With one line for everything that is wrong.
     """
-    scope = cfg.get('default_scope') or 'mmengine'
-    problems = []
+    problems, notes = [], []
+    found: Dict[str, List[Leaf]] = {}
+    heads = dict(_head_counts(cfg.model, 'model'))
     for phase in phases:
-        loader = cfg.get(f'{phase}_dataloader') or {}
         where = f'{phase}_dataloader'
-        for dataset in _leaves(loader.get('dataset')):
-            missing = _missing_files(where, dataset)
-            problems += missing or _class_counts(where, dataset, cfg.model,
-                                                 scope)
+        missing = [line for path, dataset in datasets(cfg.get(where), where)
+                   for line in _missing_files(where, path, dataset)]
+        problems += no_workers(cfg, phase) + missing
+        if missing:
+            continue
+        found[phase] = looked_at(cfg, phase, heads.values())
+        for leaf in found[phase]:
+            problems += leaf.problems + _class_counts(leaf, heads)
+            notes += leaf.notes
+    if 'train' in phases and 'test' not in phases:
+        found.update(_test_classes(cfg))
+    compared = compare(cfg, found)
+    problems, notes = problems + compared.problems, notes + compared.notes
     if 'train' in phases:
-        problems += _missing_base(cfg.model) + _reentrant(cfg)
+        problems += _missing_base(model_inside(cfg.model)) + _reentrant(cfg)
     if 'test' in phases:
         problems += _taken_outputs(cfg.get('test_evaluator'))
     if problems:
         lines = dict.fromkeys(problems)  # train and val often share a root
         raise ConfigError('the config cannot run:\n- ' + '\n- '.join(lines))
+    return list(dict.fromkeys(notes))
 
 
 def check_start(cfg: Config) -> None:
@@ -53,16 +79,14 @@ def check_start(cfg: Config) -> None:
             the newest complete checkpoint of the work dir.
 
     Raises:
-        CheckpointError: If it is missing, damaged or no checkpoint.
+        CheckpointError: If it is missing, damaged, no checkpoint, or of
+            another run than this one.
     """
     if cfg.get('resume') and cfg.get('load_from') is None:
         cfg.load_from = newest_checkpoint(cfg)
         cfg.resume = cfg.load_from is not None
-    source = cfg.get('load_from')
-    if cfg.get('resume'):
-        verify(source)
-    elif source is not None:
-        unwrap(read_checkpoint(source), source)
+    if cfg.get('load_from') is not None:
+        check_for_training(cfg, cfg.load_from)
 
 
 def check_folders(cfg: Config) -> None:
@@ -72,45 +96,45 @@ def check_folders(cfg: Config) -> None:
         ConfigError: If that is impossible; it names the folder and why.
     """
     for folder in save_folders(cfg):
-        try:
-            with TemporaryFile(dir=_existing(folder)) as file:
-                file.write(b'0' * 4096)
-                file.flush()
-        except OSError as error:
-            raise ConfigError(
-                f'cannot write to {folder!r} ({error.strerror or error}): '
-                'logs and checkpoints go there; name another folder with '
-                '--work-dir') from error
+        check_folder(folder, 'logs and checkpoints go there; name another '
+                     'folder with --work-dir')
 
 
-def _existing(folder: str) -> str:
-    """The folder, or the nearest one above that is there."""
-    folder = osp.abspath(folder)
-    return folder if osp.lexists(folder) else _existing(osp.dirname(folder))
+def check_folder(folder: str, use: str) -> None:
+    """Try to write to a folder, or to where it will be, leaving nothing.
+
+    Args:
+        folder (str): The folder.
+        use (str): What it is for and how to name another, for the error.
+
+    Raises:
+        ConfigError: If that is impossible.
+    """
+    there = osp.abspath(folder)
+    try:
+        with suppress(FileNotFoundError):
+            os.lstat(there)  # is it a name at all?
+        while not osp.lexists(there):
+            there = osp.dirname(there)
+        with TemporaryFile(dir=there) as file:
+            file.write(b'0' * 4096)
+            file.flush()
+    except (OSError, ValueError) as error:
+        why = getattr(error, 'strerror', None) or error
+        raise ConfigError(
+            f'cannot write to {folder!r} ({why}): {use}') from error
 
 
-def _leaves(dataset: Optional[dict]) -> Iterator[dict]:
-    """The datasets inside wrappers (repeat, concat ...)."""
-    if not isinstance(dataset, dict):
-        return
-    inner = dataset.get('datasets') or [dataset.get('dataset')]
-    inner = [d for d in inner if isinstance(d, dict)]
-    if not inner:
-        yield dataset
-    for child in inner:
-        yield from _leaves(child)
-
-
-def _missing_files(where: str, dataset: dict) -> List[str]:
+def _missing_files(where: str, place: str, dataset: dict) -> List[str]:
     root = dataset.get('data_root') or ''
-    if '://' in root or _remote(dataset):
+    if is_remote(dataset):
         return []
-    name = f'{where}: {dataset.get("type")}'
+    name = f'{where}: {name_of(dataset.get("type"))}'
     if root and not osp.isdir(root):
         return [
             f'{name}: data_root {root!r} does not exist; data/README.md '
             'says what goes there, or set '
-            f'--cfg-options {where}.dataset.data_root=...'
+            f'--cfg-options {place}.data_root=...'
         ]
     return [
         f'{name}: {key} {path!r} does not exist (with data_root: '
@@ -132,58 +156,24 @@ def _paths(dataset: dict) -> Iterator[Tuple[str, str]]:
             yield key, path
 
 
-def _remote(dataset: dict) -> bool:
-    backend = (dataset.get('backend_args') or {}).get('backend', 'local')
-    return backend not in ('local', 'disk')
-
-
-def _class_counts(where: str, dataset: dict, model: dict,
-                  scope: str) -> List[str]:
-    classes = _classes(dataset, scope)
-    if isinstance(classes, str) and osp.isfile(classes):
-        classes = list_from_file(classes)
-    if isinstance(classes, str):
-        return [
-            f'{where}: metainfo.classes is the string {classes!r}; expected '
-            'a tuple of names (a tuple of one needs a comma: '
-            f'({classes!r}, ))'
-        ]
-    if classes is None:
-        return []
-    shown = ', '.join(map(str, classes[:4])) + (
-        ', ...' if len(classes) > 4 else '')
+def _class_counts(leaf: Leaf, heads: Dict[str, int]) -> List[str]:
+    if not leaf.classes or 'Panoptic' in leaf.kind:
+        return []  # things and stuff are counted apart
+    count = len(leaf.classes)
+    shown = ', '.join(leaf.classes[:4]) + (', ...' if count > 4 else '')
     return [
-        f'{path}={count}, but the {len(classes)} classes of {where} '
-        f'({dataset.get("type")}) are {shown}: set one like the other'
-        for path, count in _head_counts(model, 'model')
-        if count != len(classes)
+        f'{path}={wrong}, but the {count} classes of {leaf.where} '
+        f'({leaf.kind}) are {shown}: set one like the other'
+        for path, wrong in heads.items() if wrong != count
     ]
 
 
-def _classes(dataset: dict, scope: str) -> Any:
-    classes = (dataset.get('metainfo') or {}).get('classes')
-    if 'Panoptic' in str(dataset.get('type')):
-        return None  # things and stuff are counted apart
-    if classes is None and dataset.get('type') == 'CustomDataset':
-        return _class_folders(dataset)
-    if classes is None:
-        cls = dataset.get('type')
-        if isinstance(cls, str):
-            with DATASETS.switch_scope_and_registry(scope) as registry:
-                cls = registry.get(cls)
-        classes = getattr(cls, 'METAINFO', {}).get('classes')
-    return classes
-
-
-def _class_folders(dataset: dict) -> Optional[List[str]]:
-    """The classes of a folder of class folders, as mmpretrain finds them."""
-    prefix = dataset.get('data_prefix') or ''
-    if isinstance(prefix, dict):
-        prefix = prefix.get('img_path', '')
-    folder = osp.join(dataset.get('data_root') or '', prefix)
-    if dataset.get('ann_file') or _remote(dataset) or not osp.isdir(folder):
-        return None
-    return sorted(f.name for f in os.scandir(folder) if f.is_dir())
+def _test_classes(cfg: Config) -> Dict[str, List[Leaf]]:
+    """What the config calls the classes of a test set that may not exist."""
+    return {
+        'test': [named(Leaf('test_dataloader', one.cfg, scope_of(cfg)))
+                 for one in leaves(cfg.get('test_dataloader'))]
+    }
 
 
 def _head_counts(node: Any, path: str) -> Iterator[Tuple[str, int]]:
@@ -213,23 +203,29 @@ def _reentrant(cfg: Config) -> List[str]:
     ]
 
 
-def _taken_outputs(evaluators: Any) -> List[str]:
+def _taken_outputs(found: Any) -> List[str]:
     """Submission folders that mmrotate refuses after hours of inference."""
-    if not isinstance(evaluators, (list, tuple)):
-        evaluators = [evaluators or {}]
     return [
         f'test_evaluator.outfile_prefix {prefix!r} exists already: move it, '
         'or set another with --cfg-options test_evaluator.outfile_prefix=...'
-        for prefix in (e.get('outfile_prefix') for e in evaluators
+        for prefix in (e.get('outfile_prefix') for e in evaluators(found)
                        if e.get('merge_patches'))
         if prefix and osp.exists(prefix)
     ]
 
 
 def _missing_base(model: dict) -> List[str]:
-    init_cfg = (model.get('backbone') or {}).get('init_cfg') or {}
-    source = init_cfg.get('checkpoint') if isinstance(init_cfg, dict) else None
-    if not isinstance(source, str) or '://' in source:
+    init_cfg = pretrained_cfg((model.get('backbone') or {}).get('init_cfg'))
+    source = (init_cfg or {}).get('checkpoint')
+    if not isinstance(source, str):
+        return []
+    if is_url(source):
+        try:
+            check_url(source)
+        except ValueError as error:
+            return [f'model.backbone.init_cfg.checkpoint {source!r} is no '
+                    f'address of a file: {error}']
+    if '://' in source:
         return []
     if osp.isfile(osp.expanduser(source)):
         return []

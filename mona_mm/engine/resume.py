@@ -6,13 +6,13 @@ from functools import lru_cache
 from glob import escape, glob
 from typing import Dict, List, Optional, Tuple
 
-import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 
 from mona_mm.checkpoint import read_checkpoint
-from mona_mm.checkpoint.io import _plain_globals
+from mona_mm.checkpoint.io import peek, trust
 from mona_mm.errors import CheckpointError
+from mona_mm.text import kind_of
 
 #: (iteration, time of writing), in which the newest is the largest.
 Age = Tuple[int, float]
@@ -55,18 +55,36 @@ def verify(path: str) -> None:
     """Read a checkpoint in full, once per process and version of the file.
 
     Raises:
-        CheckpointError: If it is missing or damaged.
+        CheckpointError: If it is missing, damaged, or lacks what a run needs
+            to go on from it.
     """
     if osp.isfile(path):
-        stat = os.stat(path)
-        _read(path, stat.st_mtime_ns, stat.st_size)
+        status = os.stat(path)
+        _read(path, status.st_mtime_ns, status.st_size)
     else:
-        read_checkpoint(path)
+        _read(path, 0, 0)
 
 
 @lru_cache(maxsize=8)
 def _read(path: str, time: int, size: int) -> None:
-    read_checkpoint(path)
+    content = read_checkpoint(path)
+    try:
+        check_resumable(content)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f'{path} cannot be resumed: {error}. To start a new run from its '
+            'weights, use --cfg-options load_from=PATH without --resume'
+        ) from error
+
+
+def trust_run(cfg: Config) -> None:
+    """Vouch for the checkpoints in a work dir.
+
+    Args:
+        cfg (Config): ``work_dir`` and the checkpoint hook's ``out_dir``.
+    """
+    for path in _candidates(cfg, _pointed(cfg.work_dir)[0]):
+        trust(path)
 
 
 def save_folders(cfg: Config) -> List[str]:
@@ -90,9 +108,10 @@ def _pointed(work_dir: str) -> Tuple[Optional[str], List[str]]:
     if not osp.isfile(pointer):
         return None, []
     with open(pointer, errors='replace') as file:
-        named = file.read().strip('\0 \n')
-    for path in (named, osp.join(work_dir, osp.basename(named))):
-        if named and osp.isfile(path):
+        named = file.read(1 << 16).strip('\0 \n')
+    # A folder that was moved, or copied, goes on with its own file.
+    for path in (osp.join(work_dir, osp.basename(named)), named):
+        if named and len(named) < 4096 and osp.isfile(path):
             return path, []
     return None, [f'{pointer} names {named!r}, which does not exist']
 
@@ -105,7 +124,7 @@ def _sorted_out(cfg: Config, pointed: Optional[str]):
     for path in _candidates(cfg, pointed):
         try:
             iteration = _iteration(path)
-        except Exception as error:  # a damaged file raises anything
+        except CheckpointError as error:
             bad[path] = str(error).split('\n')[0]
             continue
         if iteration is None:
@@ -124,17 +143,34 @@ def _candidates(cfg: Config, pointed: Optional[str]) -> List[str]:
 
 def _iteration(path: str) -> Optional[int]:
     """Look into a file without reading its tensors; None if not resumable."""
-    with torch.serialization.safe_globals(_plain_globals()):
-        try:
-            content = torch.load(path, map_location='cpu', weights_only=True,
-                                 mmap=True)
-        except RuntimeError as error:
-            if 'mmap' not in str(error):
-                raise
-            content = read_checkpoint(path)  # the format before torch 1.6
-    if not isinstance(content, dict) or 'optimizer' not in content:
+    if not osp.isfile(path):
+        raise CheckpointError(f'is no regular file but a {kind_of(path)}')
+    content = peek(path)
+    if 'optimizer' not in content:
         return None
-    return (content.get('meta') or {}).get('iter')
+    return check_resumable(content)
+
+
+def check_resumable(content: dict) -> int:
+    """Check what resuming takes from a checkpoint, before anything is built.
+
+    Returns:
+        int: The iteration that it is at.
+
+    Raises:
+        CheckpointError: If a part is missing or of another type.
+    """
+    meta, hub = content.get('meta'), content.get('message_hub')
+    if not isinstance(meta, dict) or not all(
+            type(meta.get(key)) is int and meta[key] >= 0
+            for key in ('epoch', 'iter')):
+        raise CheckpointError('its meta does not say at which epoch and '
+                              'iteration it is')
+    if not isinstance(hub, dict) or not all(
+            isinstance(hub.get(key), dict)
+            for key in ('log_scalars', 'runtime_info', 'resumed_keys')):
+        raise CheckpointError('its message_hub is missing or broken')
+    return meta['iter']
 
 
 def _in_order(good: Dict[str, Age], pointed: Optional[str]) -> List[str]:

@@ -5,6 +5,8 @@ from typing import Any, Dict
 import numpy as np
 import torch
 
+from mona_mm.errors import CheckpointError
+
 
 def get_rng_state() -> Dict[str, Any]:
     """Read Python's, NumPy's and PyTorch's generators of this process.
@@ -35,13 +37,25 @@ def set_rng_state(state: Dict[str, Any]) -> None:
 
     Args:
         state (dict): Its tensors may be on any device.
+
+    Raises:
+        CheckpointError: If it is broken; it is from a file.
     """
-    python, numpy = state['python'], state['numpy']
-    random.setstate((python['version'], tuple(python['words'].tolist()),
-                     python['gauss']))
-    np.random.set_state(
-        (numpy['kind'], numpy['keys'].cpu().numpy().astype(np.uint32),
-         numpy['position'], numpy['has_gauss'], numpy['cached']))
-    torch.set_rng_state(state['torch'].cpu())
-    if 'cuda' in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state['cuda'].cpu())
+    try:
+        python, numpy = state['python'], state['numpy']
+        random.setstate((python['version'], tuple(python['words'].tolist()),
+                         python['gauss']))
+        # NumPy reads its 624 words from there without a look.
+        if not 0 <= numpy['position'] <= 624:
+            raise ValueError(f'position {numpy["position"]} of 624 words')
+        np.random.set_state(
+            (numpy['kind'], numpy['keys'].cpu().numpy().astype(np.uint32),
+             numpy['position'], numpy['has_gauss'], numpy['cached']))
+        torch.set_rng_state(state['torch'].cpu())
+        if 'cuda' in state and torch.cuda.is_available():
+            torch.cuda.set_rng_state(state['cuda'].cpu())
+    except (AttributeError, IndexError, KeyError, OverflowError, RuntimeError,
+            TypeError, ValueError) as error:
+        raise CheckpointError(
+            'the random generators in the checkpoint are broken '
+            f'({type(error).__name__}: {error})') from error

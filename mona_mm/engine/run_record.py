@@ -18,6 +18,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mona_mm.backbones import TunedBackbone
+from mona_mm.config import backbone_of, name_of
 from mona_mm.errors import ConfigError
 from mona_mm.machine import device_name, versions
 from mona_mm.registry import HOOKS
@@ -137,9 +138,10 @@ def _config_name(cfg: Config) -> str:
 
 
 def _tuner(cfg: Config) -> dict:
-    backbone = (cfg.get('model') or {}).get('backbone') or {}
-    tuner = backbone.get('tuner') or {}
-    return json.loads(json.dumps(tuner, default=str))
+    tuner = backbone_of(cfg).get('tuner') or {}
+    if 'type' in tuner:
+        tuner = dict(tuner, type=name_of(tuner['type']))
+    return json.loads(json.dumps(tuner, default=name_of))
 
 
 def _counts(model: torch.nn.Module) -> Dict[str, Any]:

@@ -1,4 +1,5 @@
 """What mmengine's checkpoints lack for going on exactly where a run was."""
+import reprlib
 from typing import Any, Dict, Iterator, Optional, Type
 
 import torch
@@ -6,6 +7,7 @@ from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
+from mona_mm.errors import CheckpointError
 from mona_mm.registry import HOOKS
 
 from .rng import get_rng_state, set_rng_state
@@ -45,13 +47,21 @@ class RunStateHook(Hook):
         return self._described(runner, meta, all_gather_object(own))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Take the state out of a checkpoint that is resumed."""
+        """Take the state out of a checkpoint that is resumed.
+
+        Raises:
+            CheckpointError: If it is broken.
+        """
         if not runner._resume:
             return
         meta = checkpoint.get('meta', {})
         loader = runner.train_loop.dataloader
         state = meta.get('run_state') or dict(
             _guessed(meta, len(loader)), epoch_length=len(loader))
+        if not _is_state(state):
+            raise CheckpointError(
+                f'{runner._load_from}: the run_state in its meta is broken: '
+                f'{reprlib.repr(state)}')
         if 'optimizer' not in checkpoint:
             runner.logger.warning('the checkpoint holds no optimizer state: '
                                   'the optimizer starts afresh')
@@ -158,6 +168,16 @@ class RunStateHook(Hook):
 def find_hook(runner: Runner, kind: Type[Hook]) -> Optional[Hook]:
     """The runner's first hook of a class, or None."""
     return next((h for h in runner.hooks if isinstance(h, kind)), None)
+
+
+def _is_state(state: Any) -> bool:
+    """Whether a file's state of a run has what resuming needs."""
+    kinds = dict(inside=bool, done=int, epoch_length=int)
+    return isinstance(state, dict) and all(
+        type(state.get(name)) is kind for name, kind in kinds.items()
+    ) and state['done'] >= 0 and isinstance(
+        state.get('rng', []), list) and isinstance(
+            state.get('sampler_seed', 0), int)
 
 
 def _guessed(meta: dict, length: int) -> dict:

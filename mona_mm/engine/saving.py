@@ -1,22 +1,30 @@
 """Checkpoints of which the last good one is always there."""
 import os.path as osp
+import re
 import shutil
 from contextlib import contextmanager, suppress
-from typing import Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Optional
 
 from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 from mona_mm.checkpoint.atomic import ATOMIC, remove_partials, replace_file
+from mona_mm.checkpoint.plain import plain
 from mona_mm.errors import CheckpointError
 from mona_mm.registry import HOOKS
+from mona_mm.text import some
 
+from .nonfinite import not_numbers
 from .run_state import RunStateHook, find_hook
 
 #: The file of a run that was asked to stop between two checkpoints.
 INTERRUPTED = 'interrupted.pth'
 _OUTDATED = 'outdated_ckpts'
+#: What a checkpoint says about files of its run.
+_CLAIMS = (_OUTDATED, 'best_ckpt', 'keep_ckpt_ids')
+#: Parts of a checkpoint that hold tensors alone.
+_STATES = ('state_dict', 'ema_state_dict')
 
 
 @HOOKS.register_module()
@@ -32,6 +40,11 @@ class AtomicCheckpointHook(CheckpointHook):
     #: The newest checkpoint of this process's run that is in place.
     last_saved: Optional[str] = None
 
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        #: Names within ``out_dir`` of what is to be removed.
+        self._outdated: List[str] = []
+
     def before_train(self, runner: Runner) -> None:
         """Choose the backend, tidy up, and check the disk.
 
@@ -41,17 +54,35 @@ class AtomicCheckpointHook(CheckpointHook):
         if (self.backend_args is None and self.file_client_args is None
                 and '://' not in str(self.out_dir or '')):
             self.backend_args = dict(backend=ATOMIC)
+        # What the resumed checkpoint wants removed, before mmengine does it.
+        info = runner.message_hub.runtime_info
+        claims = {
+            key: info.pop(key) for key in list(info)
+            if runner._resume and key.startswith(_CLAIMS)
+        }
         super().before_train(runner)
+        if self._goes_on(runner):
+            self._take_over(runner, claims)
         if is_main_process() and self._local:
             for path in remove_partials(self.out_dir):
                 runner.logger.info(f'{path}: removed; a killed run had not '
                                    'finished writing it')
             _check_space(runner, self.out_dir)
-        self._outdated = [
-            path for path in _info(runner, _OUTDATED, [])
-            if osp.basename(path) != INTERRUPTED and path != runner._load_from
-        ]  # killed between saving and removing
-        self._remove_outdated(runner)
+        self._remove_outdated(runner)  # killed between saving and removing
+        _tell_what_is_left_out(runner)
+
+    def before_save_checkpoint(self, runner: Runner,
+                               checkpoint: Dict[str, Any]) -> None:
+        """Make all but tensors plain, so that the file can be read again."""
+        for key, value in checkpoint.items():
+            if key not in _STATES:
+                checkpoint[key], _ = plain(value)
+
+    def after_train(self, runner: Runner) -> None:
+        """Publish what is there: of some metrics there may be no best."""
+        best = getattr(self, 'best_ckpt_path_dict', {})
+        self.best_ckpt_path_dict = {k: v for k, v in best.items() if v}
+        super().after_train(runner)
 
     def save_interrupted(self, runner: Runner, meta: dict) -> str:
         """Save everything now, whatever the interval and the options are.
@@ -68,6 +99,55 @@ class AtomicCheckpointHook(CheckpointHook):
         self._point_to(runner, path)
         barrier()
         return path
+
+    def _goes_on(self, runner: Runner) -> bool:
+        """Whether the checkpoint that is resumed is of this very folder.
+
+        What another run has saved is that run's to remove.
+        """
+        source = str(runner._load_from or '')
+        if not runner._resume or not source:
+            return False
+        folders = [osp.dirname(source), str(self.out_dir)]
+        if '://' not in source:
+            folders = list(map(osp.realpath, folders))
+        return folders[0].rstrip('/') == folders[1].rstrip('/')
+
+    def _take_over(self, runner: Runner, claims: Dict[str, Any]) -> None:
+        """Go on with what a checkpoint says of its run's other files.
+
+        It may come from anyone, and its folder may have been moved: names
+        count, and only those that this hook gives.
+        """
+        hub = runner.message_hub
+        ids = claims.get('keep_ckpt_ids', [])
+        if self.max_keep_ckpts > 0 and isinstance(ids, list):
+            self.keep_ckpt_ids.extend(i for i in ids if type(i) is int)
+            for old in ids[:-self.max_keep_ckpts]:
+                if type(old) is int:
+                    self._outdate(self.filename_tmpl.format(old))
+            hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+        for key in self.key_indicators if self.save_best else ():
+            one = len(self.key_indicators) == 1
+            claim = 'best_ckpt' if one else f'best_ckpt_{key}'
+            if name := self._named(claims.get(claim), 'best_.+_'):
+                path = self.file_backend.join_path(self.out_dir, name)
+                hub.update_info(claim, path)
+                if one:
+                    self.best_ckpt_path = path
+                else:
+                    self.best_ckpt_path_dict[key] = path
+        outdated = claims.get(_OUTDATED, [])
+        for claim in outdated if isinstance(outdated, list) else []:
+            name = self._named(claim, '(best_.+_)?')
+            if name and name != osp.basename(runner._load_from):
+                self._outdate(name)
+
+    def _named(self, claim: Any, lead: str) -> Optional[str]:
+        """The file name in a path, if it is one that this hook gives."""
+        name = osp.basename(claim) if isinstance(claim, str) else ''
+        own = re.sub(r'\\{.*?\\}', r'\\d+', re.escape(self.filename_tmpl))
+        return name if re.fullmatch(lead + own, name) else None
 
     @property
     def _local(self) -> bool:
@@ -89,7 +169,12 @@ class AtomicCheckpointHook(CheckpointHook):
         self._remove_outdated(runner)
 
     def _save_best_checkpoint(self, runner, metrics) -> None:
-        """As in mmengine, but the previous best goes last."""
+        """As in mmengine, but the previous best goes last.
+
+        A metric that is no number never becomes the best.
+        """
+        lost = not_numbers(metrics)
+        metrics = {k: None if k in lost else v for k, v in metrics.items()}
         with self._removing_later():
             super()._save_best_checkpoint(runner, metrics)
         self._remove_outdated(runner)
@@ -109,8 +194,8 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _outdate(self, name: str) -> None:
         path = self.file_backend.join_path(self.out_dir, name)
-        if path not in self._outdated and self.file_backend.exists(path):
-            self._outdated.append(path)
+        if name not in self._outdated and self.file_backend.exists(path):
+            self._outdated.append(name)
 
     def _write(self, runner, name: str, meta: dict, options: dict) -> None:
         state = find_hook(runner, RunStateHook)
@@ -143,10 +228,12 @@ class AtomicCheckpointHook(CheckpointHook):
         """Remove them, except what has become current again."""
         if isinstance(self.file_backend, _Postponed):
             return
-        current = {str(path) for path in self._current(runner)}
-        for path in self._outdated if is_main_process() else []:
-            if str(path) not in current:
+        current = {osp.basename(str(p)) for p in self._current(runner)}
+        for name in self._outdated if is_main_process() else []:
+            if name not in current:
+                path = self.file_backend.join_path(self.out_dir, name)
                 _remove(self.file_backend, path)
+                runner.logger.info(f'{path}: removed; newer ones are kept')
         self._outdated.clear()
         runner.message_hub.update_info(_OUTDATED, [])
 
@@ -157,13 +244,13 @@ class AtomicCheckpointHook(CheckpointHook):
 
 
 class _Postponed:
-    """A file backend that notes removals instead of doing them."""
+    """A file backend that notes removals, by name, and does none."""
 
     def __init__(self, backend, noted: list) -> None:
         self.backend, self.noted = backend, noted
 
     def remove(self, path) -> None:
-        self.noted.append(path)
+        self.noted.append(osp.basename(str(path)))
 
     rmtree = remove
 
@@ -182,6 +269,21 @@ def _remove(backend, path) -> None:
 def _info(runner: Runner, key: str, default):
     hub = runner.message_hub
     return hub.get_info(key) if key in hub.runtime_info else default
+
+
+def _tell_what_is_left_out(runner: Runner) -> None:
+    """Name, before anything is trained, what a checkpoint cannot hold."""
+    dataset = runner.train_loop.dataloader.dataset
+    for name, value in (
+        ('the metainfo of the training data',
+         dict(getattr(dataset, 'metainfo', None) or {})),
+        ('runtime_info of the message hub',
+         runner.message_hub.state_dict()['runtime_info'])):
+        _, left = plain(value)
+        if left:
+            runner.logger.warning(
+                f'not saved in checkpoints, because only plain data can be '
+                f'read from them: of {name}, {some(left)}')
 
 
 def _check_space(runner: Runner, folder: str) -> None:

@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 
 from mona_mm.errors import Interrupted
 from mona_mm.registry import HOOKS
+from mona_mm.starting import usual
 
 from .run_state import RunStateHook, find_hook
 from .saving import AtomicCheckpointHook
@@ -32,7 +33,8 @@ class StopOnSignalHook(Hook):
     and ``--resume`` goes on from it. With gradient accumulation the step is
     completed first. During validation one process stops at once and repeats
     the validation when it is resumed; several finish it. A second signal
-    ends the process where it is. Several processes agree on the iteration
+    ends the process where it is (slurm's SIGTERM, which it repeats, does not:
+    SIGKILL is what it ends with). Several processes agree on the iteration
     through a gloo group of their own, whose sum they read one iteration
     later, so that nobody waits.
     """
@@ -58,7 +60,7 @@ class StopOnSignalHook(Hook):
             _give_all_back()  # of trainings that an error has ended
             _listening.append(self)
             self.handlers = {
-                number: signal.signal(number, self._hear)
+                number: usual(number, signal.signal(number, self._hear))
                 for number in _SIGNALS
             }
 
@@ -126,7 +128,7 @@ class StopOnSignalHook(Hook):
             os.write(2, f'{signal.Signals(number).name}: finishing this '
                      'iteration and saving; a second one ends at once\n'
                      .encode())
-        elif now - self.asked > _ECHO:
+        elif now - self.asked > _ECHO and not _by_slurm(number):
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
 
@@ -166,6 +168,10 @@ def _runs(loop: Any, frame: Any) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def _by_slurm(number: int) -> bool:
+    return number == signal.SIGTERM and 'SLURM_JOB_ID' in os.environ
 
 
 def _stepped(wrapper) -> bool:

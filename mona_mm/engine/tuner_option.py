@@ -1,15 +1,16 @@
 """Any method on any config: what ``--tuner`` does."""
 import os.path as osp
-from glob import glob
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
+from mona_mm.config import (
+    backbone_of,
+    name_of,
+    tuned_class,
+    tuner_fragments,
+)
 from mona_mm.errors import ConfigError
-
-_FOLDER = osp.join(
-    osp.dirname(osp.dirname(osp.dirname(osp.abspath(__file__)))), 'configs',
-    '_base_', 'tuners')
 
 
 def set_tuner(cfg: Config, tuner: str) -> None:
@@ -25,33 +26,26 @@ def set_tuner(cfg: Config, tuner: str) -> None:
             takes no tuner.
     """
     fragment = _fragment(tuner)
-    backbone = _backbone(cfg.model)
-    if 'tuner' not in backbone:
+    backbone = backbone_of(cfg)
+    cls = tuned_class(backbone, cfg.get('default_scope'))
+    if cls is None:
         raise ConfigError(
-            f'--tuner {tuner}: the backbone {backbone.get("type")!r} takes '
-            'no tuner; expected mona_mm.TunedSwinTransformer or another of '
-            'mona_mm')
-    backbone.type = 'mona_mm.TunedSwinTransformer' if backbone.type == (
-        'mona_mm.SwinTransformerMona') else backbone.type
+            f'--tuner {tuner}: the backbone {name_of(backbone.get("type"))!r}'
+            ' takes no tuner; expected mona_mm.TunedSwinTransformer or '
+            'another of mona_mm')
+    if cls.__name__ == 'SwinTransformerMona':  # another name would mislead
+        backbone.type = 'mona_mm.TunedSwinTransformer'
     backbone.tuner = ConfigDict(fragment)
     print_log(
-        f'--tuner: {fragment["type"]}; learning rate, drop-path and '
+        f'--tuner: {name_of(fragment["type"])}; learning rate, drop-path and '
         f'everything else stay those of {cfg.filename}',
         logger='current')
 
 
-def _backbone(model: ConfigDict) -> ConfigDict:
-    while 'backbone' not in model and 'module' in model:
-        model = model.module
-    return model.get('backbone') or ConfigDict()
-
-
 def _fragment(tuner: str) -> dict:
-    path = tuner if tuner.endswith('.py') else osp.join(
-        _FOLDER, f'{tuner}.py')
+    known = tuner_fragments()
+    path = tuner if tuner.endswith('.py') else known.get(tuner, '')
     if not osp.isfile(path):
-        known = sorted(
-            osp.basename(p)[:-3] for p in glob(osp.join(_FOLDER, '*.py')))
         raise ConfigError(f'--tuner {tuner!r}: expected a .py file that '
                           f'defines `tuner`, or one of {", ".join(known)}')
     fragment = Config.fromfile(path).get('tuner')

@@ -1,5 +1,6 @@
 """Mona's filters as one depth-wise and one point-wise step."""
-from typing import List, NamedTuple, Sequence, Tuple
+from contextlib import contextmanager
+from typing import Iterator, List, NamedTuple, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -49,12 +50,13 @@ def merge_filters(kernels: Sequence[Tensor], biases: Sequence[Tensor],
 def depthwise(low: Tensor, merged: MergedFilters, batch: int,
               hw_shape: Tuple[int, int]) -> Tensor:
     """Filter tokens as a map: (T, n) -> (T, n)."""
-    out = F.conv2d(
-        _as_map(low, batch, hw_shape),
-        merged.kernel,
-        merged.bias,
-        padding=merged.kernel.shape[-1] // 2,
-        groups=low.shape[-1])
+    with no_plans(low):
+        out = F.conv2d(
+            _as_map(low, batch, hw_shape),
+            merged.kernel,
+            merged.bias,
+            padding=merged.kernel.shape[-1] // 2,
+            groups=low.shape[-1])
     return _as_tokens(out)
 
 
@@ -76,13 +78,28 @@ def depthwise_backward(grad: Tensor, low: Tensor, kernel: Tensor,
         bias in turn.
     """
     n, edge = low.shape[-1], kernel.shape[-1] // 2
-    grad, kernel, bias = torch.ops.aten.convolution_backward(
-        _as_map(grad, batch, hw_shape), _as_map(low, batch, hw_shape),
-        kernel, [n], [1, 1], [edge, edge], [1, 1], False, [0, 0], n,
-        [True, True, True])
+    with no_plans(low):
+        grad, kernel, bias = torch.ops.aten.convolution_backward(
+            _as_map(grad, batch, hw_shape), _as_map(low, batch, hw_shape),
+            kernel, [n], [1, 1], [edge, edge], [1, 1], False, [0, 0], n,
+            [True, True, True])
     kernel, bias = kernel / len(sizes), bias / len(sizes)
     filters = [g for s in sizes for g in (centre(kernel, s), bias)]
     return _as_tokens(grad), filters
+
+
+@contextmanager
+def no_plans(x: Tensor) -> Iterator[None]:
+    """Depth-wise convolutions by PyTorch's own kernels on a GPU.
+
+    cuDNN plans anew, for seconds, for every size of an image.
+    """
+    enabled = torch.backends.cudnn.enabled
+    torch.backends.cudnn.enabled = enabled and not x.is_cuda
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.enabled = enabled
 
 
 def centre(kernel: Tensor, size: int) -> Tensor:

@@ -64,6 +64,12 @@ class MonaParams(NamedTuple):
         return (*self.down, self.up_weight, self.up_bias, self.point_weight,
                 self.point_bias, *self.filters)
 
+    @property
+    def structure(self) -> Tuple[int, ...]:
+        """n, and the sizes of the filters."""
+        return (self.point_bias.numel(),
+                *(k.shape[-1] for k in self.filters[::2]))
+
     def merged(self) -> MergedFilters:
         """The filters, merged."""
         return merge_filters(self.filters[::2], self.filters[1::2],

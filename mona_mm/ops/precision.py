@@ -5,11 +5,16 @@ import torch
 from torch import Tensor
 
 
+def autocasts(x: Tensor) -> bool:
+    """Whether autocast is on where ``x`` is."""
+    kind = x.device.type
+    return _has_autocast(kind) and torch.is_autocast_enabled(kind)
+
+
 def compute_dtype(x: Tensor) -> torch.dtype:
     """The dtype in which matrix products of ``x`` run now."""
-    kind = x.device.type
-    if _has_autocast(kind) and torch.is_autocast_enabled(kind):
-        return torch.get_autocast_dtype(kind)
+    if autocasts(x):
+        return torch.get_autocast_dtype(x.device.type)
     return x.dtype
 
 

@@ -5,15 +5,19 @@ as its additive mask. The backward pass computes the attention weights again,
 as fused kernels do, and works for a bias that trains too. Padded places exist
 inside the function alone: nothing wide is kept for them.
 """
+from contextlib import nullcontext
 from typing import List, Optional, Tuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .precision import no_autocast
 from .windows import WindowPlan, cut, paste
+
+_PLANLESS = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 def window_attention(qkv: Tensor, empty: Optional[Tensor], bias: Tensor,
@@ -116,13 +120,19 @@ def _attend(rows, bias, plan, scale, shape) -> Tensor:
 
 
 def _attend_rows(rows, bias, plan, scale) -> Tensor:
-    """(places, 3C) -> (places, C)."""
+    """(places, 3C) -> (places, C).
+
+    cuDNN is left out: it plans anew, for seconds, for every number of windows
+    and so for every image's size.
+    """
     outs = []
-    for i, part in _parts(plan, bias):
-        q, k, v = _heads(rows[part], bias, 3).unbind(0)
-        out = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=bias[i:i + 1].to(q.dtype), scale=scale)
-        outs.append(out.transpose(1, 2).reshape(part.stop - part.start, -1))
+    with sdpa_kernel(_PLANLESS) if rows.is_cuda else nullcontext():
+        for i, part in _parts(plan, bias):
+            q, k, v = _heads(rows[part], bias, 3).unbind(0)
+            out = F.scaled_dot_product_attention(
+                q, k, v, attn_mask=bias[i:i + 1].to(q.dtype), scale=scale)
+            outs.append(
+                out.transpose(1, 2).reshape(part.stop - part.start, -1))
     return torch.cat(outs) if len(outs) > 1 else outs[0]
 
 

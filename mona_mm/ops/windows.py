@@ -8,6 +8,7 @@ do not depend on the size of the image.
 """
 from typing import NamedTuple, Optional, Tuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -101,6 +102,30 @@ def shift_masks(window: int, shift: int, device: torch.device) -> Tensor:
                           for y in (near, far) for x in (near, far)])
     differ = labels[:, None, :] != labels[:, :, None]
     return torch.where(differ, -100., 0.).unsqueeze(1)
+
+
+def windows_to_trace(hw_shape: Tuple[int, int], window: int, shift: int,
+                     device: torch.device):
+    """The windows of one map, as constants for a tracer.
+
+    Returns:
+        tuple: The token at every place (places, ), H * W where there is none;
+        the place of every token (H * W, ); and the additive mask of every
+        window (windows, window**2, window**2), None without a shift.
+    """
+    plan = plan_windows(1, hw_shape, window, shift, torch.device('cpu'))
+    index = plan.index.numpy().copy()
+    index[plan.empty.numpy()] = hw_shape[0] * hw_shape[1]
+
+    def constant(values) -> Tensor:  # a tracer does not see where it is from
+        return torch.from_numpy(values).to(device)
+
+    mask = None
+    if shift:
+        kinds = np.repeat(plan.kinds, plan.counts)
+        four = shift_masks(window, shift, torch.device('cpu')).squeeze(1)
+        mask = constant(four.numpy().copy()).index_select(0, constant(kinds))
+    return constant(index), constant(plan.inverse.numpy().copy()), mask
 
 
 def cut(tokens: Tensor, plan: WindowPlan,

@@ -1,4 +1,5 @@
 """Aerial pictures with labels in DOTA's text format: find, cut, check."""
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
@@ -11,7 +12,8 @@ from mona_mm.errors import ConfigError
 from mona_mm.text import some, write_atomically
 from mona_mm.tiling import Window, windows
 
-from .files import write_lines
+from .files import read_text, write_lines
+from .pictures import picture_size, read_picture
 
 SIZE, GAP = 1024, 200
 #: An object belongs to a window that holds this share of its area.
@@ -43,13 +45,15 @@ def read_labels(path: Path) -> List[Label]:
         ConfigError: If a line is no object; the message names it.
     """
     labels = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         parts = line.split()
         if not parts or line.startswith(('imagesource', 'gsd')):
             continue
         try:
-            corners = tuple(float(v) for v in parts[:8])
+            corners = tuple(map(float, parts[:8]))
             name = parts[8]
+            if not all(map(math.isfinite, corners)):
+                raise ValueError
         except (ValueError, IndexError):
             raise ConfigError(
                 f'{path}, line {number}: {line!r}; expected x1 y1 x2 y2 x3 '
@@ -139,7 +143,7 @@ def cut(pictures: Dict[str, Path], labels: Dict[str, Path], out: Path,
                     out, name, w, bool(labels)))]
         if todo:
             objects = read_labels(labels[name]) if labels else None
-            _cut_picture(name, _read(path), objects, todo, out)
+            _cut_picture(name, read_picture(path), objects, todo, out)
 
 
 def _files(out: Path, name: str, window: Window,
@@ -148,26 +152,6 @@ def _files(out: Path, name: str, window: Window,
     title = patch_name(name, window)
     image = out / f'images/{title}.png'
     return [image, out / f'annfiles/{title}.txt'] if labelled else [image]
-
-
-def picture_size(path: Path) -> Tuple[int, int]:
-    """Width and height of a picture, from its header alone."""
-    from PIL import Image
-    Image.MAX_IMAGE_PIXELS = None
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except OSError as error:
-        raise ConfigError(f'{path} cannot be read ({error}): it is '
-                          'incomplete or no picture') from error
-
-
-def _read(path: Path) -> np.ndarray:
-    pixels = cv2.imread(str(path))
-    if pixels is None:
-        raise ConfigError(f'{path} cannot be read: it is incomplete or no '
-                          'picture')
-    return pixels
 
 
 def _cut_picture(name: str, image: np.ndarray,
@@ -194,7 +178,7 @@ def wrong_labels(paths: Sequence[Path], classes: Sequence[str],
                      disable=not progress):
         try:
             unknown = {la.name for la in read_labels(path)} - set(classes)
-        except (ConfigError, OSError) as error:
+        except ConfigError as error:
             bad.append(str(error))
             continue
         if unknown:

@@ -8,7 +8,7 @@ from mona_mm.errors import ConfigError
 
 from .download import checksum, download
 from .extract import extract
-from .files import link
+from .files import link, remove_leftovers
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,10 @@ class Preparer:
         """Arrange the dataset; what is there already is left as it is.
 
         Raises:
-            ConfigError: If an archive is missing, damaged or unsafe.
+            ConfigError: If an archive is missing, damaged or unsafe, or
+                the disk too full.
         """
+        remove_leftovers(self.root)
         found = [(a, self._find(a)) for a in self.archives]
         missing = [a for a, path in found if path is None]
         if missing:
@@ -119,7 +121,7 @@ class Preparer:
 
     def verify(self) -> List[str]:
         """Return what is missing or wrong, one line each; [] if nothing."""
-        if not self.root.is_dir():
+        if not os.path.isdir(self.root):
             return [f'{self.root} does not exist']
         return self.check()
 
@@ -131,7 +133,7 @@ class Preparer:
             link(path, self.root / archive.folder / archive.name)
 
     def _find(self, archive: Archive) -> Optional[Path]:
-        if not self.source.is_dir():
+        if not os.path.isdir(self.source):
             return None
         found = sorted(self.source.rglob(archive.name))
         return found[0] if found else None

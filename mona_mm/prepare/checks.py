@@ -1,4 +1,5 @@
 """Questions that are asked of every prepared dataset."""
+import os
 from pathlib import Path
 from typing import Iterable, List, Optional, Sequence
 
@@ -46,6 +47,8 @@ def broken(paths: Iterable[Path], progress: bool = True) -> List[str]:
 
 def _complete(path: Path) -> bool:
     end = _ENDS.get(path.suffix)
+    if not os.path.isfile(path):
+        return False  # reading from a pipe would never end
     try:
         with open(path, 'rb') as file:
             if end and file.seek(0, 2) > len(end):
@@ -61,5 +64,5 @@ def _complete(path: Path) -> bool:
 
 def missing(paths: Iterable[Path]) -> List[str]:
     """Name files that are not there."""
-    gone = [str(p) for p in paths if not p.is_file()]
+    gone = [str(p) for p in paths if not os.path.isfile(p)]
     return [f'missing: {some(gone, 4)}'] if gone else []

@@ -1,12 +1,13 @@
 """COCO 2017."""
-import json
 from pathlib import Path
 from typing import List
 
 from mona_mm.errors import ConfigError
+from mona_mm.text import parse_json
 
 from .base import Archive, Preparer
 from .checks import broken, total
+from .files import read_text
 
 URL = 'http://images.cocodataset.org/'
 
@@ -40,17 +41,21 @@ class COCO(Preparer):
             content = _read(path)
         except ConfigError as error:
             return [str(error)]
-        known = {image['id'] for image in content['images']}
-        strays = [a['id'] for a in content['annotations']
-                  if a['image_id'] not in known]
-        pictures = [self.root / split / image['file_name']
-                    for image in content['images']]
+        try:
+            known = {image['id'] for image in content['images']}
+            strays = [a['id'] for a in content['annotations']
+                      if a['image_id'] not in known]
+            pictures = [self.root / split / image['file_name']
+                        for image in content['images']]
+            categories = len(content['categories'])
+        except (KeyError, TypeError) as error:
+            return [f'{path} is no annotation of COCO '
+                    f'({type(error).__name__}: {error})']
         return [
             *total(f'{path}, pictures', len(pictures), self.expected[split]),
             *total(f'{path}, objects', len(content['annotations']),
                    self.expected[f'{split}_objects']),
-            *total(f'{path}, classes', len(content['categories']),
-                   self.expected['classes']),
+            *total(f'{path}, classes', categories, self.expected['classes']),
             *total(f'{path}, objects of no picture', len(strays), 0),
             *broken(pictures, self.progress),
         ]
@@ -58,6 +63,6 @@ class COCO(Preparer):
 
 def _read(path: Path) -> dict:
     try:
-        return json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
+        return parse_json(read_text(path))
+    except ValueError as error:
         raise ConfigError(f'{path} cannot be read ({error})') from error

@@ -1,4 +1,5 @@
 """DOTA-v1.0, cut into patches of 1024 with an overlap of 200."""
+import os
 from pathlib import Path
 from typing import Dict, List
 
@@ -8,7 +9,7 @@ from .aerial import by_name, cut, wrong_labels
 from .base import Preparer
 from .checks import broken, same, total
 from .extract import extract
-from .files import names, read_lines, write_lines
+from .files import names, read_lines, remove_leftovers, write_lines
 
 CLASSES = ('plane', 'baseball-diamond', 'bridge', 'ground-track-field',
            'small-vehicle', 'large-vehicle', 'ship', 'tennis-court',
@@ -46,8 +47,9 @@ class DOTA(Preparer):
         Raises:
             ConfigError: If a split is missing, or a picture has no labels.
         """
+        remove_leftovers(self.root)
         for split in self.splits:
-            if not (self.source / split).is_dir():
+            if not os.path.isdir(self.source / split):
                 raise ConfigError(f'{self.name}: {self.source / split} does '
                                   f'not exist. {self.by_hand}')
         for split in self.splits:
@@ -111,6 +113,7 @@ class DOTA(Preparer):
         return self.root.parent / f'{self.name}_raw' / split
 
     def _unpack(self, split: str) -> None:
+        remove_leftovers(self._raw(split))
         for archive in sorted((self.source / split).rglob('*.zip')):
             extract(archive, self._raw(split), lambda member: member,
                     self.progress)

@@ -1,12 +1,15 @@
 """Fetching files, where the user asks for it."""
 import hashlib
+import os
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import Request, urlopen
 
 from tqdm import tqdm
 
-from mona_mm.errors import ConfigError
+from mona_mm.errors import ConfigError, UserError
+from mona_mm.receiving import receive
+from mona_mm.text import cannot_write
+
+from .files import check_regular
 
 BLOCK = 1 << 20
 
@@ -15,6 +18,9 @@ def download(url: str, path: Path, md5: str = '',
              progress: bool = True) -> None:
     """Fetch a file; an interrupted download goes on where it stopped.
 
+    What has arrived lies in ``<path>.part``. If it turns out wrong after a
+    download was gone on with, it is fetched once more from the beginning.
+
     Args:
         url (str): Its address.
         path (Path): Where it goes; left alone if it is there.
@@ -22,15 +28,24 @@ def download(url: str, path: Path, md5: str = '',
         progress (bool): Whether to show a bar.
 
     Raises:
-        ConfigError: If it cannot be fetched, or arrives damaged.
+        ConfigError: If it cannot be fetched, or arrives damaged, or there
+            is no room for it.
     """
-    if path.is_file():
-        return
     partial = path.with_name(path.name + '.part')
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_regular(path)
+    check_regular(partial)
+    if os.path.isfile(path):
+        return
+    begun = os.path.isfile(partial) and os.path.getsize(partial) > 0
     try:
-        _fetch(url, partial, progress)
-    except (URLError, OSError) as error:
+        os.makedirs(path.parent, exist_ok=True)
+        with open(partial, 'ab') as file:
+            receive(url, file, checked=bool(md5), progress=progress)
+    except OSError as error:
+        raise ConfigError(cannot_write(partial, error)) from error
+    except UserError as error:
+        if not os.path.getsize(partial):
+            partial.unlink()
         raise ConfigError(f'cannot download {url} ({error}); fetch it by '
                           f'hand and put it at {path}') from error
     if md5:
@@ -38,7 +53,9 @@ def download(url: str, path: Path, md5: str = '',
             checksum(partial, md5, progress)
         except ConfigError:
             partial.unlink()
-            raise
+            if not begun:
+                raise
+            return download(url, path, md5, progress)
     partial.rename(path)
 
 
@@ -46,8 +63,9 @@ def checksum(path: Path, md5: str, progress: bool = True) -> None:
     """Compare a file's MD5 checksum.
 
     Raises:
-        ConfigError: If it differs.
+        ConfigError: If it differs, or the path is that of a pipe or device.
     """
+    check_regular(path)
     digest = hashlib.md5(usedforsecurity=False)
     with open(path, 'rb') as file, tqdm(
             total=path.stat().st_size, desc=f'checking {path.name}',
@@ -60,21 +78,3 @@ def checksum(path: Path, md5: str, progress: bool = True) -> None:
                           f' expected {md5}: it is damaged or another file, '
                           'fetch it again')
 
-
-def _fetch(url: str, partial: Path, progress: bool) -> None:
-    there = partial.stat().st_size if partial.exists() else 0
-    request = Request(url, headers={'Range': f'bytes={there}-'} if there
-                      else {})
-    with urlopen(request, timeout=60) as reply:
-        if there and reply.status != 206:
-            there = 0  # the server begins anew
-        size = int(reply.headers.get('Content-Length') or 0)
-        with open(partial, 'ab' if there else 'wb') as file, tqdm(
-                total=there + size or None, initial=there, unit='B',
-                unit_scale=True, desc=partial.stem,
-                disable=not progress) as bar:
-            while block := reply.read(BLOCK):
-                file.write(block)
-                bar.update(len(block))
-    if size and partial.stat().st_size != there + size:
-        raise OSError(f'{partial.stat().st_size} of {there + size} bytes')

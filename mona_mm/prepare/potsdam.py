@@ -13,6 +13,7 @@ from mona_mm.tiling import windows
 from .base import Archive, Preparer
 from .checks import broken, same, total
 from .files import names
+from .pictures import picture_size, read_picture
 
 #: The customary division of the 38 large tiles.
 VAL = frozenset('2_13 2_14 3_13 3_14 4_13 4_14 4_15 5_13 5_14 5_15 6_13 6_14 '
@@ -92,34 +93,20 @@ def _pairs(raw: Path) -> Dict[str, Dict[str, Path]]:
 
 def _cut(tile: str, files: Dict[str, Path], places: tuple) -> None:
     image = labels = None
-    size = _size(files['image'])
+    size = picture_size(files['image'])
     for x1, y1, x2, y2 in windows(*size, SIZE, 0):
         targets = [p / f'{tile}_{x1}_{y1}.png' for p in places]
         if all(t.is_file() for t in targets):
             continue
         if image is None:
-            image = _read(files['image'])
-            labels = to_labels(_read(files['label'])[..., ::-1])
+            image = read_picture(files['image'])
+            labels = to_labels(read_picture(files['label'])[..., ::-1])
             if image.shape[:2] != labels.shape:
                 raise ConfigError(f'potsdam: {files["image"]} and '
                                   f'{files["label"]} differ in size')
         for target, pixels in zip(targets, (image, labels)):
             if not target.is_file():
                 _write(target, pixels[y1:y2, x1:x2])
-
-
-def _size(path: Path) -> tuple:
-    from PIL import Image
-    Image.MAX_IMAGE_PIXELS = None
-    with Image.open(path) as image:
-        return image.size
-
-
-def _read(path: Path) -> np.ndarray:
-    pixels = cv2.imread(str(path))
-    if pixels is None:
-        raise ConfigError(f'potsdam: {path} cannot be read as a picture')
-    return pixels
 
 
 def _write(path: Path, pixels: np.ndarray) -> None:

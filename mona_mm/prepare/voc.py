@@ -3,11 +3,12 @@ from pathlib import Path
 from typing import List, Optional
 from xml.etree import ElementTree
 
+from mona_mm.errors import ConfigError
 from mona_mm.text import some
 
 from .base import Archive, Preparer
 from .checks import broken, missing, total
-from .files import read_lines
+from .files import check_regular, read_lines
 
 URL = 'http://host.robots.ox.ac.uk/pascal/VOC/'
 CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car',
@@ -75,8 +76,10 @@ def _annotations(paths: List[Path]) -> List[str]:
 
 def _wrong(path: Path) -> str:
     try:
+        check_regular(path)
         root = ElementTree.parse(path).getroot()
-    except (OSError, ElementTree.ParseError) as error:
+    except (OSError, ValueError, ElementTree.ParseError,
+            ConfigError) as error:
         return str(error)
     found = [node.text for node in root.iterfind('object/name')]
     unknown = sorted(set(found) - set(CLASSES))

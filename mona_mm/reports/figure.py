@@ -102,14 +102,9 @@ def draw(panels: Sequence[Panel],
         figure = _lay_out(panels, title, ylim)
         paths = {Path(f'{out}.{kind}'): kind for kind in formats}
         for path, kind in paths.items():
-            try:
-                with write_atomically(path) as partial:
-                    figure.savefig(partial, format=kind, dpi=160,
-                                   metadata=_METADATA[kind])
-            except OSError as error:
-                raise ConfigError(
-                    f'{path} cannot be written: {error.strerror}; choose '
-                    'another place for it') from None
+            with write_atomically(path) as partial:
+                figure.savefig(partial, format=kind, dpi=160,
+                               metadata=_METADATA[kind])
     return list(paths)
 
 

@@ -43,10 +43,7 @@ class Job:
         return self.folder / 'sweep.log'
 
     def command(self) -> List[str]:
-        """The command line that starts the run or goes on with it.
-
-        Several processes meet at the port in the environment's ``PORT``.
-        """
+        """The command line that starts the run or goes on with it."""
         if self.gpus > 1:
             start = ['env', f'PYTHON={sys.executable}', 'bash',
                      str(_ROOT / 'tools/dist_train.sh'), self.config,
@@ -54,7 +51,7 @@ class Job:
         else:
             start = [sys.executable, str(_ROOT / 'tools/train.py'),
                      self.config]
-        return [*start, '--work-dir', str(self.folder), '--resume',
+        return [*start, f'--work-dir={self.folder}', '--resume',
                 *self.extra, '--cfg-options', f'randomness.seed={self.seed}',
                 *self.options]
 

@@ -118,16 +118,17 @@ def _run_at(job: Job, workers: _Workers, place: Dict[str, str]) -> Outcome:
 
 def _places(gpus: int, at_once: Optional[int]) -> queue.Queue:
     """One environment per run at a time: its GPUs, or its share of cores."""
-    ids = _gpu_ids()
+    ids = _gpu_ids() if gpus else []
     number = at_once or (max(len(ids) // gpus, 1) if ids else 1)
     places: queue.Queue = queue.Queue()
     for i in range(number):
-        place = dict(PORT=str(29500 + i))
+        # Not the port that the environment may name: each takes a free one.
+        place = dict(PORT='', MASTER_PORT='')
         if ids:
             own = [ids[(i * gpus + k) % len(ids)] for k in range(gpus)]
             place['CUDA_VISIBLE_DEVICES'] = ','.join(own)
         else:
-            place.update(_share_of_cores(number))
+            place.update(_share_of_cores(number), CUDA_VISIBLE_DEVICES='')
         places.put(place)
     return places
 

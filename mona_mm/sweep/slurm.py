@@ -1,75 +1,60 @@
 """The jobs of a sweep as a slurm job array."""
-import shlex
 from pathlib import Path
 from typing import Optional, Sequence
 
-from mona_mm.errors import ConfigError, Interrupted
-from mona_mm.text import write_atomically
+from mona_mm.cluster import Request, write_script
+from mona_mm.engine.lock import user_of
+from mona_mm.errors import ConfigError
 
 from .jobs import Job
-
-_SCRIPT = '''#!/usr/bin/env bash
-#SBATCH --job-name={name}
-#SBATCH --partition={partition}
-#SBATCH --array=0-{last}{limit}
-#SBATCH --nodes=1
-#SBATCH --ntasks=1
-#SBATCH --gres=gpu:{gpus}
-#SBATCH --cpus-per-task={cpus}
-#SBATCH --requeue
-#SBATCH --signal=TERM@180
-#SBATCH --output={folder}/slurm-%A_%a.log
-# One run per array task; line N + 1 of the list is task N. A run that is
-# stopped saves, ends with status {stopped}, and is put back into the queue.
-cd {place}
-command=$(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" {jobs})
-export PORT=$((29500 + SLURM_ARRAY_TASK_ID % 1000))
-srun bash -c "$command"
-status=$?
-if [ "$status" -eq {stopped} ]; then
-    scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID"
-fi
-exit "$status"
-'''
 
 
 def write_slurm(jobs: Sequence[Job],
                 partition: str,
                 folder: str,
                 at_once: Optional[int] = None,
-                cpus: int = 5) -> Path:
-    """Write a script for ``sbatch``, and the list of commands it reads.
+                cpus: int = 5,
+                time: Optional[str] = None,
+                account: Optional[str] = None,
+                options: Sequence[str] = ()) -> Path:
+    """Write a script for ``sbatch``; the commands are in it.
 
-    Only what is not finished is listed; run it again after failures.
+    It runs what is neither finished nor running now; write and submit another
+    after failures.
 
     Args:
         jobs (Sequence[Job]): The jobs.
         partition (str): Slurm's partition.
-        folder (str): Where the two files and slurm's logs go.
+        folder (str): Where the script and slurm's logs go.
         at_once (int, optional): How many tasks run at a time.
         cpus (int): Cores per GPU. Defaults to 5.
+        time (str, optional): Time limit of a task.
+        account (str, optional): Whom it is charged to.
+        options (Sequence[str]): Further options of ``sbatch``.
 
     Returns:
         Path: The script.
 
     Raises:
-        ConfigError: If everything is finished, or a work dir holds another
+        ConfigError: If nothing is left to run, or a work dir holds another
             run.
     """
     left = [job for job in jobs if job.state() != 'finished']
-    if not left:
-        raise ConfigError(f'all {len(jobs)} runs are finished')
+    users = {job.folder: user_of(job.folder) for job in left}
     for job in left:
+        if users[job.folder]:
+            print(f'{job.name}: left out, runs now ({users[job.folder]})')
+    idle = [job for job in left if not users[job.folder]]
+    if not idle:
+        raise ConfigError(f'all {len(jobs)} runs are finished' + (
+            f', or run now ({len(left)})' if left else ''))
+    for job in idle:
         job.claim()
-    target = Path(folder).resolve()
-    listed, script = target / 'jobs.txt', target / 'sweep.sbatch'
-    with write_atomically(listed) as part:
-        Path(part).write_text(''.join(
-            f'{shlex.join(job.command())}\n' for job in left))
-    with write_atomically(script) as part:
-        Path(part).write_text(_SCRIPT.format(
-            name=target.name, partition=partition, last=len(left) - 1,
-            limit=f'%{at_once}' if at_once else '', gpus=left[0].gpus,
-            cpus=cpus * left[0].gpus, folder=target, place=Path.cwd(),
-            jobs=listed, stopped=Interrupted.status))
+    gpus = idle[0].gpus
+    script = Path(folder).resolve() / 'sweep.sbatch'
+    request = Request(
+        partition, script.parent.name, gpus=gpus, cpus=cpus * max(gpus, 1),
+        time=time, account=account, options=tuple(options))
+    write_script(script, request, [job.command() for job in idle],
+                 f'0-{len(idle) - 1}' + (f'%{at_once}' if at_once else ''))
     return script

@@ -29,6 +29,7 @@ from colorsys import hls_to_rgb
 from typing import Dict, Optional, Tuple
 from zlib import crc32
 
+from mmengine.utils import get_object_from_string
 from torch import nn
 
 from mona_mm.registry import TUNERS
@@ -122,7 +123,7 @@ def build_tuner(cfg) -> Tuner:
         raise TypeError("tuner: expected a dict with a 'type', such as "
                         f"dict(type='Mona'), but got {cfg!r}")
     kwargs = {k: v for k, v in cfg.items() if k not in ('type', '_scope_')}
-    cls = _tuner_class(cfg['type'])
+    cls = tuner_class(cfg['type'])
     _check_arguments(cls, kwargs)
     return cls(**kwargs)
 
@@ -133,11 +134,18 @@ def known_tuners() -> Tuple[str, ...]:
     return tuple(sorted(TUNERS.module_dict))
 
 
-def _tuner_class(kind) -> type:
+def tuner_class(kind) -> type:
+    """The class of a tuner's ``type``.
+
+    Raises:
+        KeyError: If it is unknown; the message lists the known ones.
+    """
     if inspect.isclass(kind):
         return kind
     names = known_tuners()
     cls = TUNERS.module_dict.get(kind.removeprefix('mona_mm.'))
+    if cls is None and '.' in kind:  # as a pure Python config is dumped
+        cls = get_object_from_string(kind)
     if cls is None:
         raise KeyError(f'tuner: unknown type {kind!r}; expected one of '
                        f'{", ".join(names)}')

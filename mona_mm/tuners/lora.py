@@ -8,7 +8,15 @@ from torch.nn import functional as F
 
 from mona_mm.fold import Foldable
 from mona_mm.ops import is_plain
+from mona_mm.ops.frozen import (
+    CastOnce,
+    Forgetful,
+    MixedLinear,
+    accelerated,
+    mixed_linear,
+)
 from mona_mm.ops.low_rank import low_rank_linear
+from mona_mm.ops.precision import compute_dtype
 from mona_mm.registry import TUNERS
 
 from .base import Tuner, check_positive_int
@@ -16,7 +24,7 @@ from .base import Tuner, check_positive_int
 _TARGETS = ('q', 'k', 'v')
 
 
-class LoRALinear(Foldable, nn.Linear):
+class LoRALinear(Forgetful, Foldable, MixedLinear):
     """A qkv layer (C -> 3C) with low-rank updates of some of its thirds.
 
     ``W_t + (alpha / rank) B_t A_t`` for every target t; ``weight`` and
@@ -44,6 +52,7 @@ class LoRALinear(Foldable, nn.Linear):
             bias=linear.bias is not None,
             device='meta')
         self.weight, self.bias = linear.weight, linear.bias
+        self.casts = CastOnce()
         self.rank, self.scale = rank, alpha / rank
         self.targets = tuple(t for t in _TARGETS if t in targets)
         device = linear.weight.device
@@ -57,18 +66,28 @@ class LoRALinear(Foldable, nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, N, C) to (B, N, 3C)."""
         if self.folded is not None:
-            return F.linear(x, self.folded, self.bias)
+            return mixed_linear(x, self.folded, self.bias)
         base = (self.weight, self.bias)
         trains = any(p is not None and p.requires_grad for p in base)
         if is_plain(self) or trains:
             return self.formula(x)
         parts = tuple(_TARGETS.index(t) for t in self.targets)
-        return low_rank_linear(x, *base, self.lora_A, self.lora_B, self.scale,
-                               parts, len(_TARGETS))
+        down, up = self.lora_A, self.lora_B
+        if accelerated(x):  # one cast each; the backward pass needs none
+            dtype = compute_dtype(x)
+            base = (self.casts(t, dtype) for t in base)
+            x, down, up = (t.to(dtype) for t in (x, down, up))
+        return low_rank_linear(x, *base, down, up, self.scale, parts,
+                               len(_TARGETS))
+
+    def forget(self) -> None:
+        """Forget the casts of the frozen weights."""
+        self.casts.clear()
 
     def formula(self, x: Tensor) -> Tensor:
         """The layer line by line: the specification."""
-        thirds = list(F.linear(x, self.weight, self.bias).chunk(3, dim=-1))
+        wide = mixed_linear(x, self.weight, self.bias)
+        thirds = list(wide.chunk(3, dim=-1))
         low = F.linear(x, self.lora_A).split(self.rank, dim=-1)
         ups = self.lora_B.chunk(len(self.targets))
         for target, a, b in zip(self.targets, low, ups):
@@ -78,7 +97,7 @@ class LoRALinear(Foldable, nn.Linear):
 
     def make_folded(self) -> Tensor:
         """The weight (3C, C) with the updates added."""
-        weight = self.weight.detach().clone()
+        weight = self.weight.detach().to(self.lora_B.dtype, copy=True)
         thirds = weight.chunk(3)
         count = len(self.targets)
         for target, a, b in zip(self.targets, self.lora_A.chunk(count),

@@ -8,8 +8,16 @@ from torch.nn import functional as F
 
 from mona_mm.fold import Foldable
 from mona_mm.ops import is_plain
+from mona_mm.ops.launch import say_once, usable
 from mona_mm.ops.mona import MonaParams, MonaSpec, mona
 from mona_mm.ops.mona_folded import FoldedMona, fold_mona, mona_folded
+from mona_mm.ops.mona_fused import (
+    Shared,
+    draw_seeds,
+    merge_all,
+    mona_fused,
+    uncovered,
+)
 from mona_mm.ops.precision import compute_dtype
 from mona_mm.ops.scaled_norm import DownParams
 from mona_mm.registry import TUNERS
@@ -37,8 +45,7 @@ class MonaConv(nn.Module):
     @property
     def filters(self) -> Tuple[nn.Conv2d, ...]:
         """The depth-wise convolutions, in the order of their names."""
-        return tuple(
-            m for n, m in self.named_children() if n != 'projector')
+        return tuple(m for n, m in self._modules.items() if n != 'projector')
 
     def forward(self, x: Tensor) -> Tensor:
         """Filter a map of shape (B, C, H, W); the shape is kept."""
@@ -94,7 +101,9 @@ class MonaLayer(Foldable):
     def forward(self,
                 x: Tensor,
                 hw_shape: Tuple[int, int],
-                next_norm: Optional[nn.LayerNorm] = None):
+                next_norm: Optional[nn.LayerNorm] = None,
+                branch: Optional[Tensor] = None,
+                shared: Optional[Shared] = None):
         """Adapt the residual stream.
 
         Args:
@@ -102,17 +111,21 @@ class MonaLayer(Foldable):
             hw_shape (tuple[int, int]): (H, W).
             next_norm (nn.LayerNorm, optional): A norm that follows and does
                 not train.
+            branch (Tensor, optional): (B, N, C), added to x first, by the
+                factors of ``shared``; only if the layer :meth:`joins`.
+            shared (Shared, optional): What the layers of this pass made
+                together.
 
         Returns:
             Tensor | tuple: (B, N, C); with ``next_norm`` a tuple of that and
             its norm.
         """
-        if self.folded is not None and not torch.is_grad_enabled():
+        if self._runs_folded():
             y = mona_folded(x, hw_shape, self.folded)
         elif is_plain(self):
             y = self.formula(x, hw_shape)
         else:
-            y, t = self._run(x, hw_shape, next_norm)
+            y, t = self._run(x, hw_shape, next_norm, branch, shared)
             return y if next_norm is None else (y, t)
         return y if next_norm is None else (y, next_norm(y))
 
@@ -128,22 +141,55 @@ class MonaLayer(Foldable):
 
     def parameters_in_order(self) -> MonaParams:
         """What :func:`mona_mm.ops.mona.mona` takes."""
-        norm = (None, ) * 4
+        norm, modules = (None, ) * 4, self._modules  # quicker than getattr
         if self.scaled_norm:
-            norm = (self.norm.weight, self.norm.bias, self.gamma, self.gammax)
-        convs, point = self.adapter_conv.filters, self.adapter_conv.projector
+            own = modules['norm']
+            norm = own.weight, own.bias, self.gamma, self.gammax
+        down, up = modules['project1'], modules['project2']
+        convs = modules['adapter_conv']
+        point = convs._modules['projector']
         return MonaParams(
-            DownParams(*norm, self.project1.weight, self.project1.bias),
-            self.project2.weight, self.project2.bias, point.weight,
-            point.bias, tuple(t for c in convs for t in (c.weight, c.bias)))
+            DownParams(*norm, down.weight, down.bias), up.weight, up.bias,
+            point.weight, point.bias,
+            tuple(t for c in convs.filters for t in (c.weight, c.bias)))
+
+    def joins(self, x: Tensor) -> Optional[MonaParams]:
+        """What kernels need to run the layer, None if they do not run it.
+
+        They take the addition before the layer over, too.
+
+        Args:
+            x (Tensor): (B, N, C).
+        """
+        if not usable(x) or is_plain(self) or self._runs_folded():
+            return None
+        params = self.parameters_in_order()
+        why = uncovered(x, compute_dtype(x), params)
+        if why is None:
+            return params
+        say_once('Mona runs by PyTorch\'s own kernels, the Triton kernels do '
+                 f'not cover it: {why}')
+        return None
+
+    def _runs_folded(self) -> bool:
+        return self.folded is not None and not torch.is_grad_enabled()
 
     def _run(self, x: Tensor, hw_shape: Tuple[int, int],
-             next_norm: Optional[nn.LayerNorm]):
+             next_norm: Optional[nn.LayerNorm], branch: Optional[Tensor],
+             shared: Optional[Shared]):
         spec = MonaSpec(
             tuple(hw_shape), self.dropout.p if self.training else 0.,
             self.norm.eps if self.scaled_norm else 0., compute_dtype(x),
             next_norm.eps if next_norm is not None else 0.)
         norm = next_norm and (next_norm.weight, next_norm.bias)
+        if shared is None and (params := self.joins(x)) is not None:
+            with torch.no_grad():
+                shared = Shared(params, merge_all([params]))
+        if shared is not None and spec.drop_rate and shared.seeds is None:
+            shared = shared._replace(
+                seeds=draw_seeds(shared.row + 1, x.device))
+        if shared is not None:
+            return mona_fused(x, branch, spec, shared, norm)
         return mona(x, spec, self.parameters_in_order(), norm)
 
     def make_folded(self) -> FoldedMona:

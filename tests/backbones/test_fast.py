@@ -97,6 +97,13 @@ def test_leaving_out_dropped_samples_changes_nothing(name):
         assert_same(*both(net, x))
 
 
+def test_leaving_out_is_refused_where_it_is_slower():
+    """On anything but a CPU; the meta device stands for a GPU."""
+    net = lively('Mona', skip_dropped=True).to('meta')
+    with pytest.raises(ValueError, match="on meta.*skip_dropped='auto'"):
+        net.stages[0](torch.empty(2, 16, 16, device='meta').double(), (4, 4))
+
+
 def test_dropped_samples_are_not_computed():
     net = lively('Mona', skip_dropped=True)
     block = net.stages[3].blocks[1]

@@ -51,6 +51,49 @@ def test_missing_and_unexpected_tensors_are_named(tmp_path):
     assert 'stages.0.blocks.0.oddity' in str(error.value)
 
 
+@pytest.mark.parametrize('change, said', [
+    (lambda v: v.to(torch.complex64), 'is complex64'),
+    (lambda v: v > 0, 'is bool'),
+    (lambda v: v.to(torch.int8), 'is int8'),
+    (lambda v: v * float('nan'), 'has values that are NaN or infinite'),
+    (lambda v: v.half() / 0, 'has values that are NaN or infinite'),
+    (lambda v: v.to_sparse(), 'is a sparse tensor'),
+    (lambda v: torch.quantize_per_tensor(v, .1, 0, torch.qint8),
+     'is a quantized tensor'),
+    (lambda v: v.to('meta'), 'is a meta tensor'),
+])
+def test_base_that_is_no_finite_numbers_is_refused_by_name(
+        tmp_path, change, said):
+    state = plain_nano(out_indices=()).state_dict()
+    name = 'stages.1.blocks.0.ffn.layers.1.weight'
+    state[name] = change(state[name])
+    torch.save(dict(state_dict=state), tmp_path / 'odd.pth')
+    with pytest.raises(CheckpointError, match='odd.pth') as error:
+        load(tmp_path / 'odd.pth')
+    assert f'{name} ' in str(error.value) and said in str(error.value)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16,
+                                   torch.float64])
+def test_base_of_another_precision_is_loaded(tmp_path, dtype):
+    state = plain_nano(out_indices=()).state_dict()
+    state = {k: v.to(dtype) if v.is_floating_point() else v
+             for k, v in state.items()}
+    torch.save(dict(state_dict=state), tmp_path / 'base.pth')
+    net = load(tmp_path / 'base.pth')
+    assert same_base(net, {k: v.float() if v.is_floating_point() else v
+                           for k, v in state.items()})
+
+
+def test_frozen_base_inside_a_checkpoint_is_finite_numbers_too(tmp_path):
+    net = nano('LoRA')
+    state = net.state_dict()
+    name = 'stages.0.blocks.0.attn.w_msa.proj.weight'
+    state[name] = state[name] * float('nan')
+    with pytest.raises(CheckpointError, match=f'{name} has values'):
+        nano('LoRA').load_state_dict(state)
+
+
 def test_file_of_another_architecture_is_refused(tmp_path):
     wider = dict(NANO, embed_dims=32)
     state = type(plain_nano())(arch=wider, out_indices=()).state_dict()
@@ -94,6 +137,19 @@ def test_bias_tables_of_another_window_size_are_resized(tmp_path):
     save_plain_base(tmp_path / 'base.pth', out_indices=(), window_size=5)
     table = load(tmp_path / 'base.pth').stages[0].blocks[0].attn.w_msa
     assert table.relative_position_bias_table.shape == (13 * 13, 1)
+
+
+@pytest.mark.parametrize('window', [5, 7])
+def test_bias_tables_are_not_resized_without_a_word(
+        window, tmp_path, monkeypatch):
+    save_plain_base(tmp_path / 'base.pth', out_indices=(), window_size=window)
+    told = []
+    monkeypatch.setattr('mona_mm.backbones.pretrained.print_log',
+                        lambda text, **_: told.append(text))
+    load(tmp_path / 'base.pth')
+    resized = [t for t in told if 'interpolated' in t]
+    assert len(resized) == (window == 5)
+    assert not resized or 'from window 5 to window 7' in resized[0]
 
 
 def test_loaded_base_survives_a_second_init_weights(tmp_path):

@@ -132,7 +132,9 @@ def test_base_of_a_url_is_downloaded_or_taken_from_the_folder(
     handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
     with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        url = f'http://127.0.0.1:{server.server_port}/base.pth'
+        host = f'127.0.0.1:{server.server_port}'
+        monkeypatch.setenv('MONA_MM_BASE_HOSTS', host)
+        url = f'http://{host}/base.pth'
         model, path = delta(tmp_path, url)
         (cached, ) = (tmp_path / 'hub').rglob('base.pth')
         cached.unlink()

@@ -3,12 +3,14 @@ import hashlib
 import importlib
 import re
 import runpy
+from pathlib import Path
 
 import pytest
 import torch
-from deltas import MICRO, make_base, move, same_state, save_delta
+from deltas import MICRO, make_base, micro, move, same_state, save_delta
 from helpers import TUNERS, image
 from mmengine.registry import MODELS, DefaultScope
+from mmpretrain.models import SwinTransformer
 
 from mona_mm.checkpoint import read_checkpoint
 from mona_mm.checkpoint.merge import (
@@ -200,6 +202,28 @@ def test_merged_model_that_computes_something_else_is_not_written(
     with pytest.raises(CheckpointError, match='computes something else'):
         merge_delta(config, str(delta), str(tmp_path / 'out.pth'))
     assert not (tmp_path / 'out.pth').exists()
+
+
+@pytest.mark.parametrize('tuner', ['LoRA', 'BitFit'])
+def test_pictures_of_any_number_of_channels_can_be_merged(tuner, tmp_path):
+    torch.manual_seed(0)
+    plain = micro('Full', out_indices=(), in_channels=4).state_dict()
+    torch.save(dict(state_dict=plain), tmp_path / 'four.pth')
+    config = config_of(tmp_path, tuner, tmp_path / 'four.pth')
+    text = Path(config).read_text()
+    Path(config).write_text(text.replace('arch=', 'in_channels=4, arch='))
+    model = trained(config)
+    delta = save_delta(model, tmp_path / 'delta.pth')
+    merge_delta(config, str(delta), str(tmp_path / 'merged.pth'))
+    merged = SwinTransformer(arch=MICRO, in_channels=4, pad_small_map=True)
+    state = read_checkpoint(str(tmp_path / 'merged.pth'))['state_dict']
+    merged.load_state_dict({
+        k.removeprefix('backbone.'): v for k, v in state.items()
+        if k.startswith('backbone.')}, strict=False)
+    merged.eval()  # it returns None
+    pictures = image(1, 4, 64, 64)
+    ours, theirs = model.backbone(pictures), merged(pictures)
+    torch.testing.assert_close(ours[-1], theirs[-1], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('ending', ['pth', 'safetensors'])

@@ -1,6 +1,9 @@
 """A delta file means the same through every way that a file is loaded."""
+import argparse
 import re
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,7 @@ from mmengine.registry import MODELS, DefaultScope, init_default_scope
 from mmengine.runner import Runner
 
 from mona_mm.backbones import TunedSwinTransformer
+from mona_mm.engine import launch
 from mona_mm.errors import CheckpointError
 
 IMAGE = np.random.RandomState(0).randint(0, 255, (96, 96, 3), np.uint8)
@@ -176,17 +180,32 @@ def test_delta_without_its_base_is_refused(
 
 
 def test_example_of_several_tasks_on_one_base_runs_as_it_is_printed(
-        root, folder):
-    for family, name in (('oriented-rcnn', 'boxes'), ('upernet', 'regions')):
-        config = folder / (
-            f'configs/quickstart/{family}_swin-nano-mona_shapes.py')
-        config.parent.mkdir(parents=True, exist_ok=True)
-        config.write_text((folder / f'{family}.py').read_text())
-        (folder / f'work_dirs/{name}.pth').write_bytes(
-            (folder / f'{family}-delta.pth').read_bytes())
+        root, folder, monkeypatch):
     text = (root / 'docs/checkpoints.md').read_text()
-    (example, ) = re.findall(r'```python\n(from mmdet.*?)```', text, re.S)
-    found = dict(picture=IMAGE)
+    trainings, example = re.findall(
+        r'milliseconds\..*?```bash\n(.*?)```\n+```python\n(.*?)```', text,
+        re.S)[0]
+    # What its two commands leave behind: the last checkpoint of each.
+    parser = argparse.ArgumentParser()
+    launch.add_common_arguments(parser)
+    for line in trainings.splitlines():
+        words = line.removeprefix('python tools/train.py ').split()
+        monkeypatch.chdir(root)
+        cfg = launch.load_config(parser.parse_args(words))
+        monkeypatch.chdir(folder)
+        saves = cfg.default_hooks.checkpoint
+        assert saves.get('by_epoch', True) and saves.interval == 1
+        family = Path(words[0]).name.split('_')[0]
+        Path(words[0]).parent.mkdir(parents=True, exist_ok=True)
+        Path(words[0]).write_text(Path(f'{family}.py').read_text())
+        Path(cfg.work_dir).mkdir(parents=True)
+        Path(cfg.work_dir, f'epoch_{cfg.train_cfg.max_epochs}.pth'
+             ).write_bytes(Path(f'{family}-delta.pth').read_bytes())
+    boxes = config_of(root, 'oriented-rcnn').val_dataloader.dataset
+    pictures = Path(boxes.data_root, boxes.data_prefix.img_path)
+    pictures.mkdir(parents=True)
+    cv2.imwrite(str(pictures / 'P0001.png'), IMAGE)
+    found = {}
     exec(example, found)
     _, (logits, ) = of_mmseg('upernet', 'upernet-full.pth')
     assert torch.equal(found['regions'].seg_logits.data, logits)

@@ -192,7 +192,7 @@ def test_path_with_another_hash_than_its_name_says_is_read_with_a_warning(
         ending, told, tmp_path, monkeypatch):
     """mmengine's published_keys names files by a hash that is not theirs."""
     lines = []
-    monkeypatch.setattr('mona_mm.checkpoint.io.print_log',
+    monkeypatch.setattr('mona_mm.checkpoint.cache.print_log',
                         lambda line, **kwargs: lines.append(line))
     path = tmp_path / 'base.pth'
     torch.save(dict(w=torch.ones(3)), path)

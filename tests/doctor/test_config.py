@@ -14,6 +14,8 @@ from mona_mm.doctor import __main__ as doctor
 from mona_mm.doctor import memory, stack
 from mona_mm.doctor.config import check_config
 from mona_mm.doctor.finding import NOTE, OK, WRONG
+from mona_mm.engine.preflight import preflight
+from mona_mm.errors import ConfigError
 
 LEAF = ROOT / 'configs/quickstart/swin-nano-mona_shapes.py'
 
@@ -81,6 +83,24 @@ def test_everything_that_is_wrong_is_said_at_once(options, tmp_path):
     assert any('num_classes=5' in text for text in told['data'])
     assert any("'nowhere/' does not exist" in text for text in told['data'])
     assert 'tiny.pth' in told['base'][0]
+
+
+def test_doctor_and_training_say_the_same_of_labels(options, tmp_path):
+    (tmp_path / 'data/val/f').rename(tmp_path / 'data/val/g')
+    pixels = np.full((8, 8, 3), 4095, np.uint16)
+    cv2.imwrite(str(tmp_path / 'data/train/a/0.png'), pixels)
+    cfg = Config.fromfile(LEAF)
+    cfg.merge_from_dict(options)
+    with pytest.raises(ConfigError) as error:
+        preflight(cfg, ('train', 'val'))
+    _, wrong = examine(options)
+    assert 'only val_dataloader: g' in str(error.value)
+    assert str(error.value).split('\n- ')[1:] == [f.text for f in wrong]
+    (tmp_path / 'data/val/g').rename(tmp_path / 'data/val/f')
+    found = [f for f in check_config(cfg) if f.subject == 'data']
+    assert [f.text for f in found if f.level == NOTE] == preflight(
+        cfg, ('train', 'val'))
+    assert any('16 bits' in f.text for f in found)
 
 
 def test_frozen_base_without_a_file_is_named(options):

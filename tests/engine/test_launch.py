@@ -1,11 +1,12 @@
 """From the command line to a config."""
 import argparse
+import os
 
 import pytest
 from helpers import TUNERS
 from mmengine.config import Config
 
-from mona_mm.checkpoint.io import trusted
+from mona_mm.checkpoint import io
 from mona_mm.engine import launch
 from mona_mm.engine.device import adapt_to_cpu
 from mona_mm.errors import ConfigError
@@ -32,6 +33,15 @@ def test_config_that_does_not_parse_is_named(tmp_path):
         launch.load_config(parse(str(tmp_path / 'bad.py')))
 
 
+def test_text_base_in_a_pure_python_config_is_an_error_of_the_config(
+        tmp_path):
+    (tmp_path / 'bad.py').write_text(
+        'from mmengine.config import read_base\n'
+        'with read_base():\n    from .lost import *\n')
+    with pytest.raises(ConfigError, match='bad.py.*ConfigParsingError.*lost'):
+        launch.load_config(parse(str(tmp_path / 'bad.py')))
+
+
 def test_option_on_the_unused_tuner_variable_is_refused(tmp_path):
     (tmp_path / 'a.py').write_text("tuner = dict(type='Mona')\n")
     with pytest.raises(ConfigError, match=r'model\.backbone\.tuner\.rank'):
@@ -39,13 +49,55 @@ def test_option_on_the_unused_tuner_variable_is_refused(tmp_path):
             parse(str(tmp_path / 'a.py'), '--cfg-options', 'tuner.rank=32'))
 
 
+@pytest.mark.parametrize('word', [
+    'foo', '=1', 'a b=1', '', 'a=[1,2',
+    f'a={"[" * 5000}{"]" * 5000}'])
+def test_option_that_is_no_key_and_value_is_explained(word, capsys):
+    with pytest.raises(SystemExit):
+        parse('config.py', '--cfg-options', 'a.b=1', word)
+    assert 'expected KEY=VALUE' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('word', ['a.b=1', 'a.0=1', 'b.9.c=1', 'c.d=1'])
+def test_option_that_does_not_fit_the_config_is_explained(word, tmp_path):
+    (tmp_path / 'a.py').write_text("a, b, c = 1, [dict(c=2)], 'text'\n")
+    with pytest.raises(ConfigError, match=f'{word[0]}.*do not fit .*a.py'):
+        launch.load_config(
+            parse(str(tmp_path / 'a.py'), '--cfg-options', word))
+
+
+def test_hosts_of_bases_have_to_be_allowed(tmp_path, monkeypatch):
+    monkeypatch.setenv('MONA_MM_BASE_HOSTS', 'one.org')
+    (tmp_path / 'a.py').write_text('a = 1\n')
+    launch.load_config(parse(str(tmp_path / 'a.py'), '--base-host', 'two.org',
+                             '--base-host', '127.0.0.1:80'))
+    assert os.environ['MONA_MM_BASE_HOSTS'] == 'one.org,two.org,127.0.0.1:80'
+
+
 def test_trust_in_checkpoints_has_to_be_asked_for(tmp_path, monkeypatch):
     monkeypatch.setenv('MONA_MM_TRUST_CHECKPOINTS', '0')
-    (tmp_path / 'a.py').write_text('a = 1\n')
+    monkeypatch.setattr(io, '_trusted', set())
+    (tmp_path / 'a.py').write_text("load_from = 'a.pth'\n")
     launch.load_config(parse(str(tmp_path / 'a.py')))
-    assert not trusted()
+    assert not io.trusted('a.pth')
     launch.load_config(parse(str(tmp_path / 'a.py'), '--trust-checkpoint'))
-    assert trusted()
+    assert io.trusted('a.pth') and io.trusted('./a.pth')
+    assert not io.trusted('base.pth')
+
+
+def test_trust_is_for_the_work_dirs_checkpoints_if_none_is_named(
+        tmp_path, monkeypatch):
+    monkeypatch.setattr(io, '_trusted', set())
+    (tmp_path / 'a.py').write_text('a = 1\n')
+    (tmp_path / 'epoch_1.pth').write_bytes(b'')
+    args = parse(str(tmp_path / 'a.py'), '--trust-checkpoint', '--work-dir',
+                 str(tmp_path))
+    launch.load_config(args)
+    assert not io.trusted(str(tmp_path / 'epoch_1.pth'))
+    args.resume = 'auto'
+    launch.load_config(args)
+    assert io.trusted(str(tmp_path / 'epoch_1.pth'))
+    assert not io.trusted(str(tmp_path / 'base.pth'))
 
 
 def test_work_dir_defaults_to_the_name_of_the_config(tmp_path):

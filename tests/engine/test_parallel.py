@@ -75,12 +75,26 @@ def start(root, cfg, *words):
     """Start ``dist_train.sh`` with two processes; return the process."""
     folder = Path(cfg['work_dir'])
     Config(cfg).dump(folder / 'config.py')
-    env = dict(os.environ, PYTHON=sys.executable, PORT=str(free_port()),
-               OMP_NUM_THREADS='1', PYTHONPATH=str(root / 'tests'))
+    env = dict(os.environ, PYTHON=sys.executable, OMP_NUM_THREADS='1',
+               PYTHONPATH=str(root / 'tests'))
     return subprocess.Popen(
         ['bash', root / 'tools/dist_train.sh', folder / 'config.py', '2',
          *words], env=env, text=True, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT)
+
+
+def start_nodes(root, cfg, *words):
+    """Start ``dist_train.sh`` as on two machines, a process on each."""
+    folder = Path(cfg['work_dir'])
+    Config(cfg).dump(folder / 'config.py')
+    env = dict(os.environ, PYTHON=sys.executable, PORT=str(free_port()),
+               OMP_NUM_THREADS='1', PYTHONPATH=str(root / 'tests'),
+               NNODES='2', MASTER_ADDR='127.0.0.1')
+    return [subprocess.Popen(
+        ['bash', root / 'tools/dist_train.sh', folder / 'config.py', '1',
+         *words], env=dict(env, NODE_RANK=rank), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        start_new_session=True) for rank in '01']
 
 
 def read_until(process, pattern) -> str:
@@ -133,3 +147,36 @@ def test_script_says_that_it_was_stopped_and_does_not_hang_on_a_death(
     assert process.returncode not in (0, 85)
     assert time.monotonic() - begun < 60
     assert (tmp_path / 'last_checkpoint').read_text().endswith('iter_12.pth')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('asked', [0, 1])
+def test_both_nodes_save_when_one_is_asked(root, base, tmp_path, asked):
+    nodes = start_nodes(root, config(tmp_path, base, at=5, seconds=0.2))
+    read_until(nodes[1], 'process of rank 1: ')
+    nodes[asked].send_signal(signal.SIGTERM)
+    told = [node.communicate(timeout=120)[0] for node in nodes]
+    assert [node.returncode for node in nodes] == [85, 85], told
+    saved = read_checkpoint(str(tmp_path / 'interrupted.pth'))['meta']['iter']
+    assert 5 < saved < 18
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('dead', [0, 1])
+def test_other_node_ends_with_an_error_when_one_dies(
+        root, base, tmp_path, dead):
+    nodes = start_nodes(root, config(tmp_path, base, at=5, seconds=0.2))
+    found = read_until(nodes[1], 'process of rank 1: ')
+    worker = int(found.split('process of rank 1: ')[1].split()[0])
+    begun = time.monotonic()
+    if dead == 1:
+        os.kill(worker, signal.SIGKILL)
+    else:  # its training is in a session of its own
+        for child in Path(f'/proc/{nodes[0].pid}/task/{nodes[0].pid}/children'
+                          ).read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+    nodes[dead].kill()
+    other = nodes[1 - dead]
+    told = other.communicate(timeout=120)[0]
+    assert other.returncode not in (0, 85), told
+    assert time.monotonic() - begun < 60

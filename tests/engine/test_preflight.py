@@ -1,6 +1,9 @@
 """What is wrong is said before any work is done."""
+import json
+
 import pytest
 from mmengine.config import Config
+from mmpretrain.datasets import CustomDataset
 
 from mona_mm.engine.preflight import check_start, preflight
 from mona_mm.errors import CheckpointError, ConfigError
@@ -8,7 +11,9 @@ from mona_mm.errors import CheckpointError, ConfigError
 
 @pytest.fixture
 def cfg(tmp_path):
-    (tmp_path / 'ann.json').write_text('{}')
+    (tmp_path / 'ann.json').write_text(json.dumps(dict(
+        images=[], annotations=[],
+        categories=[dict(id=1, name='a'), dict(id=2, name='b')])))
     (tmp_path / 'images').mkdir()
     dataset = dict(
         type='CocoDataset',
@@ -101,6 +106,22 @@ def test_class_folders_are_counted(tmp_path):
         refusal(cfg))
 
 
+@pytest.mark.parametrize('kind', [
+    CustomDataset, 'mmpretrain.CustomDataset',
+    'mmpretrain.datasets.CustomDataset',
+    'mmpretrain.datasets.custom.CustomDataset'])
+def test_class_folders_are_counted_however_the_dataset_is_named(
+        kind, tmp_path):
+    for name in ('ant', 'bee', 'cow'):
+        (tmp_path / 'train' / name).mkdir(parents=True)
+    cfg = Config(dict(
+        model=dict(head=dict(num_classes=2)),
+        train_dataloader=dict(dataset=dict(
+            type=kind, data_root=str(tmp_path), data_prefix='train'))))
+    assert 'the 3 classes of train_dataloader (CustomDataset) are ant, ' in (
+        refusal(cfg))
+
+
 def test_checkpoint_alone_is_enough_for_testing(cfg):
     # It holds the whole model: the pretrained file is not read again.
     cfg.model.backbone.init_cfg = dict(
@@ -123,7 +144,7 @@ def test_classes_may_come_from_a_file(cfg, tmp_path):
 
 def test_semantic_branch_of_a_detector_has_classes_of_its_own(cfg):
     cfg.model.roi_head.semantic_head = dict(num_classes=183)
-    preflight(cfg, ('train', ))
+    assert not preflight(cfg, ('train', ))
 
 
 def test_submission_folder_that_exists_is_refused_before_inference(

@@ -1,5 +1,7 @@
 """A resumed run is the run that was never interrupted."""
+import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -7,8 +9,8 @@ import runs
 import torch
 from mmengine.config import Config
 
-from mona_mm.checkpoint import read_checkpoint
-from mona_mm.engine.resume import newest_checkpoint
+from mona_mm.checkpoint import io, read_checkpoint
+from mona_mm.engine.resume import newest_checkpoint, trust_run, verify
 from mona_mm.errors import CheckpointError
 
 SCHEDULES = Path(__file__).parents[2] / 'configs/_base_/schedules'
@@ -147,7 +149,7 @@ def log(folder) -> str:
 def save(path, iteration, optimizer=True):
     content = dict(
         meta=dict(iter=iteration, epoch=0), state_dict=dict(a=torch.ones(9)),
-        message_hub={})
+        message_hub=dict(log_scalars={}, runtime_info={}, resumed_keys={}))
     if optimizer:
         content['optimizer'] = dict(state={}, param_groups=[])
     torch.save(content, path)
@@ -230,6 +232,74 @@ def test_best_and_published_files_are_not_resumed(tmp_path):
     Path(own).unlink()
     with pytest.raises(CheckpointError, match='holds no optimizer state'):
         choose(tmp_path)
+
+
+def test_what_is_no_regular_file_or_unpacks_to_more_is_skipped(
+        tmp_path, told):
+    own = save(tmp_path / 'iter_1.pth', 1)
+    os.mkfifo(tmp_path / 'iter_2.pth')
+    (tmp_path / 'iter_3.pth').symlink_to('/dev/zero')
+    with zipfile.ZipFile(tmp_path / 'iter_4.pth', 'w',
+                         zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr('a/data.pkl', bytes(1 << 24))
+    (tmp_path / 'iter_5.pth').mkdir()
+    assert choose(tmp_path) == own
+    (line, ) = told
+    for name, why in ((2, 'pipe'), (3, 'device'), (4, 'would come out'),
+                      (5, 'folder')):
+        assert f'iter_{name}.pth: ' in line and why in line
+
+
+@pytest.mark.parametrize('part, value', [
+    ('meta', None), ('meta', dict(iter='9', epoch=1)), ('meta', [1]),
+    ('meta', dict(iter=-1, epoch=0)), ('message_hub', None),
+    ('message_hub', dict(log_scalars=3))])
+def test_checkpoint_that_lacks_what_resuming_needs_is_named(
+        tmp_path, part, value):
+    path = save(tmp_path / 'iter_1.pth', 1)
+    content = read_checkpoint(path)
+    content[part] = value
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match=f'iter_1.pth.*{part}'):
+        verify(path)
+    with pytest.raises(CheckpointError, match=f'iter_1.pth.*{part}'):
+        choose(tmp_path)
+
+
+@pytest.mark.parametrize('change', [
+    lambda meta: meta.update(run_state=3),
+    lambda meta: meta['run_state'].update(done='all'),
+    lambda meta: meta['run_state']['rng'][0]['numpy'].update(position=10**9),
+    lambda meta: meta['run_state']['rng'][0].update(torch=torch.ones(2)),
+    lambda meta: meta.update(fingerprint=dict(tuner=1)),
+])
+def test_broken_state_of_a_run_is_an_error_that_says_so(
+        base, tmp_path, change, monkeypatch):
+    whole = tmp_path.parent / 'for-broken-states'
+    if not whole.exists():
+        runs.start(runs.config(whole, base)).train()
+    content = read_checkpoint(str(whole / 'epoch_1.pth'))
+    change(content['meta'])
+    torch.save(content, tmp_path / 'odd.pth')
+    with pytest.raises(CheckpointError, match='broken'):
+        runs.start(runs.config(tmp_path / 'a', base),
+                   str(tmp_path / 'odd.pth')).train()
+
+
+class Unknown:
+    """Of a class that only a trusted file may have."""
+
+
+def test_trusted_work_dir_is_resumed_without_naming_a_file(
+        tmp_path, monkeypatch):
+    monkeypatch.setattr(io, '_trusted', set())
+    path = save(tmp_path / 'iter_1.pth', 1)
+    content = read_checkpoint(path)
+    torch.save(dict(content, odd=Unknown()), path)
+    with pytest.raises(CheckpointError, match='Unknown'):
+        choose(tmp_path)
+    trust_run(Config(dict(work_dir=str(tmp_path))))
+    assert choose(tmp_path) == path
 
 
 def test_nothing_to_resume_starts_from_the_beginning(base, tmp_path, told):

@@ -2,8 +2,10 @@
 import os
 import resource
 import shutil
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import runs
 import torch
@@ -13,6 +15,7 @@ from mmengine.fileio import get_file_backend
 from mona_mm.checkpoint import atomic, read_checkpoint
 from mona_mm.engine import preflight
 from mona_mm.errors import CheckpointError, ConfigError
+from mona_mm.text import machine_name
 
 
 @pytest.fixture(scope='module')
@@ -57,7 +60,7 @@ def test_write_is_seen_only_when_it_is_complete(tmp_path, monkeypatch):
         seen.append((path.read_bytes(), names(tmp_path, '*.part')))
     monkeypatch.setattr(atomic.os, 'fsync', watch)
     atomic.replace_file(path, b'new')
-    assert seen[0] == (b'old', [f'a.pth.{os.getpid()}.part'])
+    assert seen[0] == (b'old', [f'a.pth.{machine_name()}.{os.getpid()}.part'])
     assert path.read_bytes() == b'new' and names(tmp_path, '*') == ['a.pth']
 
 
@@ -145,7 +148,8 @@ def test_kill_between_saving_and_removing_is_tidied_up_on_resume(
         with pytest.raises(KeyboardInterrupt):
             runner.train()
     assert names(tmp_path) == ['epoch_1.pth', 'epoch_2.pth']
-    (tmp_path / 'epoch_2.pth.99999999.part').write_bytes(b'torn')
+    torn = f'epoch_2.pth.{machine_name()}.99999999.part'
+    (tmp_path / torn).write_bytes(b'torn')
     runs.start(cfg, 'auto').train()
     assert names(tmp_path) == ['epoch_3.pth']
     assert names(tmp_path, '*.part') == []
@@ -154,6 +158,125 @@ def test_kill_between_saving_and_removing_is_tidied_up_on_resume(
 def _killed(self, runner):
     if len(list(Path(self.out_dir).glob('epoch_*.pth'))) == 2:
         raise KeyboardInterrupt
+
+
+def longer(work_dir, base, **hook):
+    """Four epochs of which two checkpoints are kept."""
+    return runs.config(
+        work_dir, base, hook=dict(interval=1, max_keep_ckpts=2, **hook),
+        train_cfg=dict(by_epoch=True, max_epochs=4, val_interval=1),
+        log_level='INFO')
+
+
+@pytest.fixture(scope='module')
+def first(base, tmp_path_factory):
+    """A run of three epochs that keeps two checkpoints."""
+    folder = tmp_path_factory.mktemp('first')
+    cfg = longer(folder, base)
+    cfg['train_cfg']['max_epochs'] = 3
+    runs.start(cfg).train()
+    return folder
+
+
+def test_run_resumed_from_another_folder_leaves_that_folder_alone(
+        base, first, tmp_path):
+    for name in ('epoch_2.pth', 'epoch_3.pth'):
+        shutil.copy(first / name, tmp_path / name)
+    (tmp_path / 'epoch_1.pth').write_text('somebody else needs this')
+    before = names(tmp_path, '*')
+    runs.start(longer(tmp_path / 'other', base),
+               str(tmp_path / 'epoch_3.pth')).train()
+    assert names(tmp_path, '*') == sorted([*before, 'other'])
+    assert names(tmp_path / 'other') == ['epoch_4.pth']
+
+
+def test_checkpoint_names_what_its_own_folder_has_to_lose_and_no_more(
+        base, first, tmp_path):
+    """Claims of a file: folders, paths elsewhere, names of other kinds."""
+    for folder in ('precious', 'work', 'work/epoch_'):
+        (tmp_path / folder).mkdir()
+    kept = ['precious/thesis', 'precious/epoch_1.pth', 'work/notes.pth',
+            'work/best_model.pth', 'work/interrupted.pth', 'victim.pth']
+    for name in kept:
+        (tmp_path / name).write_text('x')
+    content = read_checkpoint(str(first / 'epoch_3.pth'))
+    content['message_hub']['runtime_info'].update(
+        outdated_ckpts=[
+            *(str(tmp_path / name) for name in ('precious', *kept)), 3, None,
+            '../precious', '..', '', '/elsewhere/epoch_1.pth'],
+        keep_ckpt_ids=['/../../victim', 2, 2.5, 3, None],
+        best_ckpt=str(tmp_path / 'precious/thesis'))
+    (tmp_path / 'work/epoch_1.pth').write_text('outdated indeed')
+    torch.save(content, tmp_path / 'work/epoch_3.pth')
+    cfg = longer(tmp_path / 'work', base, save_best='accuracy', rule='greater')
+    cfg['val_evaluator'] = dict(type='Rising')
+    runs.start(cfg, 'auto').train()
+    kept.remove('work/interrupted.pth')  # the next checkpoint removes it
+    assert all((tmp_path / name).exists() for name in kept)
+    assert not (tmp_path / 'work/epoch_1.pth').exists()
+    log = ''.join(p.read_text() for p in (tmp_path / 'work').glob('*/*.log'))
+    assert 'work/epoch_1.pth: removed' in log
+
+
+def test_best_of_a_moved_folder_is_replaced_there(base, tmp_path):
+    cfg = longer(tmp_path / 'old', base, save_best='accuracy', rule='greater')
+    cfg.update(val_evaluator=dict(type='Rising'), work_dir=str(
+        tmp_path / 'old'))
+    cfg['train_cfg']['max_epochs'] = 3
+    runs.start(cfg).train()
+    shutil.copytree(tmp_path / 'old', tmp_path / 'new')  # the pointer, too
+    cfg['work_dir'] = str(tmp_path / 'new')
+    cfg['train_cfg']['max_epochs'] = 5
+    runs.METRICS.get('Rising').count = 9  # still rising
+    runs.start(cfg, 'auto').train()
+    runs.METRICS.get('Rising').count = 0
+    assert names(tmp_path / 'new') == [
+        'best_accuracy_epoch_5.pth', 'epoch_4.pth', 'epoch_5.pth']
+    assert 'best_accuracy_epoch_3.pth' in names(tmp_path / 'old')
+
+
+def test_files_that_other_machines_write_are_kept_for_an_hour(tmp_path):
+    own = machine_name()
+    dead = [f'a.pth.{own}.99999999.part', 'b.pth.other-host.1.part',
+            'c.pth.99999999.part']
+    alive = [f'a.pth.{own}.{os.getpid()}.part', 'd.pth.other-host.99999.part',
+             'e.pth.99999998.part', 'f.pth']
+    for name in (*dead, *alive):
+        (tmp_path / name).write_text('x')
+    for name in dead[1:]:
+        os.utime(tmp_path / name, (0, time.time() - 3700))
+    removed = atomic.remove_partials(str(tmp_path))
+    assert sorted(map(os.path.basename, removed)) == sorted(dead)
+    assert names(tmp_path, '*') == sorted(alive)
+
+
+@runs.DATASETS.register_module(force=True)
+class NumpyNames(runs.NoisyPictures):
+    """Class names as np.unique gives them, and what no file can hold."""
+
+    @property
+    def metainfo(self) -> dict:
+        names = np.unique(['c', 'a', 'b'])
+        return dict(classes=tuple(names), palette=np.eye(3), read=print)
+
+
+def test_class_names_of_numpy_are_saved_so_that_they_can_be_read(
+        base, tmp_path):
+    cfg = runs.config(tmp_path, base, hook=dict(interval=1), log_level='INFO')
+    cfg['train_dataloader']['dataset']['type'] = 'NumpyNames'
+    cfg['train_cfg']['max_epochs'] = 1
+    runs.start(cfg).train()
+    meta = read_checkpoint(str(tmp_path / 'epoch_1.pth'))['meta']
+    assert meta['dataset_meta'].keys() == {'classes', 'palette'}
+    assert meta['dataset_meta']['classes'] == ('a', 'b', 'c')
+    assert {type(c) for c in meta['dataset_meta']['classes']} == {str}
+    log = ''.join(p.read_text() for p in tmp_path.glob('*/*.log'))
+    told = log.index('not saved in checkpoints')
+    assert 'read (a builtins.builtin_function' in log[told:told + 200]
+    assert told < log.index('Saving checkpoint at 1 epochs')
+    cfg['train_cfg']['max_epochs'] = 2
+    runs.start(cfg, 'auto').train()
+    assert names(tmp_path) == ['epoch_1.pth', 'epoch_2.pth']
 
 
 @pytest.mark.parametrize('options, found', [

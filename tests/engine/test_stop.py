@@ -199,8 +199,13 @@ class Slow(runs.Hook):
         time.sleep(60)
 
 
-def test_second_signal_ends_at_once(base, tmp_path, monkeypatch):
+@pytest.mark.parametrize('job', [None, '12'])
+def test_second_signal_ends_at_once_but_not_slurms(
+        base, tmp_path, monkeypatch, job):
     monkeypatch.setattr('mona_mm.engine.stop._ECHO', 0.5)
+    monkeypatch.delenv('SLURM_JOB_ID', raising=False)
+    if job:
+        monkeypatch.setenv('SLURM_JOB_ID', job)
     read, write = os.pipe()
     child = os.fork()
     if not child:
@@ -216,9 +221,15 @@ def test_second_signal_ends_at_once(base, tmp_path, monkeypatch):
         time.sleep(0.2)
     time.sleep(0.5)
     assert os.waitpid(child, os.WNOHANG) == (0, 0)
-    os.kill(child, signal.SIGTERM)
+    last = signal.SIGTERM
+    if job:  # it repeats SIGTERM, and kills if it means that
+        os.kill(child, signal.SIGTERM)
+        time.sleep(0.2)
+        assert os.waitpid(child, os.WNOHANG) == (0, 0)
+        last = signal.SIGINT
+    os.kill(child, last)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert status == -signal.SIGTERM
+    assert status == -last
     assert not (tmp_path / 'interrupted.pth').exists()
 
 

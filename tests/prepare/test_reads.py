@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from mini import MINI
+from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 
+from mona_mm.labels.look import looked_at
 from mona_mm.prepare import PREPARERS, build
 
 #: {config's dataset: (preparer, scope, training images, test images)}, for
@@ -54,12 +56,18 @@ def test_config_reads_the_prepared_miniature(name, tmp_path, monkeypatch):
     preparer, scope, *counts = READS[name]
     source = tmp_path / 'downloads'
     source.mkdir()
-    totals = MINI[preparer](source)
+    # The dataset's classes are in the file, or it would be refused.
+    named = dict(classes=CocoDataset.METAINFO['classes'])
+    totals = MINI[preparer](source, **named if preparer == 'coco' else {})
     build(preparer, out=str(tmp_path / 'data'), source=str(source),
           expected=totals, progress=False).prepare()
     monkeypatch.chdir(tmp_path)
     init_default_scope(scope)
     cfg = base(name)
+    cfg.default_scope = scope
+    for phase in ('train', 'test'):
+        for leaf in looked_at(cfg, phase, ()):
+            assert not leaf.problems and not leaf.notes
     for loader, count in zip(
             (cfg.train_dataloader, cfg.test_dataloader), counts):
         dataset = DATASETS.build(loader.dataset)

@@ -1,6 +1,7 @@
 """Sweeps: which runs there are, which are left, and what became of them."""
 import json
 import os
+import runpy
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ from helpers import TUNERS
 from mmengine.config import Config
 
 from mona_mm.backbones import TunedSwinTransformer
+from mona_mm.engine import lock
 from mona_mm.errors import ConfigError
 from mona_mm.reports.names import parse
 from mona_mm.shapes import make_shapes
@@ -52,7 +54,7 @@ def test_jobs_have_folders_and_commands_of_their_own():
     assert command[2] == ('configs/retinanet/'
                           'retinanet_swin-l-mona-b32_1x_voc.py')
     assert command[3:] == [
-        '--work-dir', 'w/retinanet_swin-l-mona-b32_1x_voc/seed4', '--resume',
+        '--work-dir=w/retinanet_swin-l-mona-b32_1x_voc/seed4', '--resume',
         '--amp', '--cfg-options', 'randomness.seed=4', 'a.b=1']
 
 
@@ -106,6 +108,11 @@ def test_runs_at_a_time_share_the_cores(monkeypatch):
     assert _places(1, None).qsize() == 1
 
 
+def test_run_without_gpus_sees_none(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    assert _places(0, None).get()['CUDA_VISIBLE_DEVICES'] == ''
+
+
 def test_runs_at_a_time_have_gpus_of_their_own(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '4,5,6,7')
@@ -121,26 +128,63 @@ def test_job_array_has_one_task_per_unfinished_run(tmp_path):
     script = write_slurm(jobs, 'gpu', str(tmp_path), at_once=2)
     text = script.read_text()
     assert '#SBATCH --array=0-1%2\n' in text
-    lines = (tmp_path / 'jobs.txt').read_text().splitlines()
-    assert [VOC in lines[0], 'swin-l-lora_1x' in lines[1]] == [True, True]
+    assert '#SBATCH --gres=gpu:1\n#SBATCH --cpus-per-task=5\n' in text
     subprocess.run(['bash', '-n', script], check=True)
 
 
-def test_job_arrays_task_runs_its_line_and_is_requeued_when_stopped(tmp_path):
+def run_member(folder, script, member):
+    """What a member of a job array gives to srun."""
+    path = folder / 'bin/srun'
+    path.parent.mkdir(exist_ok=True)
+    path.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    path.chmod(0o755)
+    return subprocess.run(
+        ['bash', script], capture_output=True, text=True, cwd='/',
+        env=dict(os.environ, SLURM_ARRAY_JOB_ID='9',
+                 SLURM_ARRAY_TASK_ID=str(member),
+                 PATH=f'{path.parent}:{os.environ["PATH"]}'))
+
+
+def test_array_that_was_submitted_does_not_change_with_the_next_one(tmp_path):
+    work = tmp_path / 'of `me`'
+    jobs = expand([VOC], ['mona', 'full'], work_dir=str(work))
+    first = write_slurm(jobs, 'gpu', str(work))
+    copy = tmp_path / 'copy'  # slurm makes one when it is submitted
+    copy.write_text(first.read_text())
+    (jobs[0].folder / 'run.json').write_text('{"finished": true}')
+    again = write_slurm(jobs, 'gpu', str(work))
+    for script, member, job in ((copy, 0, 0), (copy, 1, 1), (again, 0, 1)):
+        done = run_member(tmp_path, script, member)
+        assert done.stdout.splitlines()[-len(jobs[job].command()):] == (
+            jobs[job].command())
+    none = run_member(tmp_path, again, 1)
+    assert none.returncode == 1 and not none.stdout
+
+
+def test_run_that_another_array_has_begun_is_left_out(tmp_path, capsys):
     jobs = expand([VOC], ['mona', 'full'], work_dir=str(tmp_path))
-    script = write_slurm(jobs, 'gpu', str(tmp_path))
-    lines = ['exit 3', f'echo ran > {tmp_path}/ran; exit 85']
-    (tmp_path / 'jobs.txt').write_text('\n'.join(lines) + '\n')
-    for name, body in (('srun', 'exec "$@"'),
-                       ('scontrol', f'echo "$@" >> {tmp_path}/asked')):
-        (tmp_path / name).write_text(f'#!/bin/sh\n{body}\n')
-        (tmp_path / name).chmod(0o755)
-    env = dict(os.environ, PATH=f'{tmp_path}:{os.environ["PATH"]}',
-               SLURM_ARRAY_JOB_ID='9')
-    status = [subprocess.run(['bash', script], env=dict(
-        env, SLURM_ARRAY_TASK_ID=str(i))).returncode for i in (0, 1)]
-    assert status == [3, 85] and (tmp_path / 'ran').is_file()
-    assert (tmp_path / 'asked').read_text() == 'requeue 9_1\n'
+    with lock.hold(str(jobs[0].folder)):
+        script = write_slurm(jobs, 'gpu', str(tmp_path))
+        assert 'left out, runs now (process' in capsys.readouterr().out
+        assert '--array=0-0\n' in script.read_text()
+        with pytest.raises(ConfigError, match=r'finished, or run now \(1\)'):
+            write_slurm(jobs[:1], 'gpu', str(tmp_path))
+
+
+def test_sweep_asks_slurm_for_what_the_command_line_says(
+        root, tmp_path, monkeypatch):
+    main = runpy.run_path(str(root / 'tools/sweep.py'))['main']
+    assert main([
+        '--configs', VOC, '--work-dir', str(tmp_path), '--slurm', 'gpu',
+        '--gpus', '0', '--cpus', '3', '--time', '30', '--account', 'lab',
+        '--slurm-args=--qos=low --mem=3G']) == 0
+    text = (tmp_path / 'sweep.sbatch').read_text()
+    for line in ('gres=none', 'cpus-per-task=3', 'time=30', 'account=lab',
+                 'qos=low', 'mem=3G'):
+        assert f'#SBATCH --{line}\n' in text
+    with pytest.raises(ConfigError, match='control character'):
+        main(['--configs', VOC, '--work-dir', str(tmp_path / 'b'), '--slurm',
+              'gpu', '--cfg-options', 'a=1\nb'])
 
 
 def test_finished_grid_leaves_nothing_for_slurm(tmp_path):

@@ -1,0 +1,284 @@
+"""How the Triton kernels of this folder are launched.
+
+Kernels live in modules of their own, which import triton at their top; only
+what :func:`usable` allows imports them. A launch through Triton's own
+``kernel[grid](...)`` costs the host about 30 us, a kept compiled handle 5 to
+10: a step has hundreds of launches, so :class:`Kernel` keeps them.
+"""
+import os
+import re
+import shutil
+import subprocess
+import sysconfig
+import tempfile
+from contextlib import contextmanager, nullcontext
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Tuple
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor
+
+#: Handles take all parameters, constants included, from this version on.
+_OLDEST = (3, 4)
+#: Versions in which a handle is known to be run as :class:`Kernel` does.
+_KNOWN = ((3, 6), )
+
+_POINTERS = {
+    torch.float16: '*fp16',
+    torch.bfloat16: '*bf16',
+    torch.float32: '*fp32',
+    torch.uint8: '*u8',
+    torch.int32: '*i32',
+    torch.int64: '*i64',
+    torch.bool: '*i1',
+}
+
+
+@lru_cache(None)
+def say_once(message: str) -> None:
+    """Log a message the first time in this process."""
+    print_log(message, logger='current')
+
+
+def usable(x: Tensor) -> bool:
+    """Whether Triton kernels can run on a tensor's device.
+
+    On CUDA devices of compute capability 8.0 and above, if Triton is there
+    and finds what it needs to build its launchers; on a CPU only in Triton's
+    interpreter (``TRITON_INTERPRET=1``).
+    """
+    if x.is_cuda:
+        return _device_fits(x.device.index)
+    return x.device.type == 'cpu' and interpreted()
+
+
+@lru_cache(None)
+def interpreted() -> bool:
+    """Whether kernels run in Triton's interpreter, as this process began."""
+    return (os.environ.get('TRITON_INTERPRET', '0').lower()
+            in ('1', 'true', 'on', 'yes', 'y') and _lacking(True) is None)
+
+
+@lru_cache(None)
+def _device_fits(index: int) -> bool:
+    capability = torch.cuda.get_device_capability(index)
+    if torch.version.hip is not None:
+        lacking = 'they are written for CUDA, and this is ROCm'
+    elif capability < (8, 0):
+        lacking = ('the device has compute capability '
+                   f'{".".join(map(str, capability))}, they need 8.0')
+    else:
+        lacking = _lacking(interpreted())
+    if lacking is not None:
+        say_once(f'cuda:{index}: the Triton kernels are not used: {lacking}. '
+                 'The same is computed by PyTorch\'s own kernels, slower')
+    return lacking is None
+
+
+def _lacking(interpreter: bool) -> Optional[str]:
+    """What Triton needs and this machine has not; None if all is there."""
+    if find_spec('triton') is None:
+        return 'the package triton is not installed'
+    if _version() < _OLDEST:
+        return (f'triton {".".join(map(str, _version()))} is too old, it must '
+                f'be at least {".".join(map(str, _OLDEST))}')
+    if interpreter:
+        return None
+    compilers = [os.environ['CC']] if 'CC' in os.environ else ['gcc', 'clang']
+    if not any(map(shutil.which, compilers)):
+        return ('Triton builds a launcher for every kernel and finds no C '
+                'compiler: install gcc, or name one in the variable CC')
+    headers = sysconfig.get_paths()['include']
+    if not os.path.exists(os.path.join(headers, 'Python.h')):
+        return ('Triton builds a launcher for every kernel and finds no '
+                f'Python.h in {headers}: install Python\'s headers')
+    return None
+
+
+def _version() -> Tuple[int, ...]:
+    import triton
+    return tuple(map(int, re.findall(r'\d+', triton.__version__)[:2]))
+
+
+class Launch(NamedTuple):
+    """One launch, as :func:`observed` sees it.
+
+    Attributes:
+        kernel (Kernel): What was launched.
+        grid (tuple[int, ...]): How many programs.
+        types (tuple[str | None, ...]): Triton's types of the arguments; None
+            for an argument that was None.
+        consts (tuple): The constants.
+        num_warps (int): Warps of a program.
+    """
+    kernel: 'Kernel'
+    grid: Tuple[int, ...]
+    types: Tuple[Optional[str], ...]
+    consts: tuple
+    num_warps: int
+
+
+_observers: List[List[Launch]] = []
+
+
+@contextmanager
+def observed() -> Iterator[List[Launch]]:
+    """Note every launch inside the block, of all threads."""
+    launches: List[Launch] = []
+    _observers.append(launches)
+    try:
+        yield launches
+    finally:
+        _observers[:] = [o for o in _observers if o is not launches]
+
+
+class Kernel:
+    """A jitted function, launched through compiled handles that are kept.
+
+    A handle skips Triton's own look at the arguments, so its key holds what
+    that look would find: the device, every pointer's dtype and whether it is
+    aligned to 16 bytes, which integers are long, and the constants. On the
+    meta device nothing runs, but :func:`observed` sees the launch: so all
+    kernels of an operation can be compiled without a device.
+
+    Args:
+        fn (Callable): The function, before ``triton.jit``. Its parameters
+            are pointers and numbers first, then constants
+            (``tl.constexpr``).
+        sizes (Sequence[str]): Its parameters that are numbers: they come
+            from an image's shape, and nothing is compiled again for them.
+        num_warps (int): Warps of a program, unless a launch says another.
+        num_stages (int): Stages of its loops' pipelines.
+    """
+
+    def __init__(self, fn: Callable, sizes, num_warps: int,
+                 num_stages: int) -> None:
+        import triton
+        self.fn = triton.jit(
+            fn,
+            do_not_specialize=list(sizes),
+            do_not_specialize_on_alignment=list(sizes))
+        self.num_warps, self.num_stages = num_warps, num_stages
+        self._handles: dict = {}
+        # What a handle's own ``[grid](...)`` does, less 4 of its 5 us; its
+        # profiling hooks are left out.
+        self._direct = _version() in _KNOWN
+        self._stream = lambda index: (
+            triton.runtime.driver.active.get_current_stream(index))
+
+    def __call__(self, grid: Tuple[int, ...], args: tuple, consts: tuple,
+                 num_warps: Optional[int] = None) -> None:
+        """Launch it on the arguments' device and current stream.
+
+        Args:
+            grid (tuple[int, ...]): How many programs.
+            args (tuple): Tensors, numbers and None, in order.
+            consts (tuple): Hashable constants, in order.
+            num_warps (int, optional): Warps of a program.
+        """
+        warps = num_warps or self.num_warps
+        for observer in _observers:
+            observer.append(
+                Launch(self, grid, tuple(map(_type_of, args)), consts, warps))
+        device = args[0].device
+        if device.type == 'meta':
+            return
+        if device.type == 'cpu' or interpreted():
+            self.fn[grid](*args, *consts)
+            return
+        index = device.index
+        key = (index, consts, warps, *[
+            (a.dtype, a.data_ptr() % 16 == 0) if isinstance(a, Tensor) else
+            a.bit_length() > 31 if type(a) is int else type(a) for a in args
+        ])
+        handle = self._handles.get(key)
+        other = index != torch.cuda.current_device()
+        with torch.cuda.device(index) if other else nullcontext():
+            if handle is None:
+                self._handles[key] = self.fn[grid](
+                    *args,
+                    *consts,
+                    num_warps=warps,
+                    num_stages=self.num_stages)
+            elif self._direct:
+                handle.run(*(*grid, 1, 1)[:3], self._stream(index),
+                           handle.function, handle.packed_metadata, None, None,
+                           None, *args, *consts)
+            else:
+                handle[(*grid, 1, 1)[:3]](*args, *consts)
+
+
+def kernel(*sizes: str, num_warps: int = 4,
+           num_stages: int = 2) -> Callable[[Callable], Kernel]:
+    """Decorate a function as a :class:`Kernel`."""
+    return lambda fn: Kernel(fn, sizes, num_warps, num_stages)
+
+
+def _type_of(value: Any) -> Optional[str]:
+    if isinstance(value, Tensor):
+        return _POINTERS[value.dtype]
+    return {int: 'i32', float: 'fp32', type(None): None}[type(value)]
+
+
+class Resources(NamedTuple):
+    """What one program of a compiled kernel needs.
+
+    Attributes:
+        registers (int): Per thread.
+        shared (int): Bytes of shared memory.
+        spills (int): Bytes that a thread stores because registers are short.
+    """
+    registers: int
+    shared: int
+    spills: int
+
+
+def compile_ahead(launch: Launch, capability: int) -> Resources:
+    """Compile a launch for a compute capability; no device is needed.
+
+    Args:
+        launch (Launch): What to compile; pointers count as aligned.
+        capability (int): 80, 90, ...
+    """
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+    fn, types = launch.kernel.fn, launch.types
+    names = fn.arg_names
+    consts = dict(zip(names[len(types):], launch.consts))
+    consts.update((n, None) for n, t in zip(names, types) if t is None)
+    source = ASTSource(
+        fn,
+        signature={
+            n: 'constexpr' if n in consts else types[i]
+            for i, n in enumerate(names)
+        },
+        constexprs=consts,
+        attrs={(i, ): [['tt.divisibility', 16]]
+               for i, t in enumerate(types) if t and t.startswith('*')})
+    done = triton.compile(
+        source,
+        target=GPUTarget('cuda', capability, 32),
+        options=dict(
+            num_warps=launch.num_warps, num_stages=launch.kernel.num_stages))
+    report = _assemble(done.asm['ptx'])
+    return Resources(
+        int(re.search(r'Used (\d+) registers', report)[1]),
+        done.metadata.shared,
+        int(re.search(r'(\d+) bytes spill stores', report)[1]))
+
+
+def _assemble(ptx: str) -> str:
+    """What the assembler says of a kernel's resources."""
+    from triton import knobs
+    target = re.search(r'^\.target (\w+)', ptx, re.MULTILINE)[1]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, 'kernel.ptx')
+        file.write_text(ptx)
+        return subprocess.run(
+            [knobs.nvidia.ptxas.path, '-v', f'--gpu-name={target}',
+             '-o', os.devnull, file],
+            capture_output=True, text=True, check=True).stderr
