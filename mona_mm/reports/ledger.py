@@ -27,6 +27,7 @@ from .results import NOT_MEASURED, NOT_RUN, progress
 from .tables import Entry, Notes, Table, csv_text
 
 _FORMAT = 1
+_RUNS = 'runs.json'
 
 
 def load_book(path) -> List[Record]:
@@ -107,13 +108,12 @@ def save_book(path, records: Sequence[Record]) -> List[Path]:
     Returns:
         list[Path]: The three files.
     """
-    texts = {Path(path).with_name(name): text
-             for name, text in pages(records).items()}
-    texts[Path(path)] = texts.pop(Path(path).with_name('runs.json'))
-    for file, text in texts.items():
-        with write_atomically(file) as partial:
+    path, files = Path(path), []
+    for name, text in pages(records).items():
+        files.append(path if name == _RUNS else path.with_name(name))
+        with write_atomically(files[-1]) as partial:
             Path(partial).write_text(text, encoding='utf-8')
-    return list(texts)
+    return files
 
 
 def pages(records: Sequence[Record]) -> Dict[str, str]:
@@ -132,8 +132,8 @@ def pages(records: Sequence[Record]) -> Dict[str, str]:
     cells = load_cells()
     lines = ledger_lines(cells, run_frame(runs, cells))
     return {
-        'runs.json': json.dumps(dict(format=_FORMAT, runs=runs), indent=1,
-                                sort_keys=True) + '\n',
+        _RUNS: json.dumps(dict(format=_FORMAT, runs=runs), indent=1,
+                          sort_keys=True) + '\n',
         'ledger.md': _markdown(lines, cells),
         'ledger.csv': csv_text(lines[list(_CSV)])}
 
