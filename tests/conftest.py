@@ -1,13 +1,10 @@
 """Fixtures of all tests."""
 import logging
-import os
 from pathlib import Path
 
 import pytest
 import torch
-
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = Path(os.environ.get('MONA_MM_SHARED', ROOT.parent / 'shared'))
+from paths import ROOT, SHARED
 
 
 @pytest.fixture(autouse=True, scope='session')

@@ -14,10 +14,10 @@ from typing import List, NamedTuple, Optional
 
 import numpy as np
 import torch
-from conftest import ROOT
 from mini import MINI, write_tar
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
+from paths import ROOT
 
 from mona_mm.backbones import TunedSwinTransformer
 from mona_mm.prepare import build

@@ -5,12 +5,12 @@ import json
 import re
 
 import pytest
-from conftest import ROOT
 from forms import write_forms
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import DATASETS, METRICS, DefaultScope
 from mmengine.runner import EpochBasedTrainLoop
+from paths import ROOT
 from torch import nn
 
 from mona_mm.benchmark import sources

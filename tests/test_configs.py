@@ -3,10 +3,10 @@ import inspect
 
 import pytest
 import yaml
-from conftest import ROOT
 from helpers import TUNERS, on_meta
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+from paths import ROOT
 
 from mona_mm.backbones import SwinTransformerMona, TunedSwinTransformer
 

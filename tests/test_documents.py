@@ -7,11 +7,11 @@ import re
 from functools import lru_cache
 
 import pytest
-from conftest import ROOT
 from helpers import TUNERS, image, on_meta
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import HOOKS, MODELS, init_default_scope
+from paths import ROOT
 
 from mona_mm.backbones import TunedSwinTransformer
 from mona_mm.benchmark.saved import saved_activations

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT
 from full_size import CASES, call, prepare, save_base
+from paths import ROOT
 
 from mona_mm.prepare import PREPARERS
 

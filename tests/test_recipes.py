@@ -10,11 +10,11 @@ from math import cos, pi
 
 import pytest
 import torch
-from conftest import ROOT
 from helpers import on_meta
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, PARAM_SCHEDULERS, init_default_scope
+from paths import ROOT
 
 from mona_mm.counting import count_backbone
 

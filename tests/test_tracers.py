@@ -5,13 +5,13 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import ROOT
 from helpers import TUNERS, image
 from mmdet.structures import DetDataSample
 from mmengine import Config
 from mmengine.analysis import get_model_complexity_info
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
+from paths import ROOT
 
 import mona_mm
 from mona_mm.backbones import TunedSwinTransformer

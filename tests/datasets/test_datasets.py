@@ -1,9 +1,9 @@
 """Datasets of our own: labels, splits, and what is wrong with files."""
 import numpy as np
 import pytest
-from conftest import ROOT
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
+from paths import ROOT
 from scipy.io import savemat
 
 from mona_mm.datasets import RULES, SVHN, ImageNetR, VOC2007SingleLabel

@@ -3,11 +3,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import ROOT
 from helpers import NANO
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import InstanceData
+from paths import ROOT
 
 from mona_mm.detectors import WindowedTest
 from mona_mm.errors import ConfigError

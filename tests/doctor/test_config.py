@@ -3,10 +3,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
 from helpers import image, nano
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from paths import ROOT
 from torch import nn
 
 from mona_mm.backbones import TunedSwinTransformer

@@ -3,7 +3,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from paths import ROOT
 
 from mona_mm.doctor import stack
 from mona_mm.doctor.finding import NOTE, OK, WRONG

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import runs
 import torch
-from conftest import ROOT
 from mmengine.config import Config
+from paths import ROOT
 
 from mona_mm import starting
 from mona_mm.engine import fit, launch, preflight

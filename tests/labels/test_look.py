@@ -1,9 +1,9 @@
 """Names in label files are the config's classes, in every layout."""
 import pytest
 import sets
-from conftest import ROOT
 from mmengine.config import Config
 from mmengine.registry import DATASETS
+from paths import ROOT
 
 from mona_mm.config import class_of
 from mona_mm.engine.preflight import preflight

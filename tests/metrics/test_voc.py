@@ -1,10 +1,10 @@
 """Pascal VOC's AP: how large a box is."""
 import pytest
 import torch
-from conftest import ROOT
 from mmengine.config import Config
 from mmengine.registry import METRICS, init_default_scope
 from mmengine.structures import InstanceData
+from paths import ROOT
 
 
 @pytest.fixture(autouse=True, scope='module')

@@ -3,11 +3,11 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from mini import MINI
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
+from paths import ROOT
 
 from mona_mm.labels.look import looked_at
 from mona_mm.prepare import PREPARERS, build

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
 from helpers import on_meta
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+from paths import ROOT
 
 from mona_mm.errors import ConfigError
 from mona_mm.reports.cells import TABLES, load_cells

@@ -5,7 +5,7 @@ import json
 import runpy
 
 import pytest
-from conftest import ROOT
+from paths import ROOT
 from run_records import VOC, voc, write
 
 from mona_mm.errors import ConfigError
