@@ -1,5 +1,5 @@
 """The paper's orderings, and whether the runs of a task show them."""
-from typing import Callable, Dict, NamedTuple, Optional
+from typing import Callable, Dict, NamedTuple, Optional, Union
 
 import pandas as pd
 
@@ -25,8 +25,8 @@ class Claim(NamedTuple):
 
     text: str
     source: str
-    above: object
-    below: object
+    above: Union[str, Callable[[Results], pd.Series]]
+    below: Union[str, Callable[[Results], pd.Series]]
 
 
 class Verdict(NamedTuple):

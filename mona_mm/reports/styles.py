@@ -54,7 +54,7 @@ def method_styles() -> Dict[str, Style]:
     return {
         name: replace(
             Style(cls.colour, _SOLID if cls.sites else _DASH_DOT,
-                  'so^v<D'[i % 6]), **_SPECIAL.get(name, {}))
+                  'sov^<os^Do'[i % 10]), **_SPECIAL.get(name, {}))
         for i, (name, cls) in enumerate(methods().items())}
 
 
