@@ -1,7 +1,8 @@
 """Reports of any runs: methods down, tasks across."""
 import os.path as osp
+from math import nan
 from pathlib import Path
-from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterable, List, Sequence, Tuple
 
 import pandas as pd
 
@@ -185,63 +186,54 @@ class _Grid:
                             for v in printed), default=1)
             if self.from_paper:
                 head.append(f'{name}, published')
-                columns.append(self._published(printed, decimals))
+                columns.append(self._column(
+                    {row: {(): Average(value, nan, 1)}
+                     for row, value in printed.items()}, decimals,
+                    lambda row: '-', lambda what: ''))
                 name += ', ours'
             # What all runs of a task changed alike is said once.
             changed = {what for (_, of), groups in self.groups.items()
                        if of == task for what in groups}
             alike = changed.pop() if len(changed) == 1 else ()
-            head.append(name + notes.mark([
-                f'changed in all runs: {what}' for what in alike]))
-            columns.append(self._ours(rows, decimals,
-                                      Notes() if alike else notes, alike))
+            head.append(name + notes.mark(alike, 'changed in all runs: '))
+            columns.append(self._column(
+                self._means(rows), decimals,
+                lambda row, task=task: NOT_MEASURED if self.groups.get(
+                    (row, task)) else NOT_RUN,
+                lambda what, alike=alike: '' if alike else notes.mark(
+                    what, 'changed: ')))
         rows = [[row, *self._counts(row),
                  *(column[row] for column in columns)] for row in self.full]
         return Table(f'{self.title} (per cent, {self.which} validation)',
                      head, rows, notes.lines() + self._about())
 
-    def _published(self, values: pd.Series, decimals: int) -> Dict:
-        texts = {}
-        for row, full in self.full.items():
-            value = values.get(row)
-            text = '-' if value is None else f'{value:.{decimals}f}'
-            texts[row] = text + self._delta(row, value, values.get(full),
-                                            decimals)
-        return _best_bold(texts, values.to_dict(), decimals)
-
-    def _ours(self, rows: pd.DataFrame, decimals: int, notes: Notes,
-              alike: Tuple) -> Dict:
-        """All groups of a field; compared with Full's that did the same."""
+    def _means(self, rows: pd.DataFrame) -> Dict[str, Dict]:
+        """Of one column: by row and by what was done differently."""
         values = rows['last'] if self.which == 'last' else rows[
             'best'].where(rows['best'].notna(), rows['last'])
-        means: Dict[str, Dict[Tuple, Average]] = {
-            row: {} for row in self.full}
-        for row, found in rows.assign(value=values).groupby('row'):
-            for what, runs in grouped(found).items():
-                if runs.value.notna().any():
-                    means[row][what] = average(runs.value)
-        task, texts, firsts = rows.task.iloc[0], {}, {}
-        for row, groups in means.items():
-            full = means.get(self.full[row], {})
-            texts[row] = '; '.join(
-                value.text(decimals, self.same_n)
-                + self._delta(row, value.mean,
-                              full[what].mean if what in full else None,
-                              decimals)
-                + ('' if alike else notes.mark([
-                    f'changed: {text}' for text in what]))
-                for what, value in groups.items()) or (
-                    NOT_MEASURED if self.groups.get((row, task)) else NOT_RUN)
-            if groups:
-                firsts[row] = next(iter(groups.values())).mean
-        return _best_bold(texts, firsts, decimals)
+        rows = rows.assign(value=values).dropna(subset='value')
+        return {row: {what: average(runs.value)
+                      for what, runs in grouped(found).items()}
+                for row, found in rows.groupby('row')}
 
-    def _delta(self, row: str, value: Optional[float], full: Optional[float],
-               decimals: int) -> str:
-        """The difference to Full; of equal ones +0.0, of Full's nothing."""
-        if None in (value, full) or row == self.full[row]:
-            return ''
-        return f' ({round(value - full, decimals) + 0.0:+.{decimals}f})'
+    def _column(self, means: Dict[str, Dict[Tuple, Average]], decimals: int,
+                absent: Callable[[str], str],
+                mark: Callable[[Tuple], str]) -> Dict[str, Entry]:
+        """A column's fields; each value beside Full's that did the same."""
+        texts, firsts = {}, {}
+        for row, full in self.full.items():
+            parts, others = [], means.get(full, {})
+            for what, value in means.get(row, {}).items():
+                text = value.text(decimals, self.same_n)
+                if row != full and what in others:
+                    apart = round(value.mean - others[what].mean, decimals)
+                    text += f' ({apart + 0.0:+.{decimals}f})'  # no -0.0
+                parts.append(text + mark(what))
+                firsts.setdefault(row, round(value.mean, decimals))
+            texts[row] = '; '.join(parts) or absent(row)
+        best = max(firsts.values()) if len(firsts) > 1 else nan
+        return {row: Entry(text, bold=firsts.get(row) == best)
+                for row, text in texts.items()}
 
     def _counts(self, row: str) -> Tuple[str, str]:
         """What trains: one number, or the least and the most of the tasks."""
@@ -291,14 +283,6 @@ def progress(run) -> str:
 def _label(backbone: str, method: str, variant: str, many: bool) -> str:
     """A row's name; the backbone only where there are many."""
     return ', '.join(filter(None, (method, variant, backbone * many)))
-
-
-def _best_bold(texts: Dict[str, str], values: Dict[str, float],
-               decimals: int) -> Dict[str, Entry]:
-    rounded = {row: round(v, decimals) for row, v in values.items()}
-    best = max(rounded.values()) if len(rounded) > 1 else None
-    return {row: Entry(text, row in rounded and rounded[row] == best)
-            for row, text in texts.items()}
 
 
 def _span(texts: Sequence[str]) -> str:

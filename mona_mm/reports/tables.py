@@ -153,10 +153,10 @@ class Notes:
     def __init__(self) -> None:
         self._numbers: Dict[str, int] = {}
 
-    def mark(self, texts: Sequence[str]) -> str:
+    def mark(self, texts: Sequence[str], what: str = '') -> str:
         """A reference to each text, ``' [1] [2]'``; nothing for none."""
         numbers = sorted(self._numbers.setdefault(
-            text, len(self._numbers) + 1) for text in texts)
+            what + text, len(self._numbers) + 1) for text in texts)
         return ''.join(f' [{n}]' for n in numbers)
 
     def lines(self) -> List[str]:
