@@ -44,16 +44,6 @@ def test_every_method_and_variant_runs_on_every_task(form, seeds):
     assert {h for h, _, _ in pairs} == {t.name for t in mini_study.TASKS}
 
 
-def test_full_form_trains_three_times_as_long():
-    def epochs(form):
-        return {o for job in mini_study.jobs(form) for o in job.options
-                if o.startswith('train_cfg.max_epochs')}
-    assert epochs('short') == {
-        f'train_cfg.max_epochs={n}' for n in (12, 16, 8, 20)}
-    assert epochs('full') == {
-        f'train_cfg.max_epochs={n}' for n in (36, 48, 24, 60)}
-
-
 def test_papers_own_numbers_bear_out_every_claim():
     found = judge(pd.DataFrame([VOC]).T)
     words = {c.text: v.word for c, v in found.items()}

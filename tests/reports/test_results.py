@@ -203,14 +203,6 @@ def test_task_with_a_single_method_stands_apart(study, tmp_path):
     assert 'source' not in first and 'pretrain_swin-nano_source' in second
 
 
-def test_tuner_on_its_tasks_config_fills_the_tuners_cell(tmp_path):
-    voc(tmp_path, '', (.86, ), 'LoRA')
-    text = render(collect([tmp_path]))
-    assert 'changed in all runs: recipe: that of configs/retinanet' in text
-    column, = (c for c in rows_of(text, 'Table 2')['LoRA'] if 'ours' in c)
-    assert rows_of(text, 'Table 2')['LoRA'][column] == '86.0'
-
-
 def test_run_of_no_cell_stands_apart(tmp_path):
     write(tmp_path, 'configs/upernet/upernet_swin-l_80k_loveda.py',
           {'mIoU': 50.}, tuner={'type': 'LoRA'})

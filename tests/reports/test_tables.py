@@ -1,7 +1,7 @@
 """The writers of tables."""
 import pandas as pd
 
-from mona_mm.reports.tables import Entry, Table, csv_text, markdown
+from mona_mm.reports.tables import Entry, csv_text, markdown
 
 
 def test_markdown_shows_fields_as_they_are():
@@ -23,10 +23,3 @@ def test_csv_keeps_whole_numbers_beside_gaps():
     frame = pd.DataFrame(dict(n=[1, None], what=[('a', 'b'), ()],
                               x=['=1', '-']), dtype=object)
     assert csv_text(frame) == "n,what,x\n1,a; b,'=1\n,,'-\n"
-
-
-def test_latex_escapes_and_marks_the_best():
-    table = Table('50 %', ['a_b', 'n'], [['x & y', Entry('1', bold=True)]])
-    text = table.latex()
-    assert r'\caption{50 \%}' in text and r'a\_b & n \\' in text
-    assert r'x \& y & \textbf{1} \\' in text
