@@ -53,7 +53,9 @@ def mixed_linear(x: Tensor, weight: Tensor, bias: Optional[Tensor]) -> Tensor:
     Autocast casts them by itself; outside of it x decides. (A compiler that
     traces cannot ask whether there is autocast: only where dtypes differ.)
     """
-    if weight.dtype != x.dtype and not autocasts(x):
+    differ = weight.dtype != x.dtype or (
+        bias is not None and bias.dtype != x.dtype)
+    if differ and not autocasts(x):
         weight = weight.to(x.dtype)
         bias = None if bias is None else bias.to(x.dtype)
     return F.linear(x, weight, bias)
