@@ -157,20 +157,22 @@ def ledger_lines(cells: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
         DataFrame: One row per cell, metric and group of runs that did the
         same, with the columns of the cells and what was found.
     """
+    joined = with_runs(cells, runs)
+    found = dict(list(joined[joined.run.notna()].groupby(['cell', 'metric'])))
+    waiting: Dict[int, List[str]] = {}
+    for run in runs[~runs.finished.astype(bool)].drop_duplicates(
+            'run').itertuples():
+        waiting.setdefault(run.cell, []).append(f'unfinished: {progress(run)}')
     lines = []
-    for _, rows in with_runs(cells, runs).groupby(['cell', 'metric'],
-                                                  sort=False):
-        cell = rows[cells.columns].iloc[0].to_dict()
-        groups = grouped(rows)
-        lines += [dict(cell, **_found(cell, *group))
-                  for group in groups.items()]
-        if not groups:
-            unfinished = runs[runs.cell == cell['cell']].drop_duplicates('run')
-            status = '; '.join(f'unfinished: {progress(run)}'
-                               for run in unfinished.itertuples())
-            lines.append(dict(
-                cell, n=0, status=status or NOT_RUN, run_deviations=(),
-                seeds=(), dates='', devices=(), run_by=()))
+    for cell in cells.to_dict('records'):
+        rows = found.get((cell['cell'], cell['metric']))
+        if rows is not None:
+            lines += [dict(cell, **_found(cell, *group))
+                      for group in grouped(rows).items()]
+            continue
+        status = '; '.join(waiting.get(cell['cell'], [])) or NOT_RUN
+        lines.append(dict(cell, n=0, status=status, run_deviations=(),
+                          seeds=(), dates='', devices=(), run_by=()))
     return pd.DataFrame(lines, dtype=object).reindex(
         columns=dict.fromkeys([*cells.columns, *_CSV]))
 
