@@ -6,7 +6,6 @@ goes on where it was interrupted.
 import json
 import os
 import pickle
-import re
 import subprocess
 import sys
 import time
@@ -16,20 +15,23 @@ from typing import Dict, List, Optional, Sequence
 from mmengine.config import Config
 
 from mona_mm.counting import count_backbone
-from mona_mm.curves import display_name, draw_panels, read_log
 from mona_mm.figures import draw_detections
+from mona_mm.reports.figure import Line, Panel, draw
+from mona_mm.reports.logs import read_log
+from mona_mm.reports.names import display_name, parse
+from mona_mm.reports.tables import markdown
 from mona_mm.shapes import make_shapes
 from mona_mm.text import write_atomically
 
 OUT = Path('work_dirs/quickstart')
 CONFIGS = Path('configs/quickstart')
 PRETRAIN = 'pretrain_swin-nano_source'
+_TASK = 'retinanet_swin-nano_shapes'
 
 
 def config_of(method: str) -> str:
     """The quickstart's detection config of a method, as a path."""
-    suffix = '' if method == 'full' else f'-{method}'
-    return str(CONFIGS / f'retinanet_swin-nano{suffix}_shapes.py')
+    return str(CONFIGS / f'{parse(_TASK).stem(method)}.py')
 
 
 def run(methods: Sequence[str]) -> List[dict]:
@@ -141,14 +143,15 @@ def _trained(config: str) -> Dict[str, float]:
 
 
 def _report(rows: List[dict]) -> None:
-    table = _markdown(rows)
+    table = markdown(_HEAD, list(map(_columns, rows))) + '\n'
     with write_atomically(OUT / 'results.md') as path:
         Path(path).write_text(table)
     _show(rows)
     methods = [row['method'] for row in rows]
-    draw_panels({'': {display_name(m): _curve(OUT / m) for m in methods}},
-                OUT / 'curves', 'epochs', 'mAP@.5 (%)', formats=('png', ),
-                ylim=(0, None))
+    curves = {display_name(m): Line(100 * read_log(OUT / m).curve(
+        'pascal_voc/mAP')) for m in methods}
+    draw([Panel(curves, 'epochs', 'mAP@.5 (%)')], OUT / 'curves',
+         formats=('png', ), ylim=(0, None))
     draw_detections(
         {m: _predictions(OUT / m / 'predictions.pkl') for m in methods},
         Config.fromfile(config_of(methods[0])), OUT / 'predictions.png')
@@ -169,11 +172,6 @@ _HEAD = ('method', 'mAP@.5', 'trained in the backbone', 'share',
          's/iteration')
 
 
-def _markdown(rows: List[dict]) -> str:
-    lines = [_HEAD, ['---'] * len(_HEAD), *map(_columns, rows)]
-    return ''.join(f'| {" | ".join(line)} |\n' for line in lines)
-
-
 def _show(rows: List[dict]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -184,11 +182,6 @@ def _show(rows: List[dict]) -> None:
     for row in rows:
         table.add_row(*_columns(row))
     Console().print(table)
-
-
-def _curve(folder: Path) -> List[tuple]:
-    points = read_log(folder).curve('pascal_voc/mAP')
-    return [(epoch, 100 * value) for epoch, value in points]
 
 
 def _predictions(path: Path) -> Dict[str, dict]:
@@ -205,11 +198,8 @@ def choose(methods: Optional[Sequence[str]]) -> List[str]:
         ConfigError: If a method has no quickstart config.
     """
     from mona_mm.errors import ConfigError
-    pattern = r'retinanet_swin-nano-?(.*)_shapes'
-    known = [
-        re.fullmatch(pattern, path.stem).group(1) or 'full'
-        for path in sorted(CONFIGS.glob('retinanet_*.py'))
-    ]
+    known = [parse(path.stem).word
+             for path in sorted(CONFIGS.glob('retinanet_*.py'))]
     if methods == ['all']:
         return known
     unknown = [m for m in methods if m not in known]

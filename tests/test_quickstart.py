@@ -48,9 +48,5 @@ def logged(tmp_path, monkeypatch):
         {'pascal_voc/mAP': .5, 'time': .1, 'step': 2})))
 
 
-def test_curve_is_the_metric_in_percent_by_epoch(logged):
-    assert quickstart._curve(quickstart.OUT / 'mona') == [(1, 25), (2, 50)]
-
-
 def test_seconds_are_of_the_fastest_stretch_of_training(logged):
     assert quickstart._seconds_per_step('mona') == .25

@@ -18,6 +18,7 @@ from mona_mm.backbones import TunedSwinTransformer
 from mona_mm.checkpoint import read_checkpoint
 from mona_mm.checkpoint.delta import slim
 from mona_mm.quiet import quiet
+from mona_mm.reports.tables import markdown
 from mona_mm.tuners import known_tuners
 
 #: What the shipped configs set beside the defaults: the paper's counts.
@@ -43,7 +44,7 @@ def main(argv=None) -> None:
             del plain
             for tuner in args.tuner:
                 rows.append(measure(arch, tuner, base, args.tries))
-    show(rows)
+    print(markdown(COLUMNS, rows, left=2))
 
 
 def measure(arch: str, tuner: str, base: Path, tries: int) -> List[str]:
@@ -103,12 +104,6 @@ def shortest(tries: int, job: Callable[[], object],
         job()
         times.append(time.perf_counter() - start)
     return min(times)
-
-
-def show(rows: List[List[str]]) -> None:
-    """Print a table in Markdown."""
-    for row in (COLUMNS, ['---'] * 2 + ['---:'] * (len(COLUMNS) - 2), *rows):
-        print(f'| {" | ".join(row)} |')
 
 
 if __name__ == '__main__':

@@ -12,9 +12,9 @@ from math import inf, isfinite
 from pathlib import Path
 from typing import Optional
 
-from mona_mm import curves
-from mona_mm.curves.draw import check_formats
 from mona_mm.errors import UserError
+from mona_mm.reports.curves import collect
+from mona_mm.reports.figure import FORMATS, check_formats, draw
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -43,7 +43,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     add('--out', metavar='PATH', default='work_dirs/curves',
         help='files without suffix, or a folder for curves.* (default: '
         'work_dirs/curves)')
-    add('--formats', metavar='A,B', help=f'of {",".join(curves.FORMATS)} '
+    add('--formats', metavar='A,B', help=f'of {",".join(FORMATS)} '
         "(default: PATH's suffix, or png,svg)")
     return parser.parse_args(argv)
 
@@ -66,9 +66,9 @@ def files_of(args: argparse.Namespace) -> tuple:
     out, suffix = Path(args.out), Path(args.out).suffix[1:]
     if args.out.endswith('/') or out.is_dir():
         out, suffix = out / 'curves', ''
-    elif suffix in curves.FORMATS:
+    elif suffix in FORMATS:
         out = out.with_suffix('')
-    default = suffix if suffix in curves.FORMATS else 'png,svg'
+    default = suffix if suffix in FORMATS else 'png,svg'
     formats = (args.formats or default).split(',')
     check_formats(formats)
     return out, formats
@@ -78,11 +78,11 @@ def main(argv=None) -> None:
     """Read, draw, say where."""
     args = parse_args(argv)
     out, formats = files_of(args)
-    panels = curves.collect(
+    panels = collect(
         args.work_dir, args.keys, args.labels, group=args.group,
         by_folder=args.panel_by == 'folder', smooth=args.smooth, x=args.x,
         warn=partial(print, file=sys.stderr))
-    for path in curves.draw(panels, out, formats, args.title, args.ylim):
+    for path in draw(panels, out, formats, args.title, args.ylim):
         print(path)
 
 

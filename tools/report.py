@@ -3,9 +3,9 @@
 import argparse
 
 from mona_mm.errors import ConfigError, UserError
-from mona_mm.ledger import add_runs, collect, load_book, render, save_book
-from mona_mm.ledger.render import FORMATS, write
-from mona_mm.ledger.runs import with_results
+from mona_mm.reports.ledger import add_runs, load_book, save_book
+from mona_mm.reports.records import collect, with_results
+from mona_mm.reports.results import FORMATS, render, write
 
 
 def parse_args(argv=None) -> argparse.Namespace:

@@ -1,6 +1,8 @@
 """Tables that are aligned as text and valid as Markdown."""
 from typing import Optional, Sequence
 
+from mona_mm.reports.tables import markdown
+
 NOTHING = '-'
 
 
@@ -16,23 +18,9 @@ def table(caption: str,
         rows (Sequence[Sequence[str]]): Cells, as many per row.
         left (int): How many columns are words, and flush left.
     """
-    widths = [max(3, *map(len, column)) for column in zip(head, *rows)]
-    rule = [
-        '-' * w if i < left else '-' * (w - 1) + ':'
-        for i, w in enumerate(widths)
-    ]
-    lines = [_line(row, widths, left) for row in (head, rule, *rows)]
-    return '\n'.join([f'\n**{caption}**\n', *lines])
+    return f'\n**{caption}**\n\n{markdown(head, rows, left, padded=True)}'
 
 
 def number(value: Optional[float], digits: int = 1) -> str:
     """A figure with thousands apart; a dash for none."""
     return NOTHING if value is None else f'{value:,.{digits}f}'
-
-
-def _line(cells: Sequence[str], widths: Sequence[int], left: int) -> str:
-    padded = [
-        c.ljust(w) if i < left else c.rjust(w)
-        for i, (c, w) in enumerate(zip(cells, widths, strict=True))
-    ]
-    return f'| {" | ".join(padded)} |'

@@ -20,9 +20,9 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from mona_mm.backbones import TunedBackbone
 from mona_mm.config import backbone_of, name_of
 from mona_mm.errors import ConfigError
-from mona_mm.ledger.reading import read_run
 from mona_mm.machine import device_name, versions
 from mona_mm.registry import HOOKS
+from mona_mm.reports.records import read_record
 from mona_mm.text import write_atomically
 
 from .changes import changes
@@ -191,8 +191,7 @@ def _read(folder: str) -> Dict[str, Any]:
     if not path.exists():
         return {}  # a run from before there were records
     try:
-        return {k: v for k, v in read_run(path).record().items()
-                if v is not None}
+        return read_record(path)
     except ConfigError as error:
         aside = path.with_name(f'{RUN_RECORD}.damaged')
         path.replace(aside)

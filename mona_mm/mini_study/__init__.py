@@ -5,8 +5,7 @@ Swin: the paper's tables 1 to 4 and its structure ablation with everything
 shrunk. It cannot confirm or refute the paper; it shows that all of it runs,
 what it costs, and which of the orderings appear at this scale.
 """
-from .claims import judge
 from .plan import FORMS, OUT, TASKS, jobs, run
 from .report import report
 
-__all__ = ['FORMS', 'OUT', 'TASKS', 'jobs', 'judge', 'report', 'run']
+__all__ = ['FORMS', 'OUT', 'TASKS', 'jobs', 'report', 'run']

@@ -19,11 +19,20 @@ class Task(NamedTuple):
         title (str): What it is.
         epochs (int): In the short form.
         every (int): Epochs between validations, in the short form.
+        metric (str): What it is measured by, by the paper's name.
+        key (str): And as it is logged.
     """
     name: str
     title: str
     epochs: int
     every: int
+    metric: str
+    key: str
+
+    @property
+    def config(self) -> str:
+        """The name of its leaf without a method."""
+        return f'{self.name}_shapes'
 
 
 class Form(NamedTuple):
@@ -38,11 +47,14 @@ class Form(NamedTuple):
 
 
 TASKS = (
-    Task('retinanet_swin-nano', 'detection', 12, 3),
-    Task('upernet_swin-nano', 'segmentation', 16, 4),
+    Task('retinanet_swin-nano', 'detection', 12, 3, 'AP50',
+         'pascal_voc/mAP'),
+    Task('upernet_swin-nano', 'segmentation', 16, 4, 'mIoU', 'mIoU'),
     # mmrotate's evaluation starts processes of its own: once is enough.
-    Task('oriented-rcnn_swin-nano', 'oriented detection', 8, 8),
-    Task('swin-nano', 'classification', 20, 5),
+    Task('oriented-rcnn_swin-nano', 'oriented detection', 8, 8, 'AP50',
+         'dota/mAP'),
+    Task('swin-nano', 'classification', 20, 5, 'Top 1 Accuracy',
+         'accuracy/top1'),
 )
 FORMS = dict(short=Form((1, ), 1), full=Form((1, 2, 3), 3))
 #: Epochs of the base on the source task: more than the quickstart's, because
@@ -71,7 +83,7 @@ def jobs(form: str) -> List[Job]:
 
 
 def _jobs_of(task: Task, form: Form, name: str) -> List[Job]:
-    leaf = f'{task.name}_shapes.py'
+    leaf = f'{task.config}.py'
     variants = sorted(_VARIANTS.glob(f'{task.name}-mona-*_shapes.py'))
     return expand(
         tasks=[str(_QUICK / leaf)],

@@ -3,29 +3,19 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Dict, List, Optional
 
-from mona_mm.curves import (
-    Log,
-    Panel,
-    display_name,
-    draw,
-    mean_of_runs,
-    read_log,
-    running_mean,
-)
 from mona_mm.errors import ConfigError
-from mona_mm.ledger import Run, collect, render_csv, render_markdown
-from mona_mm.ledger.tables import measure
-from mona_mm.naming import parse_stem
+from mona_mm.reports.cells import load_cells
+from mona_mm.reports.curves import panel_of
+from mona_mm.reports.figure import draw
+from mona_mm.reports.frame import run_frame
+from mona_mm.reports.logs import Log, read_log
+from mona_mm.reports.names import display_name
+from mona_mm.reports.orderings import orderings, results_of
+from mona_mm.reports.records import collect
+from mona_mm.reports.results import render
 from mona_mm.text import write_atomically
 
-from .claims import CLAIMS, Results, Verdict, judge
-from .plan import OUT, TASKS, Task
-
-#: By method, one log per seed.
-Logs = Dict[str, List[Log]]
-_METRICS = dict(zip((task.name for task in TASKS), (
-    ('AP50', 'pascal_voc/mAP'), ('mIoU', 'mIoU'), ('AP50', 'dota/mAP'),
-    ('Top 1 Accuracy', 'accuracy/top1'))))
+from .plan import OUT, TASKS
 
 
 def report(form: str, out: Optional[str] = None) -> List[Path]:
@@ -43,75 +33,31 @@ def report(form: str, out: Optional[str] = None) -> List[Path]:
         ConfigError: If no run is finished.
     """
     folder = OUT / form
-    runs = [run for run in collect([folder]) if run.finished]
-    if not runs:
+    records = [run for run in collect([folder]) if run['finished']]
+    if not records:
         raise ConfigError(f'{folder}: no finished run; start them with '
                           f'tools/mini_study.py --form {form}')
     target = Path(out or folder)
-    texts = {'tables.md': render_markdown(runs), 'runs.csv': render_csv(runs),
-             'orderings.md': orderings(runs)}
+    runs = run_frame(records, load_cells())
+    texts = {
+        'tables.md': render(records), 'runs.csv': render(records, 'csv'),
+        'orderings.md': orderings({
+            task.title: results_of(runs, task.config, task.metric)
+            for task in TASKS})}
     for name, text in texts.items():
         with write_atomically(target / name) as path:
             Path(path).write_text(text)
-    return [*(target / name for name in texts), *_figures(target, runs)]
-
-
-def orderings(runs: List[Run]) -> str:
-    """The paper's orderings, one row each, one column per task."""
-    judged = {task.title: judge(results_of(runs, task.name))
-              for task in TASKS}
-    head = ['the paper has', 'where', *judged]
-    rows = [[claim.text, claim.source,
-             *(_cell(found[claim]) for found in judged.values())]
-            for claim in CLAIMS]
-    return ''.join(f'| {" | ".join(row)} |\n'
-                   for row in (head, ['---'] * len(head), *rows))
-
-
-def results_of(runs: List[Run], task: str) -> Results:
-    """The final metric of every method on a task, in per cent, by seed."""
-    read = measure(_METRICS[task][0], 'last')
-    found: Dict[str, Dict[int, float]] = defaultdict(dict)
-    for run in runs:
-        leaf = parse_stem(Path(run.config).stem)
-        if leaf.head == task:
-            found[leaf.method][run.seed] = read(run)
-    return {method: [by_seed[s] for s in sorted(by_seed)]
-            for method, by_seed in found.items()}
-
-
-def _cell(verdict: Optional[Verdict]) -> str:
-    if verdict is None:
-        return 'not run'
-    error = '' if verdict.error is None else f' ± {verdict.error:.1f}'
-    return f'{verdict.word} ({verdict.difference:+.1f}{error})'
-
-
-def _figures(target: Path, runs: List[Run]) -> List[Path]:
-    logs: Dict[str, Logs] = {task.name: defaultdict(list) for task in TASKS}
-    for run in runs:
-        leaf = parse_stem(Path(run.config).stem)
-        logs[leaf.head][display_name(leaf.method)].append(
+    logs: Dict[str, Dict[str, List[Log]]] = {
+        task.config: defaultdict(list) for task in TASKS}
+    for run in runs.drop_duplicates('run').itertuples():
+        logs[run.task][display_name(run.word)].append(
             read_log(Path(run.source).parent))
-    loss = [_loss_panel(task, logs[task.name]) for task in TASKS]
-    metric = [_metric_panel(task, logs[task.name]) for task in TASKS]
+    found = [task for task in TASKS if logs[task.config]]
+    loss = [panel_of(task.title, 'loss', logs[task.config], smooth=8, x='iter')
+            for task in found]
+    metric = [panel_of(task.title, task.key, logs[task.config], x='epoch')
+              for task in found]
     metric = [panel for panel in metric
-              if any(len(line.x) > 1 for line in panel.lines.values())]
-    return draw(loss, target / 'loss') + draw(metric, target / 'metrics')
-
-
-def _loss_panel(task: Task, logs: Logs) -> Panel:
-    smooth = 8
-    lines = {label: mean_of_runs([
-        running_mean(log.curve('loss', 'iter'), smooth) for log in several])
-        for label, several in logs.items()}
-    return Panel(lines, 'iteration', f'training loss, mean of {smooth} '
-                 'logged values', task.title)
-
-
-def _metric_panel(task: Task, logs: Logs) -> Panel:
-    name, key = _METRICS[task.name]
-    lines = {label: mean_of_runs([log.curve(key, 'epoch')
-                                  for log in several])
-             for label, several in logs.items()}
-    return Panel(lines, 'epoch', f'{name}, as logged', task.title)
+              if any(len(line.mean) > 1 for line in panel.lines.values())]
+    return [*(target / name for name in texts),
+            *draw(loss, target / 'loss'), *draw(metric, target / 'metrics')]

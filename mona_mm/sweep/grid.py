@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Dict, List, Sequence
 
 from mona_mm.errors import ConfigError
-from mona_mm.naming import Leaf, methods, parse_stem
+from mona_mm.reports.names import Leaf, methods, parse
 from mona_mm.text import some
 
 from .jobs import Job
@@ -42,7 +42,7 @@ def expand(tasks: Sequence[str] = (),
 
 
 def _of_task(path: Path, names: Sequence[str]) -> List[Path]:
-    leaf = parse_stem(_existing(path).stem)
+    leaf = parse(_existing(path).stem)
     there = _siblings(path, leaf)
     chosen = [m for n in names for m in (methods() if n == 'all' else [n])
               if n != 'all' or m in there]
@@ -55,8 +55,8 @@ def _of_task(path: Path, names: Sequence[str]) -> List[Path]:
 
 
 def _siblings(path: Path, leaf: Leaf) -> Dict[str, Path]:
-    found = ((parse_stem(p.stem), p) for p in sorted(path.parent.glob('*.py')))
-    return {other.method: p for other, p in found if other.task == leaf.task}
+    found = ((parse(p.stem), p) for p in sorted(path.parent.glob('*.py')))
+    return {other.word: p for other, p in found if other.task == leaf.task}
 
 
 def _existing(path: Path) -> Path:

@@ -60,6 +60,8 @@ class Adapter(Tuner):
         ValueError: If an argument is out of its range.
     """
 
+    colour = '#0072b2'
+
     sites = ('attn_out', 'ffn_out')
     released_names = {
         'my_module_1': 'attn_out',

@@ -50,6 +50,8 @@ class AdaptFormer(Tuner):
         ValueError: If an argument is out of its range.
     """
 
+    colour = '#cc79a7'
+
     sites = ('beside_ffn', )
     released_names = {
         'my_module_1': 'beside_ffn',

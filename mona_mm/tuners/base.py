@@ -25,7 +25,9 @@ What a module may offer on top:
 - :class:`mona_mm.fold.Foldable`: it has a folded form for inference.
 """
 import inspect
+from colorsys import hls_to_rgb
 from typing import Dict, Optional, Tuple
+from zlib import crc32
 
 from mmengine.utils import get_object_from_string
 from torch import nn
@@ -54,6 +56,21 @@ class Tuner:
     #: Arguments that act in training alone, or only on speed: a checkpoint
     #: may be loaded whatever they were.
     free: Tuple[str, ...] = ('drop_rate', )
+
+    #: What tables and pictures call it; by default as the class is called.
+    display_name: str = ''
+
+    #: Of its lines in pictures, ``'#rrggbb'``; by default one of its own,
+    #: made of its name.
+    colour: str = ''
+
+    def __init_subclass__(cls, **kwargs) -> None:
+        super().__init_subclass__(**kwargs)
+        own = vars(cls)
+        cls.display_name = own.get('display_name', cls.__name__)
+        hue = crc32(cls.__name__.encode()) / 2**32
+        cls.colour = own.get('colour', '#' + ''.join(
+            f'{round(255 * c):02x}' for c in hls_to_rgb(hue, .4, .6)))
 
     def build(self, site: str, dims: int) -> Optional[nn.Module]:
         """Make the module for one site of one block.

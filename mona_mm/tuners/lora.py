@@ -121,6 +121,8 @@ class LoRA(Tuner):
         ValueError: If an argument is out of its range.
     """
 
+    colour = '#009e73'
+
     sites = ('qkv', )
 
     def __init__(self,

@@ -85,6 +85,8 @@ class LoRand(Tuner):
         ValueError: If an argument is out of its range.
     """
 
+    colour = '#332288'
+
     sites = ('attn_out', 'ffn_out')
 
     def __init__(self,

@@ -222,6 +222,8 @@ class Mona(Tuner):
         ValueError: If an argument is out of its range.
     """
 
+    colour = '#d55e00'
+
     sites = ('after_attn', 'after_ffn')
     free = ('drop_rate', 'linear_init')
     released_names = {

@@ -12,6 +12,8 @@ from .base import Tuner, check_positive_int
 class Full(Tuner):
     """Full fine-tuning: every pretrained parameter trains."""
 
+    colour = '#000000'
+
     #: Older checkpoints name it; today the backbone has ``keep_frozen``.
     free = ('frozen', )
 
@@ -29,6 +31,8 @@ class Fixed(Tuner):
     released.
     """
 
+    colour = '#777777'
+
 
 @TUNERS.register_module()
 class BitFit(Tuner):
@@ -36,6 +40,8 @@ class BitFit(Tuner):
 
     As released, that includes the relative position bias tables.
     """
+
+    colour = '#e69f00'
 
     def trains(self, name: str, param: nn.Parameter,
                from_end: Optional[int]) -> bool:
@@ -49,6 +55,8 @@ class NormTuning(Tuner):
 
     These are the norms of blocks, patch embedding, downsampling and outputs.
     """
+
+    colour = '#56b4e9'
 
     def trains(self, name: str, param: nn.Parameter,
                from_end: Optional[int]) -> bool:
@@ -67,6 +75,9 @@ class Partial(Tuner):
     Raises:
         ValueError: If ``num_blocks`` is no positive integer.
     """
+
+    display_name = 'Partial-1'
+    colour = '#882255'
 
     def __init__(self, num_blocks: int = 1) -> None:
         check_positive_int('Partial', 'num_blocks', num_blocks)

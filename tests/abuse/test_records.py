@@ -6,9 +6,10 @@ from collections import Counter
 import pytest
 from run_records import VOC, record
 
-from mona_mm.curves import collect as curves
 from mona_mm.errors import UserError
-from mona_mm.ledger import collect, render
+from mona_mm.reports.curves import collect as curves
+from mona_mm.reports.records import collect
+from mona_mm.reports.results import render
 from mona_mm.sweep.jobs import Job
 
 COUNT = 800

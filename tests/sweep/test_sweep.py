@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mona_mm.backbones import TunedSwinTransformer
 from mona_mm.engine import lock
 from mona_mm.errors import ConfigError
-from mona_mm.naming import parse_stem
+from mona_mm.reports.names import parse
 from mona_mm.shapes import make_shapes
 from mona_mm.sweep import expand, write_slurm
 from mona_mm.sweep.local import _places
@@ -27,31 +27,19 @@ def _at_home(root, monkeypatch):
     monkeypatch.chdir(root)
 
 
-@pytest.mark.parametrize('stem, head, method, tail', [
-    ('retinanet_swin-l-mona-b32_1x_voc', 'retinanet_swin-l', 'mona-b32',
-     '_1x_voc'),
-    ('swin-l_20e_imagenet-r', 'swin-l', 'full', '_20e_imagenet-r'),
-    ('swin-nano-adaptformer_shapes', 'swin-nano', 'adaptformer', '_shapes'),
-    ('h2rbox-v2_swin-b_1x_dota', 'h2rbox-v2_swin-b', 'full', '_1x_dota'),
-    ('my_model', 'my_model', 'full', '')])
-def test_name_of_a_leaf_is_taken_apart(stem, head, method, tail):
-    assert parse_stem(stem) == (head, method, tail)
-    assert parse_stem(stem).stem(method) == stem
-
-
 def test_every_leaf_of_the_project_has_a_known_method(root):
     names = {tuner.lower() for tuner in TUNERS}
     for path in root.glob('configs/[!_]*/*.py'):
-        leaf = parse_stem(path.stem)
-        assert leaf.method.split('-')[0] in names
-        assert leaf.stem(leaf.method) == path.stem
+        leaf = parse(path.stem)
+        assert leaf.method in names
+        assert leaf.stem(leaf.word) == path.stem
         tuner = Config.fromfile(path).model.backbone.tuner.type
-        assert leaf.method.split('-')[0] == tuner.lower(), path
+        assert leaf.method == tuner.lower(), path
 
 
 def test_all_methods_of_a_task_are_its_leaves_without_variants():
     jobs = expand([VOC], ['all'], [1, 2])
-    names = {parse_stem(j.folder.parent.name).method for j in jobs}
+    names = {parse(j.folder.parent.name).word for j in jobs}
     assert names == {tuner.lower() for tuner in TUNERS}
     assert len(jobs) == 2 * len(TUNERS)
 

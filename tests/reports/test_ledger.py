@@ -9,15 +9,9 @@ from paths import ROOT
 from run_records import VOC, voc, write
 
 from mona_mm.errors import ConfigError
-from mona_mm.ledger import (
-    add_runs,
-    collect,
-    load_book,
-    load_cells,
-    save_book,
-)
-from mona_mm.ledger.book import book_text
-from mona_mm.ledger.page import ledger_csv, ledger_markdown
+from mona_mm.reports.cells import load_cells
+from mona_mm.reports.ledger import add_runs, load_book, pages, save_book
+from mona_mm.reports.records import collect
 
 LEDGER = ROOT / 'docs/ledger'
 DOTA = 'configs/oriented_rcnn/oriented-rcnn_swin-b-mona_1x_dota.py'
@@ -46,11 +40,8 @@ def extend(book, work, by='A. Reader'):
 
 
 def test_committed_pages_are_what_metafiles_and_runs_give():
-    runs, cells = load_book(LEDGER / 'runs.json'), load_cells()
     hint = 'run: python tools/report.py --ledger docs/ledger/runs.json'
-    assert (LEDGER / 'runs.json').read_text() == book_text(runs), hint
-    for name, text in (('ledger.md', ledger_markdown(cells, runs)),
-                       ('ledger.csv', ledger_csv(cells, runs))):
+    for name, text in pages(load_book(LEDGER / 'runs.json')).items():
         assert (LEDGER / name).read_text() == text, hint
 
 
@@ -58,7 +49,7 @@ def test_every_cell_and_metric_has_a_line(book):
     save_book(book, [])
     found = list(csv.DictReader(io.StringIO(
         book.with_name('ledger.csv').read_text())))
-    assert len(found) == sum(len(cell.metrics) for cell in load_cells())
+    assert len(found) == len(load_cells())
     assert {row['status'] for row in found} == {'not run'}
     page = book.with_name('ledger.md').read_text()
     assert '| Table 1: instance segmentation, COCO | 20 | 0 |' in page
@@ -127,14 +118,24 @@ def test_changed_run_has_a_line_of_its_own(book, work, tmp_path):
 def test_config_of_no_metafile_is_refused_before_anything_is_written(
         book, work):
     path = write(work / 'x', 'configs/quickstart/swin-nano_shapes.py', {})
-    with pytest.raises(ConfigError, match=f'{path}.*is in no metafile'):
+    with pytest.raises(ConfigError, match=f'not runs of a cell.*{path}'):
         extend(book, work)
     assert not book.exists()
 
 
-def test_other_method_on_a_cells_config_is_refused(book, tmp_path):
+def test_tuner_on_its_tasks_config_is_a_line_that_says_whose_recipe(
+        book, tmp_path):
     voc(tmp_path, '', (.86, ), 'LoRA')
-    with pytest.raises(ConfigError, match="is Full's, trained with LoRA"):
+    extend(book, tmp_path)
+    row = lines(book)[VOC.format('-lora'), 'AP50',
+                      f'recipe: that of {VOC.format("")}']
+    assert (row['method'], row['ours'], row['n']) == ('LoRA', '86.0', '1')
+
+
+def test_tuner_that_has_no_cell_on_its_task_is_refused(book, tmp_path):
+    write(tmp_path, 'configs/upernet/upernet_swin-l_80k_loveda.py', {},
+          tuner={'type': 'LoRA'})
+    with pytest.raises(ConfigError, match=r'loveda\.py.*, LoRA\)'):
         extend(book, tmp_path)
 
 

@@ -2,17 +2,18 @@
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple, Union
+from typing import Dict, List, Optional, Union
+
+import pandas as pd
 
 from mona_mm.errors import ConfigError
 from mona_mm.text import parse_json, some
 
-Points = List[Tuple[float, float]]
 #: Keys that say when a line was logged.
 _WHEN = ('iter', 'epoch', 'step')
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Log:
     """The values that a training run logged, in order.
 
@@ -20,11 +21,11 @@ class Log:
         folder (str): Where they were read.
         train (list[dict]): One per logged training iteration, with ``iter``.
         val (list[dict]): One per validation; ``iter`` says after how many
-            iterations it was, ``epoch``, if epochs are known, after how many
-            of these.
+            iterations it was.
         epoch_length (int | None): Iterations of an epoch.
         by_epoch (bool): Whether validations are counted in epochs.
     """
+
     folder: str
     train: List[dict]
     val: List[dict]
@@ -49,7 +50,7 @@ class Log:
         by_epoch = self.by_epoch and not self.is_trained(key)
         return 'epoch' if by_epoch else 'iter'
 
-    def curve(self, key: str, x: Optional[str] = None) -> Points:
+    def curve(self, key: str, x: Optional[str] = None) -> pd.Series:
         """The values of a key.
 
         Args:
@@ -59,7 +60,7 @@ class Log:
                 :meth:`axis_of` says. Training values lie within epochs.
 
         Returns:
-            list[tuple[float, float]]: (x, value) pairs.
+            Series: Values by x; of several at one x the last.
 
         Raises:
             ConfigError: If the key was not logged, or epochs are unknown.
@@ -73,10 +74,9 @@ class Log:
         if x == 'epoch' and not self.epoch_length:
             raise ConfigError(f'{self.folder} counts iterations only: its '
                               'curves have no epochs, take --x iter')
-        return [(self._at(r, x), r[key]) for r in found]
-
-    def _at(self, record: dict, x: str) -> float:
-        return record['iter'] / (self.epoch_length if x == 'epoch' else 1)
+        unit = self.epoch_length if x == 'epoch' else 1
+        return pd.Series({r['iter'] / unit: r[key] for r in found},
+                         dtype=float)
 
 
 def read_log(folder: Union[str, Path]) -> Log:
@@ -94,28 +94,23 @@ def read_log(folder: Union[str, Path]) -> Log:
     Raises:
         ConfigError: If there is no log, or nothing in it, or it is damaged.
     """
+    folder, name = Path(folder), 'vis_data/scalars.json'
+    sessions = [path for path in [folder / name] if path.exists()]
+    sessions = sessions or sorted(folder.glob(f'*/{name}'))
+    if not sessions:
+        below = sorted({str(p.parents[2]) for p in folder.glob(f'*/*/{name}')})
+        hint = f'; it holds work dirs: {some(below)}' if below else ''
+        missing = '' if folder.is_dir() else ' (there is no such folder)'
+        raise ConfigError(f'no training log in {folder}{missing}: expected a '
+                          f'work dir with <timestamp>/{name}{hint}')
     records: List[dict] = []
-    for path in _sessions(Path(folder)):
+    for path in sessions:
         records = _continue(records, _read(path))
     if not records:
         raise ConfigError(f'nothing is logged yet in {folder}: its '
                           'scalars.json is empty; train for longer than '
                           "the logger's interval first")
     return _placed(str(folder), records)
-
-
-def _sessions(folder: Path) -> List[Path]:
-    log = 'vis_data/scalars.json'
-    if (folder / log).exists():
-        return [folder / log]
-    found = sorted(folder.glob(f'*/{log}'))
-    if not found:
-        below = sorted({str(p.parents[2]) for p in folder.glob(f'*/*/{log}')})
-        hint = f'; it holds work dirs: {some(below)}' if below else ''
-        missing = '' if folder.is_dir() else ' (there is no such folder)'
-        raise ConfigError(f'no training log in {folder}{missing}: expected a '
-                          f'work dir with <timestamp>/{log}{hint}')
-    return found
 
 
 def _read(path: Path) -> List[dict]:
@@ -128,7 +123,14 @@ def _read(path: Path) -> List[dict]:
     records = []
     for number, line in enumerate(lines, 1):
         try:
-            records.append(_record(line))
+            record = parse_json(line)
+            if not isinstance(record, dict):
+                raise ValueError('not an object')
+            record.setdefault('step', 0)
+            for key in set(_WHEN) & set(record):
+                if type(record[key]) is not int or record[key] < 0:
+                    raise ValueError(f'{key} is {record[key]!r}, not a count')
+            records.append(record)
         except ValueError as error:
             if number < len(lines):  # the last one may have been cut off
                 raise ConfigError(
@@ -136,19 +138,6 @@ def _read(path: Path) -> List[dict]:
                     f'line, as mmengine writes, but got {line[:40]!r} '
                     f'({error})') from None
     return records
-
-
-def _record(line: str) -> dict:
-    """One logged line; ValueError if mmengine cannot have written it."""
-    record = parse_json(line)
-    if not isinstance(record, dict):
-        raise ValueError('not an object')
-    record.setdefault('step', 0)
-    for key in set(_WHEN) & set(record):
-        value = record[key]
-        if type(value) is not int or value < 0:
-            raise ValueError(f'{key} is {value!r}, not a count')
-    return record
 
 
 def _is_number(value: object) -> bool:
@@ -170,37 +159,24 @@ def _continue(before: List[dict], session: List[dict]) -> List[dict]:
 def _placed(folder: str, records: List[dict]) -> Log:
     """Say for every validation when it was."""
     train = [r for r in records if 'iter' in r]
-    length = _epoch_length(train)
+    # Iteration i is in epoch ceil(i / length), and an epoch's last iteration
+    # is seldom logged: many epochs give the length exactly, few almost.
+    by_epochs = train and all(r.get('epoch') for r in train)
+    length = max(ceil(r['iter'] / r['epoch'])
+                 for r in train) if by_epochs else None
     val: Dict[int, dict] = {}
     by_epoch, last = False, dict(iter=0, epoch=0)
     for record in records:
         if 'iter' in record:
             last = record
             continue
-        step, counts_epochs = record['step'], _counts_epochs(
-            record['step'], last, length)
-        by_epoch |= counts_epochs
-        if counts_epochs:
-            step *= length
+        step = record['step']
+        # A step is an epoch or an iteration: the line before it tells.
+        if length and step and (
+                step == last.get('epoch') or step < last['iter']):
+            by_epoch, step = True, step * length
         # The logger writes 0 if it counts epochs where there are none.
         at = step or last['iter']
         val[at] = dict(record, iter=at)
     return Log(folder, train, [val[at] for at in sorted(val)], length,
                by_epoch)
-
-
-def _counts_epochs(step: int, last: dict, length: Optional[int]) -> bool:
-    """Whether a validation's step is an epoch, by the line before it."""
-    return bool(length and step and
-                (step == last.get('epoch') or step < last['iter']))
-
-
-def _epoch_length(train: List[dict]) -> Optional[int]:
-    """Iterations of an epoch: iteration i is in epoch ceil(i / length).
-
-    Seldom logged itself, if the logger's interval does not divide it: then
-    the lines of many epochs give it exactly, those of few almost.
-    """
-    if not train or not all(r.get('epoch') for r in train):
-        return None
-    return max(ceil(r['iter'] / r['epoch']) for r in train)

@@ -1,6 +1,6 @@
 """The metafiles hold what is published, and what the configs do otherwise."""
-import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import yaml
@@ -10,10 +10,14 @@ from mmengine.registry import MODELS, init_default_scope
 from paths import ROOT
 
 from mona_mm.errors import ConfigError
-from mona_mm.ledger.cells import TABLES, load_cells
-from mona_mm.ledger.naming import METHODS, method_of, parse
+from mona_mm.reports.cells import TABLES, load_cells
+from mona_mm.reports.names import display_name, name_run, parse
 
-CELLS = {cell.name: cell for cell in load_cells() if cell.config}
+ALL = load_cells()
+#: By the config's stem and metric, and by the stem alone.
+ROWS_HERE = {(Path(row.config).stem, row.metric): row
+             for row in ALL.itertuples() if row.config}
+CELLS = {name: row for (name, _), row in ROWS_HERE.items()}
 ORDER = ('', '-fixed', '-bitfit', '-normtuning', '-partial', '-adapter',
          '-lora', '-adaptformer', '-lorand', '-mona')
 ROWS = {  # the paper's tables 1 to 3, in the order of its methods
@@ -91,14 +95,14 @@ PUBLISHED = {**SINGLES, **{
 
 
 def test_published_values_are_these_and_no_others():
-    found = {(cell.name, metric): value for cell in CELLS.values()
-             for metric, value in cell.published.items()}
+    found = {key: row.published for key, row in ROWS_HERE.items()
+             if row.published is not None}
     assert found == PUBLISHED
 
 
 def test_values_of_others_stand_beside_the_papers():
-    found = {(cell.name, metric, value) for cell in CELLS.values()
-             for _, values in cell.also for metric, value in values.items()}
+    found = {(*key, float(text.split(',')[0]))
+             for key, row in ROWS_HERE.items() for text in row.also_reported}
     assert found == {
         ('cascade-mask-rcnn_swin-b-mona_3x_coco', 'box AP', 52.9),
         ('cascade-mask-rcnn_swin-b-mona_3x_coco', 'box AP', 48.9),
@@ -109,17 +113,16 @@ def test_values_of_others_stand_beside_the_papers():
 
 
 def test_pvt_is_published_without_a_config():
-    cells = [cell for cell in load_cells()
-             if not cell.config and cell.model == 'RetinaNet']
-    assert {cell.backbone for cell in cells} == {'PVT-Large'}
-    assert {cell.method: cell.published['AP50'] for cell in cells} == {
+    cells = ALL[(ALL.config == '') & (ALL.model == 'RetinaNet')]
+    assert set(cells.backbone) == {'PVT-Large'}
+    assert dict(zip(cells.method, cells.published)) == {
         'Full': 76.1, 'AdaptFormer': 79.2, 'LoRand': 79.3, 'Mona': 80.3}
 
 
 def test_averages_of_table_3_are_those_of_its_columns():
-    found = {cell.method: tuple(cell.published.values())
-             for cell in load_cells()
-             if not cell.config and cell.tables == ('Table 3', )}
+    cells = ALL[(ALL.config == '') & (ALL.tables == ('Table 3', ))]
+    found = {method: tuple(rows.published)
+             for method, rows in cells.groupby('method', sort=False)}
     assert found == AVERAGES
     for i, method in enumerate(found):
         for k, metric in enumerate(('Top 1 Accuracy', 'Top 5 Accuracy')):
@@ -133,11 +136,10 @@ def test_averages_of_table_3_are_those_of_its_columns():
 def test_parameter_columns_are_the_papers():
     found = {}
     for cell in CELLS.values():
-        if cell.published_parameters:
+        if cell.published_millions is not None:
             assert cell.dataset in ('COCO', 'ADE20K', 'Pascal VOC 2007+2012')
             found.setdefault((cell.model, cell.backbone), {})[cell.method] = (
-                cell.published_parameters['Millions'],
-                cell.published_parameters.get('Percent'))
+                cell.published_millions, cell.published_percent)
     assert found == {
         ('Cascade Mask R-CNN', 'Swin-B'): PARAMETERS['Swin-B'],
         ('RetinaNet', 'Swin-L'): PARAMETERS['Swin-L'],
@@ -147,28 +149,28 @@ def test_parameter_columns_are_the_papers():
 def test_publisher_is_the_paper_others_or_nobody():
     others = ('_loveda', '_potsdam', '_imagenet-r')
     for name, cell in CELLS.items():
-        expected = 'nobody' if not cell.published else (
+        expected = 'nobody' if cell.published is None else (
             'other papers' if name.endswith(others) else
             'the CVPR version, as reading notes have it'
             if name.startswith('h2rbox') else 'the paper')
-        assert cell.by == expected, name
+        assert cell.published_by == expected, name
 
 
 def test_tables_of_the_paper_are_complete():
-    found = Counter(t for cell in load_cells() if cell.published
-                    for t in cell.tables)
+    here = ALL[ALL.published.notna()].drop_duplicates('cell')
+    found = Counter(t for tables in here.tables for t in tables)
     # Table 1 has ten methods, 2 ten on two datasets, 3 ten on three and on
     # average; table 4 three bottlenecks, 5 two methods on three backbones.
     assert [found[f'Table {i}'] for i in range(1, 6)] == [10, 20, 40, 3, 6]
     assert found['Structure ablation'] == 4  # Mona and three without
     assert found['DOTA and STAR'] == 6  # two methods, three columns
-    assert {t for cell in load_cells() for t in cell.tables} == set(TABLES)
+    assert {t for tables in ALL.tables for t in tables} == set(TABLES)
 
 
 def test_method_is_the_one_in_the_configs_name():
     for cell in CELLS.values():
-        assert cell.method in METHODS
-        assert parse(cell.config).method == cell.method, cell.name
+        method = parse(cell.config).method
+        assert display_name(method) == cell.method, cell.config
 
 
 @pytest.mark.parametrize('name', [
@@ -187,7 +189,7 @@ def test_counts_are_those_of_the_readmes():
             ).splitlines() if line.endswith(f']({path.name}) |'))
         share = f' ({100 * cell.share:.2f} %)'.replace('100.00', '100')
         expected = f'{cell.trained:,}' + share * bool(cell.trained)
-        assert row.split(' | ')[1] == expected, cell.name
+        assert row.split(' | ')[1] == expected, cell.config
 
 
 def test_counts_are_those_of_the_built_backbones():
@@ -195,7 +197,8 @@ def test_counts_are_those_of_the_built_backbones():
     for cell in CELLS.values():
         cfg = Config.fromfile(ROOT / cell.config)
         backbone = cfg.model.backbone
-        assert method_of(backbone.tuner.type) == cell.method
+        leaf = name_run(cell.config, backbone.tuner.type)
+        assert leaf == parse(cell.config)
         # All that a number of parameters depends on.
         key = str([backbone.get(k) for k in (
             'arch', 'out_indices', 'keep_frozen', 'tuner')])
@@ -204,61 +207,15 @@ def test_counts_are_those_of_the_built_backbones():
             with on_meta():
                 known[key] = MODELS.build(backbone).share()
         share = known[key]
-        assert cell.trained == share.trained, cell.name
-        assert cell.share == pytest.approx(share.ratio, abs=1e-8), cell.name
-
-
-def files_behind(path):
-    """A config and all that it inherits from."""
-    text = path.read_text()
-    bases = re.search(r'_base_ = \[?([^\]]*?)\]?\n[^ ]', text + '\nx', re.S)
-    found = re.findall(r"'([^']+\.py)'", bases.group(1)) if bases else []
-    return [path] + [f for base in found
-                     for f in files_behind(path.parent / base)]
-
-
-# Classification of the paper 33, VOC on Swin-T and -B 4, DOTA and STAR 48:
-# Oriented R-CNN 10 and 12, the two others 3 and 10 each; other benchmarks
-# 6 x 3, on DOTA Oriented R-CNN 10 and KLD 3; H2RBox-v2 3 and 10.
-@pytest.mark.parametrize('comment, word, cells', [
-    ('Assumed', 'assumed', 33 + 48 + 4), ('Recipe ours', 'recipe ours', 31),
-    ('earlier\n# form', 'earlier form', 13)])
-def test_deviation_that_a_config_states_is_in_its_metafile(
-        comment, word, cells):
-    told = 0
-    for cell in CELLS.values():
-        texts = [f.read_text() for f in files_behind(ROOT / cell.config)]
-        if any(comment in text for text in texts):
-            told += 1
-            assert word in ' '.join(cell.deviations), cell.name
-    assert told == cells
-
-
-@pytest.mark.parametrize('name, word', [
-    ('swin-l-mona_100e_voc2007', "the paper's table names twice"),
-    ('swin-l-mona-paper_100e_voc2007', "twice the release's"),
-    ('upernet_swin-l-mona-fair_160k_ade20k', "the baselines' learning rate"),
-    ('retinanet_swin-l_1x_voc', 'patch embedding is frozen'),
-    ('retinanet_swin-l-lorand_1x_voc', 'release has no LoRand'),
-    ('retinanet_swin-l-adapter_1x_voc', 'one argument too many'),
-    ('swin-l-lora_100e_voc2007', 'not registered'),
-    ('retinanet_swin-l-bitfit_1x_voc', 'patch embedding is frozen'),
-    ('oriented-rcnn_swin-b-lorand_1x_star', 'has it after'),
-    ('oriented-rcnn_swin-b-mona_1x_star', 'two released recipes'),
-    ('oriented-rcnn_swin-b-mona_1x_dota', "recipe ours, after STAR's"),
-    ('oriented-rcnn_swin-b-adapter_1x_dota', 'before drop-path'),
-    ('oriented-rcnn_swin-b_1x_star', 'tested once'),
-    ('cascade-mask-rcnn_swin-b_3x_coco', 'test-dev'),
-    ('swin-l-mona_20e_imagenet-r', 'no training split')])
-def test_deviation_of_the_documents_is_in_the_metafile(name, word):
-    assert word in ' '.join(CELLS[name].deviations)
+        assert cell.trained == share.trained, cell.config
+        assert cell.share == pytest.approx(share.ratio, abs=1e-8), cell.config
 
 
 def test_cell_on_the_releases_recipe_has_no_deviation():
     for name in ('retinanet_swin-l-mona_1x_voc',
                  'upernet_swin-l-mona_160k_ade20k',
                  'upernet_swin-l_160k_ade20k'):
-        assert CELLS[name].deviations == ()
+        assert CELLS[name].config_deviations == ()
 
 
 def test_missing_key_of_a_metafile_is_named_with_the_file(tmp_path):

@@ -8,7 +8,8 @@ import pytest
 from run_records import VOC, voc, write
 
 from mona_mm.errors import ConfigError
-from mona_mm.ledger import collect, render
+from mona_mm.reports.records import collect
+from mona_mm.reports.results import render
 
 SHAPES = 'configs/mini_study/{}_swin-nano{}_shapes.py'
 
@@ -202,10 +203,11 @@ def test_task_with_a_single_method_stands_apart(study, tmp_path):
     assert 'source' not in first and 'pretrain_swin-nano_source' in second
 
 
-def test_run_with_another_method_than_its_cell_is_not_the_cells(tmp_path):
-    voc(tmp_path, '', (.86, ), 'LoRA')
+def test_run_of_no_cell_stands_apart(tmp_path):
+    write(tmp_path, 'configs/upernet/upernet_swin-l_80k_loveda.py',
+          {'mIoU': 50.}, tuner={'type': 'LoRA'})
     text = render(collect([tmp_path]))
-    assert 'Table 2' not in text
+    assert 'Others' not in text
     assert rows_of(text, 'Runs of tasks with a single method (')['LoRA']
 
 

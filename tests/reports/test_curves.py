@@ -6,8 +6,9 @@ import sys
 import pytest
 from curve_logs import epochs, lines_of, texts_of, train, val, write
 
-from mona_mm.curves import METHODS, Line, collect
 from mona_mm.errors import ConfigError
+from mona_mm.reports.curves import collect
+from mona_mm.reports.styles import method_styles
 
 
 @pytest.fixture
@@ -26,15 +27,16 @@ def test_every_key_has_a_panel_with_its_axis(work):
         [work / 'voc/mona/seed1', work / 'voc/full/seed1'], ['loss', 'mAP'])
     assert (loss.xlabel, loss.ylabel) == ('iterations', 'training loss')
     assert (metric.xlabel, metric.ylabel) == ('epochs', 'mAP, validation')
-    assert metric.lines == {'Mona': Line((1, 2), (11, 21)),
-                            'Full': Line((1, 2), (11, 21))}
+    assert {label: dict(line.mean) for label, line in metric.lines.items()
+            } == {'Mona': {1: 11, 2: 21}, 'Full': {1: 11, 2: 21}}
 
 
 def test_seeds_become_mean_and_range(work):
     panel, = collect([work / f'voc/{m}/seed{i}' for m in ('mona', 'full')
                       for i in (1, 2)], ['mAP'], group=True)
-    assert panel.lines['Mona'] == Line(
-        [1, 2], [11.5, 21.5], [11, 21], [12, 22], 2)
+    line = panel.lines['Mona']
+    assert dict(line.mean) == {1: 11.5, 2: 21.5} and line.runs == 2
+    assert (list(line.low), list(line.high)) == ([11, 21], [12, 22])
 
 
 def test_folders_become_panels_with_the_keys_that_they_have(work):
@@ -48,15 +50,16 @@ def test_folders_become_panels_with_the_keys_that_they_have(work):
 def test_smoothing_is_of_training_only_and_told(work):
     loss, metric = collect([work / 'voc/mona/seed1'], ['loss', 'mAP'],
                            smooth=2)
-    assert loss.lines['seed1'].y == (2., 2.5, 3.5, 4.5, 5.5, 6.5)
+    assert list(loss.lines['seed1'].mean) == [2., 2.5, 3.5, 4.5, 5.5, 6.5]
     assert 'running mean of 2 logged points' in loss.ylabel
-    assert metric.lines['seed1'].y == (11, 21)
+    assert list(metric.lines['seed1'].mean) == [11, 21]
     assert 'mean' not in metric.ylabel
 
 
 def test_x_can_be_chosen(work):
     panel, = collect([work / 'voc/mona/seed1'], ['mAP'], x='iter')
-    assert (panel.xlabel, panel.lines['seed1'].x) == ('iterations', (3, 6))
+    assert panel.xlabel == 'iterations'
+    assert list(panel.lines['seed1'].mean.index) == [3, 6]
 
 
 def test_runs_by_epoch_and_by_iteration_share_iterations(tmp_path):
@@ -64,7 +67,8 @@ def test_runs_by_epoch_and_by_iteration_share_iterations(tmp_path):
     two = write(tmp_path / 'two', [train(4, 1.), val(5, mIoU=7)])
     panel, = collect([one, two], ['mIoU'])
     assert panel.xlabel == 'iterations'
-    assert [line.x for line in panel.lines.values()] == [(3, 6), (5, )]
+    assert [list(line.mean.index) for line in panel.lines.values()] == [
+        [3, 6], [5]]
 
 
 def test_labels_must_be_one_per_work_dir(work):
@@ -133,7 +137,7 @@ def test_tool_draws_every_option(tool, work):
     assert {'All', 'ade', 'voc', 'Mona', 'Full', 'epochs',
             'line: mean of 2 runs', 'mIoU, validation'} <= set(texts)
     assert 'iterations' not in texts
-    assert lines_of(work / 'c.svg', METHODS['mona'], 6) == 2
+    assert lines_of(work / 'c.svg', method_styles()['mona'], 6) == 2
 
 
 def test_tool_names_what_is_wrong_in_one_line(root, tmp_path):

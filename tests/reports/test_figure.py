@@ -2,41 +2,59 @@
 import cv2
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 from curve_logs import lines_of, texts_of
 
-from mona_mm.curves import (
-    METHODS,
-    Line,
-    draw_panels,
-    mean_of_runs,
-    running_mean,
-)
 from mona_mm.errors import ConfigError
+from mona_mm.reports.curves import mean_of_runs, running_mean
+from mona_mm.reports.figure import Line, Panel, draw
+from mona_mm.reports.styles import method_styles
+
+METHODS = method_styles()
+
+
+def curve(points):
+    return pd.Series(dict(points), dtype=float)
+
+
+def draw_panels(panels, out, **options):
+    """Draw (x, y) pairs, by title and label."""
+    return draw([
+        Panel({label: line if isinstance(line, Line) else Line(curve(line))
+               for label, line in lines.items()}, 'iterations',
+              'training loss', title)
+        for title, lines in panels.items()], out, **options)
+
 
 POINTS = [(1, 3.), (2, 2.), (3, 1.), (4, 1.)]
 
 
 def test_running_mean_is_of_the_last_points():
-    points = [(10, 1.), (20, 2.), (30, 3.), (40, 7.)]
-    assert running_mean(points, 2) == [
-        (10, 1.), (20, 1.5), (30, 2.5), (40, 5.)]
-    assert running_mean(points, 3) == [
-        (10, 1.), (20, 1.5), (30, 2.), (40, 4.)]
-    assert running_mean(points, 1) == points
+    four = curve([(10, 1.), (20, 2.), (30, 3.), (40, 7.)])
+    assert list(running_mean(four, 2)) == [1., 1.5, 2.5, 5.]
+    assert list(running_mean(four, 3)) == [1., 1.5, 2., 4.]
+    assert list(running_mean(four, 1)) == [1., 2., 3., 7.]
     with pytest.raises(ConfigError, match='1 point or more, but got 0'):
-        running_mean(points, 0)
+        running_mean(four, 0)
+
+
+def test_running_mean_does_not_hide_a_loss_that_is_not_a_number():
+    found = running_mean(curve([(1, 1.), (2, np.nan), (3, 3.), (4, 5.)]), 2)
+    assert list(found.isna()) == [False, True, True, False]
 
 
 def test_mean_of_runs_is_where_all_have_a_value():
-    line = mean_of_runs([[(1, 1.), (2, 2.), (3, 9.)], [(2, 4.), (1, 2.)],
-                         [(1, 6.), (2, 0.)]])
-    assert line == Line([1, 2], [3., 2.], [1., 0.], [6., 4.], 3)
+    line = mean_of_runs([curve(points) for points in (
+        [(1, 1.), (2, 2.), (3, 9.)], [(2, 4.), (1, 2.)], [(1, 6.), (2, 0.)])])
+    assert dict(line.mean) == {1: 3., 2: 2.}
+    assert dict(line.low) == {1: 1., 2: 0.}
+    assert dict(line.high) == {1: 6., 2: 4.} and line.runs == 3
 
 
 def test_runs_without_a_common_step_have_no_mean():
     with pytest.raises(ConfigError, match='2 runs have no step in common'):
-        mean_of_runs([[(1, 1.)], [(2, 1.)]])
+        mean_of_runs([curve([(1, 1.)]), curve([(2, 1.)])])
 
 
 def test_svg_has_every_line_and_its_label_as_text(tmp_path):
@@ -59,7 +77,7 @@ def test_label_is_written_as_it_is(tmp_path, label):
 
 
 def test_number_of_runs_is_told(tmp_path):
-    runs = mean_of_runs([POINTS, [(x, y + 1) for x, y in POINTS]])
+    runs = mean_of_runs([curve(POINTS), curve(POINTS) + 1])
     same, = draw_panels({'': dict(Mona=runs)}, tmp_path / 'a',
                         formats=['svg'])
     assert {'Mona', 'line: mean of 2 runs', 'band: lowest to highest'} <= {
@@ -67,17 +85,6 @@ def test_number_of_runs_is_told(tmp_path):
     mixed, = draw_panels({'': dict(Mona=runs, Full=POINTS)}, tmp_path / 'b',
                          formats=['svg'])
     assert {'Mona (2 runs)', 'Full'} <= set(texts_of(mixed))
-
-
-def test_png_shows_the_line_in_its_colour(tmp_path):
-    path, = draw_panels({'': dict(Mona=POINTS)}, tmp_path / 'c',
-                        formats=['png'])
-    picture = cv2.imread(str(path))[..., ::-1]
-    colour = [int(METHODS['mona'].colour[i:i + 2], 16) for i in (1, 3, 5)]
-    drawn = (picture == colour).all(-1)
-    height, width = drawn.shape
-    assert drawn[:, :width // 2].sum() > 1000  # the line; the legend is right
-    assert (picture == 255).all(-1).mean() > .8
 
 
 def test_limits_hold_and_values_that_are_not_finite_are_gaps(tmp_path):
@@ -129,7 +136,7 @@ def test_nothing_to_draw_is_told(tmp_path):
 
 
 def test_band_reaches_from_the_lowest_to_the_highest_run(tmp_path):
-    flat = mean_of_runs([[(0, 1.), (1, 1.)], [(0, 3.), (1, 3.)]])
+    flat = mean_of_runs([curve([(0, y), (1, y)]) for y in (1., 3.)])
     path, = draw_panels({'': dict(Mona=flat)}, tmp_path / 'c',
                         formats=['png'], ylim=(0, 4))
     picture = cv2.imread(str(path)).astype(int)

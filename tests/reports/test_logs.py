@@ -7,34 +7,39 @@ import pytest
 import runs
 from curve_logs import epochs, train, val, write
 
-from mona_mm.curves import read_log
 from mona_mm.errors import ConfigError
+from mona_mm.reports.logs import read_log
+
+
+def points(curve):
+    return list(curve.items())
 
 
 def test_losses_are_by_iteration_and_metrics_by_epoch(tmp_path):
     log = read_log(write(tmp_path, epochs(3, 'acc')))
-    assert log.curve('loss') == [(i, i) for i in range(1, 7)]
-    assert log.curve('acc') == [(1, 10), (2, 20)]
+    assert points(log.curve('loss')) == [(i, i) for i in range(1, 7)]
+    assert points(log.curve('acc')) == [(1, 10), (2, 20)]
 
 
 def test_either_can_be_against_the_other(tmp_path):
     log = read_log(write(tmp_path, epochs(4, 'acc', interval=2)))
-    assert log.curve('loss', 'epoch') == [(.5, 2), (1, 4), (1.5, 6), (2, 8)]
-    assert log.curve('acc', 'iter') == [(4, 10), (8, 20)]
+    assert points(log.curve('loss', 'epoch')) == [
+        (.5, 2), (1, 4), (1.5, 6), (2, 8)]
+    assert points(log.curve('acc', 'iter')) == [(4, 10), (8, 20)]
 
 
 def test_interval_need_not_divide_the_epoch(tmp_path):
     # Of seven iterations the third and the sixth are logged.
     log = read_log(write(tmp_path, epochs(7, 'acc', count=3, interval=3)))
-    assert [x for x, _ in log.curve('loss')] == [3, 6, 10, 13, 17, 20]
-    assert log.curve('acc', 'iter') == [(7, 10), (14, 20), (21, 30)]
+    assert list(log.curve('loss').index) == [3, 6, 10, 13, 17, 20]
+    assert points(log.curve('acc', 'iter')) == [(7, 10), (14, 20), (21, 30)]
 
 
 def test_metrics_of_a_run_by_iteration_are_by_iteration(tmp_path):
     log = read_log(write(tmp_path, [
         train(50, 2.), train(100, 1.), val(120, mIoU=30), train(150, .5),
         val(160, mIoU=40)]))
-    assert log.curve('mIoU') == [(120, 30), (160, 40)]
+    assert points(log.curve('mIoU')) == [(120, 30), (160, 40)]
     with pytest.raises(ConfigError, match='no epochs, take --x iter'):
         log.curve('loss', 'epoch')
 
@@ -43,7 +48,7 @@ def test_step_0_means_after_the_last_logged_iteration(tmp_path):
     # LoggerHook's log_metric_by_epoch=True in a run by iteration.
     log = read_log(write(tmp_path, [
         train(5, 2.), val(0, mIoU=30), train(10, 1.), val(0, mIoU=40)]))
-    assert log.curve('mIoU') == [(5, 30), (10, 40)]
+    assert points(log.curve('mIoU')) == [(5, 30), (10, 40)]
 
 
 def test_resumed_run_counts_from_its_first_iteration_on(tmp_path):
@@ -51,35 +56,35 @@ def test_resumed_run_counts_from_its_first_iteration_on(tmp_path):
     second = epochs(4, 'acc', count=4, shift=.5)
     second = second[second.index(train(9, 9.5, 3)):]  # epoch 3 once more
     log = read_log(write(tmp_path, first, second))
-    assert log.curve('loss') == [(i, i) for i in range(1, 9)] + [
+    assert points(log.curve('loss')) == [(i, i) for i in range(1, 9)] + [
         (i, i + .5) for i in range(9, 17)]
-    assert log.curve('acc') == [(1, 10), (2, 20), (3, 30.5), (4, 40.5)]
+    assert points(log.curve('acc')) == [(1, 10), (2, 20), (3, 30.5), (4, 40.5)]
 
 
 def test_resumed_run_may_end_before_the_killed_one(tmp_path):
     log = read_log(write(tmp_path, epochs(4, 'acc', count=3),
                          epochs(4, 'acc', count=1, shift=.5)))
-    assert log.curve('loss') == [(i, i + .5) for i in range(1, 5)]
-    assert log.curve('acc') == [(1, 10.5)]
+    assert points(log.curve('loss')) == [(i, i + .5) for i in range(1, 5)]
+    assert points(log.curve('acc')) == [(1, 10.5)]
 
 
 def test_validation_that_is_repeated_counts(tmp_path):
     log = read_log(write(
         tmp_path, [train(5, 2.), train(10, 1.), val(10, mIoU=30)],
         [val(10, mIoU=31), train(15, .5)]))
-    assert log.curve('mIoU') == [(10, 31)]
+    assert points(log.curve('mIoU')) == [(10, 31)]
 
 
 def test_validation_alone_after_training_has_no_place(tmp_path):
     log = read_log(write(tmp_path, epochs(2, 'acc'), [val(0, acc=99)]))
-    assert log.curve('acc') == [(1, 10), (2, 20)]
+    assert points(log.curve('acc')) == [(1, 10), (2, 20)]
 
 
 def test_line_that_is_cut_off_is_ignored(tmp_path):
     write(tmp_path, epochs(2, 'acc'))
     path, = tmp_path.glob('*/vis_data/scalars.json')
     path.write_text(path.read_text()[:-9])
-    assert read_log(tmp_path).curve('acc') == [(1, 10)]
+    assert points(read_log(tmp_path).curve('acc')) == [(1, 10)]
 
 
 def test_damaged_line_is_named(tmp_path):
@@ -94,18 +99,18 @@ def test_damaged_line_is_named(tmp_path):
 def test_one_session_may_be_read_alone(tmp_path):
     write(tmp_path, epochs(2, 'acc'), epochs(2, 'acc', shift=.5))
     log = read_log(tmp_path / '20260101_000000')
-    assert log.curve('acc') == [(1, 10), (2, 20)]
+    assert points(log.curve('acc')) == [(1, 10), (2, 20)]
 
 
 def test_what_training_and_validation_share_is_trainings(tmp_path):
     log = read_log(write(tmp_path, epochs(2, 'acc')))
-    assert log.curve('time') == [(i, .5) for i in range(1, 5)]
+    assert points(log.curve('time')) == [(i, .5) for i in range(1, 5)]
 
 
 def test_loss_that_is_not_a_number_is_kept(tmp_path):
     log = read_log(write(tmp_path, [train(1, math.nan), train(2, 1.)]))
-    (_, first), second = log.curve('loss')
-    assert math.isnan(first) and second == (2, 1)
+    first, second = log.curve('loss')
+    assert math.isnan(first) and second == 1
 
 
 def test_unknown_key_lists_the_known_ones(tmp_path):
@@ -168,10 +173,10 @@ def test_real_run_killed_after_two_epochs_and_resumed_from_one(
     assert len(list(tmp_path.glob('*/vis_data/scalars.json'))) == 2
     log = read_log(tmp_path)
     points = log.curve('loss')
-    assert [x for x, _ in points] == list(range(1, 19))
+    assert list(points.index) == list(range(1, 19))
     assert dict(points) == _recorded(tmp_path)
-    assert [x for x, _ in log.curve('accuracy')] == [1, 2, 3]
-    assert [x for x, _ in log.curve('accuracy', 'iter')] == [6, 12, 18]
+    assert list(log.curve('accuracy').index) == [1, 2, 3]
+    assert list(log.curve('accuracy', 'iter').index) == [6, 12, 18]
 
 
 @pytest.mark.parametrize('by_epoch', [True, False])
@@ -182,4 +187,4 @@ def test_real_run_by_iteration(base, tmp_path, by_epoch):
     runs.start(cfg).train()
     log = read_log(tmp_path)
     assert dict(log.curve('loss')) == _recorded(tmp_path)
-    assert [x for x, _ in log.curve('accuracy')] == [5, 10]
+    assert list(log.curve('accuracy').index) == [5, 10]

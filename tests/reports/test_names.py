@@ -1,12 +1,15 @@
-"""Labels and the looks that belong to them."""
+"""Names of configs and methods, and the looks that belong to them."""
 from itertools import combinations
 
 import numpy as np
 import pytest
 
-from mona_mm.curves import METHODS, display_name, styles_of
-from mona_mm.curves.names import DISPLAY, method_of, places
 from mona_mm.errors import ConfigError
+from mona_mm.registry import TUNERS
+from mona_mm.reports.curves import places
+from mona_mm.reports.names import display_name, methods, parse, place
+from mona_mm.reports.styles import method_styles, named_method, styles_of
+from mona_mm.tuners import Tuner
 
 #: The paper's tables, in their order.
 PAPER = ('Full', 'Fixed', 'BitFit', 'NormTuning', 'Partial-1', 'Adapter',
@@ -67,13 +70,65 @@ def test_folder_that_is_given_twice_is_named():
     ('Norm-Tuning', 'normtuning'), ('LoRA, rank 4', 'lora'),
     ('voc/Mona', 'mona'), ('monalisa', None), ('Mona and LoRA', None)])
 def test_method_of_a_label(label, method):
-    assert method_of(label) == method
+    assert named_method(label) == method
 
 
 def test_methods_are_written_as_in_the_paper():
-    assert tuple(map(display_name, METHODS)) == PAPER
-    assert tuple(DISPLAY) == tuple(METHODS)
+    assert tuple(map(display_name, methods()))[:10] == PAPER
     assert display_name('mine') == 'mine'
+
+
+@pytest.fixture
+def novel():
+    """A method that somebody adds: its class is all there is."""
+    TUNERS.register_module(module=type('Novel', (Tuner, ), {}))
+    yield
+    TUNERS.module_dict.pop('Novel')
+
+
+def test_new_method_has_a_name_and_a_look_without_a_list(novel):
+    assert display_name('novel') == 'Novel'
+    leaf = parse('fcos_vit-b-novel-r4_1x_coco.py')
+    assert (leaf.task, leaf.method, leaf.variant) == (
+        'fcos_vit-b_1x_coco', 'novel', 'r4')
+    style = styles_of(['Mona', 'Novel'])['Novel']
+    assert style == method_styles()['novel']
+    assert style.colour not in {
+        s.colour for name, s in method_styles().items() if name != 'novel'}
+
+
+def test_method_below_another_has_its_own_name():
+    parent = type('Parent', (Tuner, ), dict(display_name='P', colour='#1'))
+    child = type('Child', (parent, ), {})
+    assert (parent.display_name, child.display_name) == ('P', 'Child')
+    assert parent.colour == '#1' != child.colour
+
+
+@pytest.mark.parametrize('stem, expected', [
+    ('retinanet_swin-nano-mona-b8_shapes',
+     ('retinanet_swin-nano_shapes', 'Swin-nano', 'mona', 'b8')),
+    ('swin-nano-lora_shapes', ('swin-nano_shapes', 'Swin-nano', 'lora', '')),
+    ('upernet_swin-l_160k_ade20k',
+     ('upernet_swin-l_160k_ade20k', 'Swin-L', 'full', '')),
+    ('kld-retinanet_swin-b-partial_1x_star',
+     ('kld-retinanet_swin-b_1x_star', 'Swin-B', 'partial', '')),
+    ('swin-l_20e_imagenet-r', ('swin-l_20e_imagenet-r', 'Swin-L', 'full', '')),
+    ('h2rbox-v2_swin-b_1x_dota',
+     ('h2rbox-v2_swin-b_1x_dota', 'Swin-B', 'full', '')),
+    ('my_model', ('my_model', 'Model', 'full', ''))])
+def test_name_of_a_config_is_taken_apart(stem, expected):
+    leaf = parse(f'/x/{stem}.py')
+    assert (leaf.task, leaf.backbone, leaf.method, leaf.variant) == expected
+    assert leaf.stem(leaf.word) == stem
+
+
+def test_variants_stand_behind_their_method_by_number():
+    rows = [('Swin-L', 'Mona', v) for v in ('b128', 'b32', '', 'k7', 'b8')]
+    rows += [('Swin-L', m, '') for m in reversed(PAPER[:-1])]
+    rows += [('Swin-T', 'Mona', '')]  # the smaller backbone is first
+    ordered = [(m, v) for _, m, v in sorted(rows, key=lambda r: place(*r))]
+    assert ordered == [('Mona', '')] + [(m, '') for m in PAPER] + [
+        ('Mona', v) for v in ('b8', 'b32', 'b128', 'k7')]
 
 
 def test_method_looks_the_same_in_any_company():
@@ -89,10 +144,11 @@ def test_legend_is_in_the_papers_order_with_variants_behind():
 
 
 def test_mona_stands_out_and_full_is_black_and_dashed():
-    widths = {name: style.width for name, style in METHODS.items()}
+    widths = {name: style.width for name, style in method_styles().items()}
     assert all(widths['mona'] > 1.5 * widths[m] for m in widths
                if m != 'mona')
-    assert METHODS['full'].colour == '#000000' and METHODS['full'].dash[1]
+    full = method_styles()['full']
+    assert full.colour == '#000000' and full.dash[1]
 
 
 @pytest.mark.parametrize('labels', [
@@ -105,7 +161,7 @@ def test_no_two_lines_look_the_same(labels):
 
 @pytest.mark.parametrize('eyes', SEEN)
 def test_lines_of_one_dash_differ_for_all_eyes(eyes):
-    for one, two in combinations(METHODS.values(), 2):
+    for one, two in combinations(list(method_styles().values())[:10], 2):
         if one.dash == two.dash:
             apart = _lab(one.colour, eyes) - _lab(two.colour, eyes)
             assert np.linalg.norm(apart) > 15  # 2.3 is just noticeable

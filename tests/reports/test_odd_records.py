@@ -8,10 +8,11 @@ import os
 import pytest
 from run_records import VOC, record, write
 
-from mona_mm.curves import read_log
 from mona_mm.engine.run_record import _read
 from mona_mm.errors import ConfigError
-from mona_mm.ledger import collect, render
+from mona_mm.reports.logs import read_log
+from mona_mm.reports.records import collect
+from mona_mm.reports.results import render
 from mona_mm.sweep.jobs import Job
 
 HUGE = 10**400
