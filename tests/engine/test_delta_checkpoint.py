@@ -240,7 +240,7 @@ def test_record_says_what_it_was_made_with(tmp_path, base):
     record = state._metadata['backbone']['mona_mm']
     assert record['tuner'] == dict(
         type='Mona', bottleneck_dims=8, kernel_sizes=[3, 5, 7],
-        scaled_norm=True, drop_rate=0.)
+        scaled_norm=True, drop_rate=0., linear_init='trunc_normal')
     assert record['base']['source'] == str(base)
     versions = state._metadata['']['mona_mm_file']['versions']
     assert versions['torch'] == torch.__version__.split('+')[0]

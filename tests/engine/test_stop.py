@@ -162,9 +162,24 @@ class Pools(runs.Right):
 def test_processes_forked_in_training_still_end_by_a_signal(base, tmp_path):
     runs.METRICS.register_module(module=Pools, force=True)
     cfg = config(tmp_path, base, val_evaluator=dict(type='Pools'))
-    signal.alarm(60)  # it would wait for ever
-    runs.start(cfg).train()
-    signal.alarm(0)
+    run = multiprocessing.get_context('fork').Process(
+        target=lambda: runs.start(cfg).train())
+    run.start()
+    run.join(60)  # it would wait for ever
+    ended, pools = run.exitcode, children(run.pid)
+    run.kill()
+    for pid in pools if ended is None else ():
+        os.kill(pid, signal.SIGKILL)
+    assert ended == 0
+
+
+def children(pid: int) -> list:
+    """Process ids; none of a process that is gone, or without /proc."""
+    path = Path(f'/proc/{pid}/task/{pid}/children')
+    try:
+        return [int(word) for word in path.read_text().split()]
+    except OSError:
+        return []
 
 
 class ListensInFork(runs.Hook):
@@ -231,11 +246,6 @@ def test_second_signal_ends_at_once_but_not_slurms(
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     assert status == -last
     assert not (tmp_path / 'interrupted.pth').exists()
-
-
-def children(pid: int) -> list:
-    text = Path(f'/proc/{pid}/task/{pid}/children').read_text()
-    return [int(word) for word in text.split()]
 
 
 @pytest.mark.skipif(not Path('/proc/self/task').is_dir(),
