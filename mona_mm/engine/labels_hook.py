@@ -41,8 +41,10 @@ class LabelsHook(Hook):
     Training stops when no batch has had a label for a while: the loss is
     then zero, or that of the background alone, and falls nicely. A picture
     without objects, and a crop that misses them, are no error: it takes
-    ``patience`` batches in a row, or a whole epoch if that is shorter, and
-    never less than 10. Only labels on the host are looked at.
+    ``patience`` batches in a row. Of pixels a whole epoch is enough if that is
+    shorter, and never less than 10: sets of empty pictures are made on
+    purpose, sets of ignored pixels are not. Only labels on the host are
+    looked at.
 
     Args:
         patience (int): Batches in a row without a label. Defaults to 100.
@@ -109,8 +111,10 @@ class LabelsHook(Hook):
             self.empty = 0
             return
         self.empty += 1
-        epoch = len(runner.train_dataloader)
-        if self.empty < min(self.patience, max(epoch, 10)):
+        limit = self.patience
+        if any('gt_sem_seg' in s for s in samples):
+            limit = min(limit, max(len(runner.train_dataloader), 10))
+        if self.empty < limit:
             return
         paths = [str(getattr(s, 'img_path', '?')) for s in samples]
         raise NothingLabelled(

@@ -150,9 +150,16 @@ def test_batches_without_a_label_stop_a_run(samples, labelled):
 @pytest.mark.parametrize('options, least', [
     (dict(patience=3), 3), (dict(epoch=40), 40), (dict(epoch=2), 10)])
 def test_patience_is_a_setting_or_an_epoch_or_ten(options, least):
-    feed([boxes()], least - 1, **options)
+    pixels = [mask(255, 255)]
+    feed(pixels, least - 1, **options)
     with pytest.raises(NothingLabelled, match=f'the last {least} batches'):
-        feed([boxes()], least, **options)
+        feed(pixels, least, **options)
+
+
+def test_a_short_epoch_of_pictures_without_objects_goes_on():
+    feed([boxes()], 99, epoch=12)
+    with pytest.raises(NothingLabelled, match='the last 100 batches'):
+        feed([boxes()], 100, epoch=12)
 
 
 def test_one_label_makes_the_count_start_again():
