@@ -31,13 +31,13 @@ mini-study: install
 	$(RUN) tools/mini_study.py --form $(FORM)
 
 test: install
-	@echo "Tests: about 6 minutes on two cores."
+	@echo "Tests: about 12 minutes on two cores."
 	$(ONE_THREAD) $(RUN) -m pytest \
 		-m "not slow and not abuse and not gpu and not slurm" \
 		-n 2 --dist loadfile
 
 test-all: install
-	@echo "All tests, every method in every family: about 20 minutes."
+	@echo "All tests, every method in every family (not timed since they grew)."
 	$(ONE_THREAD) $(RUN) -m pytest -m "not abuse and not gpu and not slurm" \
 		-n 2 --dist loadfile
 
