@@ -27,6 +27,7 @@ from .tiles import (
     map_tile,
     normal_cdf,
     normal_pdf,
+    up_chunk,
 )
 
 
@@ -74,11 +75,8 @@ def mona_up_backward(stream, grad_y, grad_t, mixed, filters, point_bias,
             inside = col < width
             at = row[:, None] * width + col[None, :]
             ok = live[:, None] & inside[None, :]
-            u = tl.load(weight + col[None, :] * N + k[:, None],
-                        inside[None, :] & (k < N)[:, None], 0.)
-            v = tl.dot(value, u.to(dtype), input_precision=DOT)
-            v += tl.load(bias + col, inside, 0.).to(tl.float32)[None, :]
-            v += tl.load(stream + at, ok, 0.).to(tl.float32)
+            v = up_chunk(value, weight, bias, stream, at, col, inside, ok, k,
+                         N, DOT)
             v = v.to(stream.dtype.element_ty).to(tl.float32)
             v = (v - mu[:, None]) * r[:, None]
             d = tl.load(grad_t + at, ok, 0.).to(tl.float32)
@@ -96,11 +94,8 @@ def mona_up_backward(stream, grad_y, grad_t, mixed, filters, point_bias,
         at = row[:, None] * width + col[None, :]
         ok = live[:, None] & inside[None, :]
         if grad_t is not None:
-            u = tl.load(weight + col[None, :] * N + k[:, None],
-                        inside[None, :] & (k < N)[:, None], 0.)
-            v = tl.dot(value, u.to(dtype), input_precision=DOT)
-            v += tl.load(bias + col, inside, 0.).to(tl.float32)[None, :]
-            v += tl.load(stream + at, ok, 0.).to(tl.float32)
+            v = up_chunk(value, weight, bias, stream, at, col, inside, ok, k,
+                         N, DOT)
             v = v.to(stream.dtype.element_ty).to(tl.float32)
             v = (v - mu[:, None]) * r[:, None]
             d = tl.load(grad_t + at, ok, 0.).to(tl.float32)

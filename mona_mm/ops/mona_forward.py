@@ -28,6 +28,7 @@ from .tiles import (
     filter_map,
     map_tile,
     normal_cdf,
+    up_chunk,
 )
 
 
@@ -138,11 +139,8 @@ def mona_up(stream, low, filters, point_bias, weight, bias, seeds, next_w,
         inside = col < width
         at = token[:, None] * width + col[None, :]
         ok = live[:, None] & inside[None, :]
-        u = tl.load(weight + col[None, :] * N + k[:, None],
-                    inside[None, :] & (k < N)[:, None], 0.)
-        v = tl.dot(act, u.to(dtype), input_precision=DOT)
-        v += tl.load(bias + col, inside, 0.).to(tl.float32)[None, :]
-        v += tl.load(stream + at, ok, 0.).to(tl.float32)
+        v = up_chunk(act, weight, bias, stream, at, col, inside, ok, k,
+                     N, DOT)
         v = v.to(y.dtype.element_ty)
         tl.store(y + at, v, ok)
         if next_w is not None:
@@ -159,11 +157,8 @@ def mona_up(stream, low, filters, point_bias, weight, bias, seeds, next_w,
             inside = col < width
             at = token[:, None] * width + col[None, :]
             ok = live[:, None] & inside[None, :]
-            u = tl.load(weight + col[None, :] * N + k[:, None],
-                        inside[None, :] & (k < N)[:, None], 0.)
-            v = tl.dot(act, u.to(dtype), input_precision=DOT)
-            v += tl.load(bias + col, inside, 0.).to(tl.float32)[None, :]
-            v += tl.load(stream + at, ok, 0.).to(tl.float32)
+            v = up_chunk(act, weight, bias, stream, at, col, inside, ok, k,
+                         N, DOT)
             v = v.to(y.dtype.element_ty).to(tl.float32)
             v = (v - mu[:, None]) * r[:, None]
             v *= tl.load(next_w + col, inside, 0.).to(tl.float32)[None, :]

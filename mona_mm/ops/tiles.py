@@ -92,3 +92,18 @@ def filter_map(source, filters, h, w, height, across, FLIP: tl.constexpr,
                 tap = i * K + j
             out += v * tl.load(filters + tap * NP + k)[None, :]
     return out
+
+
+@triton.jit
+def up_chunk(act, weight, bias, stream, at, col, inside, ok, k,
+             N: tl.constexpr, DOT: tl.constexpr):
+    """``stream + act U^T + u`` of a chunk of channels, float32.
+
+    ``act`` (BM, NP) in the products' dtype, ``weight`` U (C, N), ``bias`` u
+    (C, ); ``at`` are the chunk's places in ``stream``, ``ok`` those there are.
+    """
+    u = tl.load(weight + col[None, :] * N + k[:, None],
+                inside[None, :] & (k < N)[:, None], 0.)
+    v = tl.dot(act, u.to(act.dtype), input_precision=DOT)
+    v += tl.load(bias + col, inside, 0.).to(tl.float32)[None, :]
+    return v + tl.load(stream + at, ok, 0.).to(tl.float32)
