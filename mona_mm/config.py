@@ -139,14 +139,6 @@ def backbone_of(cfg: dict) -> dict:
     return model.get('backbone') or ConfigDict()
 
 
-def tuned_class(backbone: dict, scope: Optional[str] = None) -> Optional[type]:
-    """The class of a backbone that takes a tuner; none of any other."""
-    from mona_mm.backbones import TunedBackbone
-    cls = class_of(backbone.get('type'), MODELS, scope)
-    tuned = inspect.isclass(cls) and issubclass(cls, TunedBackbone)
-    return cls if tuned else None
-
-
 def library_of(cfg: dict) -> str:
     """The library whose model a config trains: ``'mmdet'`` and so on.
 

@@ -5,8 +5,8 @@ from typing import Dict, Union
 import torch
 from mmengine.config import Config
 
-from mona_mm.backbones import TunedBackbone
-from mona_mm.config import backbone_of, name_of, tuned_class
+from mona_mm.backbones import TunedBackbone, tuned_class
+from mona_mm.config import backbone_of, name_of
 from mona_mm.errors import ConfigError
 from mona_mm.registry import MODELS
 

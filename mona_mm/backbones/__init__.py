@@ -1,5 +1,8 @@
 """Where tuners attach: one file per backbone family."""
 from .swin import SwinTransformerMona, TunedSwinTransformer
-from .tuned import TunedBackbone
+from .tuned import TunedBackbone, tuned_class
 
-__all__ = ['SwinTransformerMona', 'TunedBackbone', 'TunedSwinTransformer']
+__all__ = [
+    'SwinTransformerMona', 'TunedBackbone', 'TunedSwinTransformer',
+    'tuned_class'
+]

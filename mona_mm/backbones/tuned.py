@@ -3,8 +3,10 @@ from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from mmengine.logging import print_log
+from mmengine.registry import MODELS
 from torch import nn
 
+from mona_mm.config import class_of
 from mona_mm.ops.frozen import PLAIN, MixedLinear
 from mona_mm.text import some
 from mona_mm.tuners import Tuner, build_tuner
@@ -191,3 +193,15 @@ def _from_end(name: str, paths) -> Optional[int]:
         if name.startswith(path):
             return i
     return None
+
+
+def tuned_class(backbone: dict, scope: Optional[str] = None) -> Optional[type]:
+    """The class of a config's backbone that takes a tuner; else None.
+
+    Args:
+        backbone (dict): The backbone's config.
+        scope (str, optional): The config's ``default_scope``.
+    """
+    cls = class_of(backbone.get('type'), MODELS, scope)
+    tuned = isinstance(cls, type) and issubclass(cls, TunedBackbone)
+    return cls if tuned else None

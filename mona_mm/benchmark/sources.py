@@ -5,7 +5,8 @@ from typing import Dict, List, Optional, Sequence, Union
 
 from mmengine.config import Config
 
-from mona_mm.config import backbone_of, name_of, tuned_class
+from mona_mm.backbones import tuned_class
+from mona_mm.config import backbone_of, name_of
 from mona_mm.engine.launch import read_config
 from mona_mm.errors import ConfigError
 from mona_mm.registry import MODELS

@@ -4,12 +4,8 @@ import os.path as osp
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
-from mona_mm.config import (
-    backbone_of,
-    name_of,
-    tuned_class,
-    tuner_fragments,
-)
+from mona_mm.backbones import tuned_class
+from mona_mm.config import backbone_of, name_of, tuner_fragments
 from mona_mm.errors import ConfigError
 
 
