@@ -109,6 +109,7 @@ def _sync_folder(folder: str) -> None:
 
 
 def alive(pid: int) -> bool:
+    """Whether a process of this machine has this number."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -170,6 +170,7 @@ def test_one_label_makes_the_count_start_again():
     for index in range(9):
         sample = boxes() if index % 3 else boxes([1, 1, 2, 2])
         hook.after_train_iter(runner, index, dict(data_samples=[sample]), {})
+        assert hook.empty == index % 3
 
 
 def test_batches_of_other_tasks_are_left_alone():
@@ -180,6 +181,7 @@ def test_batches_of_other_tasks_are_left_alone():
     for batch in (None, dict(inputs=1, label=2), [1, 2],
                   dict(data_samples=[DataSample()])):
         hook.after_train_iter(runner, 0, batch, {})
+        assert hook.empty == 0
 
 
 @pytest.mark.parametrize('value', [0, -1, 1.5, None])

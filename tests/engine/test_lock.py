@@ -85,7 +85,8 @@ def test_second_run_is_told_who_is_there_since_when(
 def test_lock_of_a_number_that_another_process_has_now_is_stale(tmp_path):
     leave(tmp_path, birth='1')
     with lock.hold(str(tmp_path)):
-        pass
+        held = json.loads((tmp_path / lock.LOCK).read_text())
+    assert held['pid'] == str(os.getpid()) and held['birth'] != '1'
 
 
 def test_take_over_is_said_in_one_line(tmp_path, monkeypatch):
