@@ -8,6 +8,6 @@ watch_mmpretrain()
 
 def __getattr__(name: str):
     if name in ('fuse', 'unfuse'):
-        from mona_mm import fold
+        from mona_mm.ops import fold
         return getattr(fold, name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -17,12 +17,12 @@ MODELS = Registry(
     'model',
     parent=MMENGINE_MODELS,
     scope='mona_mm',
-    locations=['mona_mm.backbones', 'mona_mm.detectors'])
+    locations=['mona_mm.backbones', 'mona_mm.models'])
 DATASETS = Registry(
     'dataset',
     parent=MMENGINE_DATASETS,
     scope='mona_mm',
-    locations=['mona_mm.datasets'])
+    locations=['mona_mm.data.datasets'])
 HOOKS = Registry(
     'hook',
     parent=MMENGINE_HOOKS,
@@ -37,7 +37,7 @@ METRICS = Registry(
     'metric',
     parent=MMENGINE_METRICS,
     scope='mona_mm',
-    locations=['mona_mm.metrics'])
+    locations=['mona_mm.data.metrics'])
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     'optimizer wrapper constructor',
     parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,

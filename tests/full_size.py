@@ -20,7 +20,7 @@ from mmengine.config import Config
 from paths import ROOT
 
 from mona_mm.backbones import TunedSwinTransformer
-from mona_mm.prepare import build
+from mona_mm.data.prepare import build
 
 
 class Case(NamedTuple):

@@ -13,7 +13,7 @@ from mmengine.runner import EpochBasedTrainLoop
 from paths import ROOT
 from torch import nn
 
-from mona_mm.benchmark import sources
+from mona_mm.backbones.counting import count_backbone
 from mona_mm.checkpoint.merge import _plain_config
 from mona_mm.config import (
     backbone_of,
@@ -23,7 +23,6 @@ from mona_mm.config import (
     name_of,
     takes,
 )
-from mona_mm.counting import count_backbone
 from mona_mm.doctor import memory
 from mona_mm.engine import evaluate, fit, launch, preflight
 from mona_mm.engine.changes import changes
@@ -32,7 +31,8 @@ from mona_mm.engine.fingerprint import _backbone
 from mona_mm.engine.optim import _fast
 from mona_mm.engine.run_record import _tuner
 from mona_mm.errors import ConfigError
-from mona_mm.shapes import make_shapes
+from mona_mm.research.benchmark import sources
+from mona_mm.research.shapes import make_shapes
 
 LEAVES = {
     'mmdet': 'retinanet_swin-nano-mona_shapes',
@@ -259,8 +259,8 @@ def test_no_type_is_compared_as_a_string():
         if comparison.search(line) and path.name != 'config.py'
     ]
     # Tuners' own configs of the benchmark and records hold plain names.
-    allowed = ('mona_mm/benchmark/sources.py: if backbone[',
-               'mona_mm/benchmark/sources.py: type=\'Mona\' if',
+    allowed = ('mona_mm/research/benchmark/sources.py: if backbone[',
+               'mona_mm/research/benchmark/sources.py: type=\'Mona\' if',
                'mona_mm/checkpoint/describe.py: if recorded.get(')
     assert not [f for f in found if not f.startswith(allowed)]
 

@@ -14,7 +14,7 @@ from mmengine.registry import HOOKS, MODELS, init_default_scope
 from paths import ROOT
 
 from mona_mm.backbones import TunedSwinTransformer
-from mona_mm.benchmark.saved import saved_activations
+from mona_mm.research.benchmark.saved import saved_activations
 
 README = (ROOT / 'README.md').read_text()
 #: Leaves that the README names for its counts; Swin-T has the defaults.

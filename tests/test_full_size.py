@@ -14,7 +14,7 @@ import torch
 from full_size import CASES, call, prepare, save_base
 from paths import ROOT
 
-from mona_mm.prepare import PREPARERS
+from mona_mm.data.prepare import PREPARERS
 
 CONFIGS = ROOT / 'configs'
 #: Of random sizes and quick to run otherwise, or nobody's benchmark.

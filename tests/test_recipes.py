@@ -16,7 +16,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, PARAM_SCHEDULERS, init_default_scope
 from paths import ROOT
 
-from mona_mm.counting import count_backbone
+from mona_mm.backbones.counting import count_backbone
 
 METHODS = ('', '-fixed', '-bitfit', '-normtuning', '-partial', '-adapter',
            '-lora', '-adaptformer', '-lorand', '-mona')

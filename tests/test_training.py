@@ -18,7 +18,7 @@ from mmengine.visualization import Visualizer
 
 from mona_mm.backbones import TunedSwinTransformer
 from mona_mm.engine import evaluate, fit, launch, preflight
-from mona_mm.shapes import make_shapes
+from mona_mm.research.shapes import make_shapes
 
 FAMILIES = ('retinanet', 'cascade-mask-rcnn', 'upernet', 'oriented-rcnn', '')
 #: Two steps and one evaluation.

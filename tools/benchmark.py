@@ -11,10 +11,15 @@ from pathlib import Path
 
 import torch
 
-from mona_mm import benchmark
-from mona_mm.benchmark.options import DTYPES, MEASURES, Options, parse_size
+from mona_mm.engine.quiet import quiet
 from mona_mm.errors import ConfigError, UserError
-from mona_mm.quiet import quiet
+from mona_mm.research import benchmark
+from mona_mm.research.benchmark.options import (
+    DTYPES,
+    MEASURES,
+    Options,
+    parse_size,
+)
 from mona_mm.text import write_atomically
 
 _SKIP = dict(auto='auto', on=True, off=False)
@@ -139,7 +144,7 @@ def main(argv=None) -> None:
         with write_atomically(args.json) as path:
             Path(path).write_text(json.dumps(result, indent=1))
     if args.png:
-        from mona_mm.benchmark.chart import draw_chart
+        from mona_mm.research.benchmark.chart import draw_chart
         draw_chart(result, args.png)
 
 

@@ -7,10 +7,10 @@ import os.path as osp
 from rich.console import Console
 from rich.table import Table
 
-from mona_mm.counting import count_backbone
+from mona_mm.backbones.counting import count_backbone
 from mona_mm.engine import launch
+from mona_mm.engine.quiet import quiet
 from mona_mm.errors import UserError
-from mona_mm.quiet import quiet
 
 
 def show(counts: dict) -> None:

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from mona_mm.shapes import make_shapes
+from mona_mm.research.shapes import make_shapes
 from mona_mm.text import cannot_write
 
 

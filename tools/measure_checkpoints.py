@@ -17,7 +17,7 @@ from torch import nn
 from mona_mm.backbones import TunedSwinTransformer
 from mona_mm.checkpoint import read_checkpoint
 from mona_mm.checkpoint.delta import slim
-from mona_mm.quiet import quiet
+from mona_mm.engine.quiet import quiet
 from mona_mm.reports.tables import markdown
 from mona_mm.tuners import known_tuners
 

@@ -4,9 +4,9 @@ on four tasks, on generated pictures.
 """
 import argparse
 
-from mona_mm import mini_study
 from mona_mm.errors import UserError
-from mona_mm.sweep.summary import exit_status, show
+from mona_mm.research import mini_study
+from mona_mm.research.sweep.summary import exit_status, show
 
 
 def parse_args(argv=None) -> argparse.Namespace:

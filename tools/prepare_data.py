@@ -2,8 +2,8 @@
 """Arrange a downloaded dataset as the configs read it, or check it."""
 import argparse
 
+from mona_mm.data.prepare import PREPARERS, build
 from mona_mm.errors import UserError
-from mona_mm.prepare import PREPARERS, build
 
 
 def parse_args(argv=None) -> argparse.Namespace:

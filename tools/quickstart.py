@@ -3,8 +3,8 @@
 import argparse
 import subprocess
 
-from mona_mm import quickstart
 from mona_mm.errors import UserError
+from mona_mm.research import quickstart
 
 
 def main(argv=None) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from train import parse_args
 
-from mona_mm.cluster import Request, write_script
 from mona_mm.engine import launch
+from mona_mm.engine.cluster import Request, write_script
 from mona_mm.errors import ConfigError, UserError
 
 

@@ -5,8 +5,8 @@ import shlex
 
 from mona_mm.engine.launch import key_value
 from mona_mm.errors import Interrupted, UserError
-from mona_mm.sweep import expand, run_locally, write_slurm
-from mona_mm.sweep.summary import exit_status, show
+from mona_mm.research.sweep import expand, run_locally, write_slurm
+from mona_mm.research.sweep.summary import exit_status, show
 
 
 def parse_args(argv=None) -> argparse.Namespace:

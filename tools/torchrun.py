@@ -4,7 +4,7 @@
 torchrun itself ends with 1 whatever its processes end with. This ends with
 85 if they stopped on a signal and saved (see StopOnSignalHook), and with 128
 and the signal's number if it came before there was anything to save. Where
-the processes meet comes from the environment (see mona_mm.cluster).
+the processes meet comes from the environment (see mona_mm.engine.cluster).
 """
 import os
 import sys
@@ -23,7 +23,7 @@ from torch.distributed.elastic.multiprocessing.errors import (  # noqa: E402
 )
 from torch.distributed.run import main  # noqa: E402
 
-from mona_mm.cluster import torchrun_options
+from mona_mm.engine.cluster import torchrun_options
 from mona_mm.errors import UserError
 
 if __name__ == '__main__':

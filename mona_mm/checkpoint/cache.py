@@ -17,8 +17,8 @@ import torch
 from mmengine.dist import barrier
 from mmengine.logging import print_log
 
+from mona_mm.checkpoint.receiving import check_url, receive
 from mona_mm.errors import CheckpointError, UserError
-from mona_mm.receiving import check_url, receive
 from mona_mm.text import kind_of, write_atomically
 
 from .atomic import remove_partials

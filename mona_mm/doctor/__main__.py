@@ -34,8 +34,8 @@ def _importable() -> bool:
 
 def _config(words) -> bool:
     from mona_mm.engine import launch
+    from mona_mm.engine.quiet import quiet
     from mona_mm.errors import UserError
-    from mona_mm.quiet import quiet
 
     from .config import check_config
     parser = argparse.ArgumentParser(

@@ -6,10 +6,10 @@ from typing import Iterator, Optional
 from mmengine.config import Config
 from torch import nn
 
+from mona_mm.backbones.counting import count_backbone
 from mona_mm.checkpoint.cache import cached, is_url
 from mona_mm.checkpoint.candidates import pretrained_cfg
 from mona_mm.config import backbone_of
-from mona_mm.counting import count_backbone
 from mona_mm.engine.device import adapt_to_cpu
 from mona_mm.engine.fit import outline
 from mona_mm.engine.preflight import check_folders, preflight

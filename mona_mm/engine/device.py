@@ -50,7 +50,7 @@ def adapt_to_cpu(cfg: Config) -> List[str]:
 def init_cpu_group(launcher: str) -> None:
     """Join the gloo process group where mmengine would ask for a GPU.
 
-    The environment says where (:func:`mona_mm.cluster.set_address`).
+    The environment says where (:func:`mona_mm.engine.cluster.set_address`).
 
     Args:
         launcher (str): ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.

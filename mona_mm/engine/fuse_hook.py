@@ -1,7 +1,7 @@
 """Fold a model once its weights are what will be tested."""
 from mmengine.hooks import Hook
 
-from mona_mm.fold import foldable, fuse, unfuse
+from mona_mm.ops.fold import foldable, fuse, unfuse
 from mona_mm.registry import HOOKS
 
 

@@ -5,9 +5,9 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 
+from mona_mm.data.labels.batch import IGNORED, is_labelled, samples_of
+from mona_mm.data.labels.names import as_names, difference, recorded_classes
 from mona_mm.errors import CheckpointError, UserError
-from mona_mm.labels.batch import IGNORED, is_labelled, samples_of
-from mona_mm.labels.names import as_names, difference, recorded_classes
 from mona_mm.registry import HOOKS
 from mona_mm.text import some
 

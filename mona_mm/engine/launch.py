@@ -17,8 +17,8 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mona_mm.checkpoint.candidates import HOSTS
 from mona_mm.checkpoint.io import trust
-from mona_mm.cluster import set_address
 from mona_mm.config import backbone_of, means, name_of
+from mona_mm.engine.cluster import set_address
 from mona_mm.errors import ConfigError, UserError
 from mona_mm.text import FULL, cannot_write
 

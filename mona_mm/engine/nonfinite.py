@@ -6,8 +6,8 @@ import numpy as np
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
+from mona_mm.data.labels.batch import flat_boxes
 from mona_mm.errors import UserError
-from mona_mm.labels.batch import flat_boxes
 from mona_mm.registry import HOOKS
 from mona_mm.text import some
 

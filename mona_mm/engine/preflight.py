@@ -9,18 +9,18 @@ from mmengine.config import Config
 
 from mona_mm.checkpoint.cache import is_url
 from mona_mm.checkpoint.candidates import pretrained_cfg
+from mona_mm.checkpoint.receiving import check_url
 from mona_mm.config import datasets, evaluators, model_inside, name_of
-from mona_mm.errors import ConfigError
-from mona_mm.labels.leaves import Leaf, leaves
-from mona_mm.labels.look import (
+from mona_mm.data.labels.leaves import Leaf, leaves
+from mona_mm.data.labels.look import (
     compare,
     is_remote,
     looked_at,
     named,
     no_workers,
 )
-from mona_mm.labels.names import scope_of
-from mona_mm.receiving import check_url
+from mona_mm.data.labels.names import scope_of
+from mona_mm.errors import ConfigError
 
 from .fit import check_for_training
 from .resume import newest_checkpoint, save_folders

@@ -19,8 +19,8 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mona_mm.backbones import TunedBackbone
 from mona_mm.config import backbone_of, name_of
+from mona_mm.engine.machine import device_name, versions
 from mona_mm.errors import ConfigError
-from mona_mm.machine import device_name, versions
 from mona_mm.registry import HOOKS
 from mona_mm.reports.records import read_record
 from mona_mm.text import write_atomically

@@ -22,7 +22,7 @@ What a module may offer on top:
 - ``takes_norm = True`` (``after_attn``, ``after_ffn``): it accepts
   ``next_norm``, a frozen layer norm that follows, and then returns a tuple of
   its output and the norm of it; so it need not keep its output.
-- :class:`mona_mm.fold.Foldable`: it has a folded form for inference.
+- :class:`mona_mm.ops.fold.Foldable`: it has a folded form for inference.
 """
 import inspect
 from colorsys import hls_to_rgb

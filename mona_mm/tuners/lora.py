@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mona_mm.fold import Foldable
 from mona_mm.ops import is_plain
+from mona_mm.ops.fold import Foldable
 from mona_mm.ops.frozen import (
     CastOnce,
     Forgetful,

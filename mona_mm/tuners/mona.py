@@ -6,8 +6,8 @@ from mmengine.model.weight_init import trunc_normal_
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mona_mm.fold import Foldable
 from mona_mm.ops import is_plain
+from mona_mm.ops.fold import Foldable
 from mona_mm.ops.launch import say_once, usable
 from mona_mm.ops.mona import MonaParams, MonaSpec, mona
 from mona_mm.ops.mona_folded import FoldedMona, fold_mona, mona_folded

@@ -7,8 +7,8 @@ import pytest
 from hostile import Hung, at_most, show, small_files
 from mini import picture, write_tar, write_zip
 
+from mona_mm.data.prepare.extract import extract
 from mona_mm.errors import ConfigError
-from mona_mm.prepare.extract import extract
 
 COUNT = 700
 #: Numbers that headers are forged with.

@@ -10,7 +10,7 @@ from mona_mm.errors import UserError
 from mona_mm.reports.curves import collect as curves
 from mona_mm.reports.records import collect
 from mona_mm.reports.results import render
-from mona_mm.sweep.jobs import Job
+from mona_mm.research.sweep.jobs import Job
 
 COUNT = 800
 ODD = [None, True, -1, 0, 10**19, 10**400, 5e-324, float('nan'),

@@ -7,11 +7,10 @@ from functools import partial
 import pytest
 from hostile import Hung, at_most, ranged, reply, serve, show
 
-from mona_mm import receiving
-from mona_mm.checkpoint import cache
+from mona_mm.checkpoint import cache, receiving
 from mona_mm.checkpoint.cache import fetch
+from mona_mm.data.prepare.download import download
 from mona_mm.errors import UserError
-from mona_mm.prepare.download import download
 
 COUNT = 600
 BODY = random.Random(0).randbytes(5000)

@@ -7,8 +7,8 @@ from helpers import TUNERS, image, loss_of, nano, plain_nano
 from torch import nn
 
 from mona_mm.backbones import TunedSwinTransformer
-from mona_mm.benchmark.saved import saved_activations
 from mona_mm.ops.windows import PLANS
+from mona_mm.research.benchmark.saved import saved_activations
 
 MIB = 2**20
 

@@ -13,6 +13,7 @@ from mmrotate.structures import RotatedBoxes
 from mmseg.structures import SegDataSample
 from torch import nn
 
+from mona_mm.data.labels.batch import flat_boxes
 from mona_mm.engine.labels_hook import (
     LabelsHook,
     NothingLabelled,
@@ -20,7 +21,6 @@ from mona_mm.engine.labels_hook import (
 )
 from mona_mm.engine.nonfinite import NonFiniteLoss
 from mona_mm.errors import CheckpointError
-from mona_mm.labels.batch import flat_boxes
 
 
 @pytest.fixture(scope='module')

@@ -13,7 +13,7 @@ from mona_mm.errors import ConfigError
 from mona_mm.reports.logs import read_log
 from mona_mm.reports.records import collect
 from mona_mm.reports.results import render
-from mona_mm.sweep.jobs import Job
+from mona_mm.research.sweep.jobs import Job
 
 HUGE = 10**400
 DEEP = '[' * 200_000

@@ -12,7 +12,7 @@ import pytest
 import torch
 from one_machine import submitted, until
 
-from mona_mm.cluster import Request, write_script
+from mona_mm.engine.cluster import Request, write_script
 
 pytestmark = pytest.mark.slurm
 TRAIN = 'bash {root}/tools/slurm_train.sh'

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from one_machine import submitted, until
 
 from mona_mm.backbones import TunedSwinTransformer
-from mona_mm.shapes import make_shapes
+from mona_mm.research.shapes import make_shapes
 
 pytestmark = pytest.mark.slurm
 CONFIG = 'configs/quickstart/swin-nano-mona_shapes.py'

@@ -1,0 +1,79 @@
+"""Detectors that test by windows, and parts that work as released.
+
+mmdet and mmrotate are imported when one of them is built, not before:
+whoever builds a backbone for another task does not wait for them.
+"""
+from functools import lru_cache
+
+from torch import nn
+
+from mona_mm.registry import MODELS
+
+from .windowed import WindowedTest
+
+
+@lru_cache(None)
+def _windowed(detector: type) -> type:
+    name = f'Windowed{detector.__name__}'
+    return type(name, (WindowedTest, detector), dict(__module__=__name__))
+
+
+@MODELS.register_module()
+def WindowedFasterRCNN(**kwargs) -> nn.Module:
+    """Build mmdet's FasterRCNN (with oriented heads: Oriented R-CNN).
+
+    Args:
+        **kwargs: ``windows`` of :class:`WindowedTest`, and the detector's.
+    """
+    from mmdet.models import FasterRCNN
+    return _windowed(FasterRCNN)(**kwargs)
+
+
+@MODELS.register_module()
+def WindowedRetinaNet(**kwargs) -> nn.Module:
+    """Build mmdet's RetinaNet.
+
+    Args:
+        **kwargs: ``windows`` of :class:`WindowedTest`, and the detector's.
+    """
+    from mmdet.models import RetinaNet
+    return _windowed(RetinaNet)(**kwargs)
+
+
+@MODELS.register_module()
+def WindowedH2RBoxV2(**kwargs) -> nn.Module:
+    """Build mmrotate's H2RBoxV2Detector.
+
+    Args:
+        **kwargs: ``windows`` of :class:`WindowedTest`, and the detector's.
+    """
+    from mmrotate.models.detectors import H2RBoxV2Detector
+    return _windowed(H2RBoxV2Detector)(**kwargs)
+
+
+@MODELS.register_module()
+def RetinaHead(**kwargs) -> nn.Module:
+    """Build :class:`mona_mm.models.as_released.RetinaHead`.
+
+    Args:
+        **kwargs: ``nms_pre_anchors`` (default True), and mmdet's.
+    """
+    from .as_released import RetinaHead as Head
+    return Head(**kwargs)
+
+
+@MODELS.register_module()
+def SingleRoIExtractor(**kwargs) -> nn.Module:
+    """Build :class:`mona_mm.models.as_released.SingleRoIExtractor`.
+
+    Args:
+        **kwargs: ``float32`` (default True), and mmdet's.
+    """
+    from .as_released import SingleRoIExtractor as Extractor
+    return Extractor(**kwargs)
+
+
+__all__ = [
+    'RetinaHead', 'SingleRoIExtractor', 'WindowedFasterRCNN',
+    'WindowedH2RBoxV2', 'WindowedRetinaNet', 'WindowedTest'
+]

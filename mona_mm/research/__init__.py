@@ -1,0 +1,1 @@
+"""Studies and measurements: not needed to train, test or deploy."""

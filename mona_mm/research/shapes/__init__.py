@@ -1,0 +1,219 @@
+"""A generated picture set, written in every OpenMMLab family's format."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .formats import SPLITS, SplitWriter, write_image, write_json
+from .scene import (
+    PALETTE,
+    SOURCE_CLASSES,
+    TARGET_CLASSES,
+    render_scene,
+    render_single,
+)
+
+__all__ = ['PALETTE', 'SOURCE_CLASSES', 'TARGET_CLASSES', 'VERSION',
+           'make_shapes']
+
+GENERATOR = 'mona_mm.research.shapes'
+VERSION = 1
+META_NAME = 'meta.json'
+MIN_SIZE = 32
+
+# Image streams: the middle number of each image's random seed.
+_STREAMS = {(group, split): number for number, (group, split) in enumerate(
+    (group, split) for group in ('scenes', 'folders', 'source')
+    for split in SPLITS)}
+
+Tick = Callable[[], None]
+
+
+def make_shapes(root: str | os.PathLike[str], *, train: int = 320,
+                val: int = 192, size: int = 128, per_class: int = 100,
+                source_per_class: int = 400, val_per_class: int = 60,
+                seed: int = 0, overwrite: bool = False,
+                progress: bool = False) -> dict[str, Any]:
+    """Render the set under ``root``, or return at once if it is there.
+
+    The same arguments give the same bytes. The files appear under ``root``
+    all at once, when the last one is written.
+
+    Args:
+        root: Folder to create.
+        train: Number of detection-like training images.
+        val: Number of detection-like validation images.
+        size: Side of those images in pixels, 32 or more.
+        per_class: Training images of each target class.
+        source_per_class: Training images of each source class.
+        val_per_class: Validation images of each target and source class.
+        seed: Seed of all randomness, 0 or more.
+        overwrite: Replace a set made with other arguments.
+        progress: Show a progress bar.
+
+    Returns:
+        The content of ``meta.json`` and ``reused``: True if nothing was
+        written because ``root`` already held this very set.
+
+    Raises:
+        ValueError: If a number is not an integer or is too small.
+        FileExistsError: If ``root`` holds anything else and ``overwrite`` is
+            not set, or if it was not written by this generator.
+    """
+    arguments = dict(train=train, val=val, size=size, per_class=per_class,
+                     source_per_class=source_per_class,
+                     val_per_class=val_per_class, seed=seed)
+    _check(arguments)
+    folder = Path(root).resolve()
+    old = _read_meta(folder)
+    if old and (old.get('version'), old.get('arguments')) == (
+            VERSION, arguments):
+        return dict(old, reused=True)
+    _refuse_foreign(folder, old, overwrite)
+    with _replacing(folder) as target:
+        counts = _write_all(target, arguments, progress)
+        meta = dict(
+            generator=GENERATOR, version=VERSION, arguments=arguments,
+            seed=seed, counts=counts, target_classes=list(TARGET_CLASSES),
+            source_classes=list(SOURCE_CLASSES), sha256=_digest(target))
+        write_json(target / META_NAME, meta)
+    return dict(meta, reused=False)
+
+
+def _check(arguments: dict[str, int]) -> None:
+    """Raise ValueError for the first argument out of its range."""
+    for name, value in arguments.items():
+        least = MIN_SIZE if name == 'size' else 0
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole or value < least:
+            raise ValueError(f'{name}={value!r}: expected an integer of '
+                             f'{least} or more')
+
+
+def _read_meta(folder: Path) -> dict[str, Any] | None:
+    """Return the meta of a set of this generator, or None."""
+    try:
+        meta = json.loads((folder / META_NAME).read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return None
+    ours = isinstance(meta, dict) and meta.get('generator') == GENERATOR
+    return meta if ours else None
+
+
+def _refuse_foreign(folder: Path, old: dict[str, Any] | None,
+                    overwrite: bool) -> None:
+    """Raise FileExistsError unless ``folder`` may be written."""
+    if not folder.exists():
+        return
+    if old is None:
+        raise FileExistsError(
+            f'{folder} exists and was not written by {GENERATOR} (it has no '
+            f'{META_NAME} of it): it is left alone, choose another folder')
+    if not overwrite:
+        raise FileExistsError(
+            f'{folder} holds a set made with {old.get("arguments")} (version '
+            f'{old.get("version")}): pass overwrite (--overwrite) to replace '
+            'it or choose another folder')
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """Yield an empty sibling folder that takes the place of ``folder``."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = folder.with_name(f'.{folder.name}.new-{os.getpid()}')
+    stale = folder.with_name(f'.{folder.name}.old-{os.getpid()}')
+    fresh.mkdir()
+    try:
+        yield fresh
+        if folder.exists():
+            folder.rename(stale)
+        fresh.rename(folder)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        if stale.exists():
+            stale.rename(folder)
+        raise
+    shutil.rmtree(stale, ignore_errors=True)
+
+
+def _digest(root: Path) -> str:
+    """Return the SHA-256 over all files' content in sorted path order."""
+    digest = hashlib.sha256()
+    files = (path for path in root.rglob('*') if path.is_file())
+    for path in sorted(files, key=lambda p: p.relative_to(root).as_posix()):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _progress(total: int, shown: bool) -> Iterator[Tick]:
+    """Yield a function to call after each image."""
+    if not shown:
+        yield lambda: None
+        return
+    from rich.progress import Progress
+    with Progress() as bar:
+        yield partial(bar.advance, bar.add_task('Rendering', total=total))
+
+
+def _write_all(root: Path, arguments: dict[str, int],
+               progress: bool) -> dict[str, int]:
+    """Write every layout and return the number of images and objects."""
+    seed, size = arguments['seed'], arguments['size']
+    scenes = [(split, arguments[split]) for split in SPLITS]
+    singles = [
+        (group, split, names,
+         arguments[key if split == 'train' else 'val_per_class'])
+        for group, names, key in (
+            ('folders', TARGET_CLASSES, 'per_class'),
+            ('source', SOURCE_CLASSES, 'source_per_class'))
+        for split in SPLITS]
+    total = sum(count for _, count in scenes) + sum(
+        count * len(names) for _, _, names, count in singles)
+    counts: dict[str, int] = {}
+    with _progress(total, progress) as tick:
+        for split, count in scenes:
+            counts[f'{split}_images'] = count
+            counts[f'{split}_objects'] = _write_scenes(
+                root, split, count, size, seed, tick)
+        for group, split, names, count in singles:
+            counts[f'{group}_{split}_images'] = count * len(names)
+            _write_folders(root, group, split, names, count, seed, tick)
+    return counts
+
+
+def _write_scenes(root: Path, split: str, count: int, size: int, seed: int,
+                  tick: Tick) -> int:
+    """Write one split of detection-like images; return the object count."""
+    writer = SplitWriter(root, split)
+    for index in range(count):
+        rng = np.random.default_rng(
+            [seed, _STREAMS['scenes', split], index])
+        writer.add(render_scene(rng, size))
+        tick()
+    return writer.close()
+
+
+def _write_folders(root: Path, group: str, split: str,
+                   names: tuple[str, ...], count: int, seed: int,
+                   tick: Tick) -> None:
+    """Write one split of single-object images, a folder for each class."""
+    for label, name in enumerate(names):
+        folder = root / group / split / name
+        folder.mkdir(parents=True)
+        for number in range(count):
+            # Interleaved, so that a larger count only adds images.
+            index = number * len(names) + label
+            rng = np.random.default_rng(
+                [seed, _STREAMS[group, split], index])
+            write_image(folder / f'{name}_{number:05d}.jpg',
+                        render_single(rng, name))
+            tick()
