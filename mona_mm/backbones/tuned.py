@@ -87,6 +87,17 @@ class TunedBackbone(PretrainedBase):
         """Rebuild a block from its own children under the same names."""
         raise NotImplementedError
 
+    def part_of(self, name: str) -> str:
+        """The part of the backbone that a parameter is counted with.
+
+        Args:
+            name (str): Of the parameter.
+
+        Returns:
+            str: By default the first component of the name.
+        """
+        return name.partition('.')[0]
+
     def attach(self, tuner, keep_frozen: Sequence[str] = ()) -> None:
         """Insert the tuner's modules and freeze what it does not train.
 

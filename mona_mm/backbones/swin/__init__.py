@@ -162,6 +162,13 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
         """``{i: 'norm<i>'}`` of the stages that are output."""
         return {i: f'norm{i}' for i in self.out_indices}
 
+    def part_of(self, name: str) -> str:
+        """The stage that a parameter is counted with."""
+        parts = name.split('.')
+        if parts[0] == 'stages':
+            return f'stage {parts[1]}'
+        return 'output norms' if parts[0].startswith('norm') else parts[0]
+
     def facts(self) -> dict:
         """What a checkpoint must agree with, beyond shapes."""
         windows = [s.blocks[0].attn.window_size for s in self.stages]
