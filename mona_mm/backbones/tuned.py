@@ -1,5 +1,6 @@
 """What every tuned backbone shares: attach a tuner, freeze, account."""
 from typing import (
+    Any,
     Callable,
     Dict,
     Iterable,
@@ -20,6 +21,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from mona_mm.config import class_of
 from mona_mm.ops.frozen import PLAIN, MixedLinear
+from mona_mm.registry import MODELS as OURS
 from mona_mm.text import some
 from mona_mm.tuners import Facts, Tuner, build_tuner
 
@@ -76,6 +78,11 @@ class TunedBackbone(PretrainedBase):
 
     #: Sites that the family's blocks offer, and extras.
     sites: Tuple[str, ...] = ()
+    #: The tuner of a config that names none.
+    default_tuner: Dict[str, Any] = dict(type='Full')
+    #: For a class that is called after a method: the type under which a
+    #: config may name any other.
+    general = ''
     #: Classes of the family's norms.
     norms: Tuple[type, ...] = (nn.LayerNorm, nn.GroupNorm, _NormBase)
 
@@ -327,6 +334,14 @@ def _from_end(name: str, paths) -> Optional[int]:
         if name.startswith(path):
             return i
     return None
+
+
+def tuned_types() -> str:
+    """The types of all tuned backbones, for a message."""
+    OURS.import_from_location()
+    found = [f'mona_mm.{name}' for name, cls in OURS.module_dict.items()
+             if isinstance(cls, type) and issubclass(cls, TunedBackbone)]
+    return ', '.join(sorted(found))
 
 
 def tuned_class(backbone: dict, scope: Optional[str] = None) -> Optional[type]:

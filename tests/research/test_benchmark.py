@@ -2,6 +2,7 @@
 import json
 import math
 import runpy
+from functools import partial
 from statistics import median
 
 import cv2
@@ -19,7 +20,6 @@ from mona_mm.research.benchmark import (
     Options,
     Size,
     benchmark,
-    from_arch,
 )
 from mona_mm.research.benchmark.device_work import (
     measure_shapes,
@@ -45,6 +45,8 @@ from mona_mm.research.benchmark.training import Bar, measure_saved
 from mona_mm.research.benchmark.whole import random_batches
 
 FLOAT = 4
+from_arch = partial(mona_mm.research.benchmark.from_arch,
+                    family='mona_mm.TunedSwinTransformer')
 CPU = torch.device('cpu')
 
 

@@ -115,10 +115,12 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
         self.map_final_norm = map_final_norm
         for i, stage in enumerate(self.stages):
             self.stages[i] = TunedSwinStage(stage)
-        self.attach(tuner or dict(type='Full'), keep_frozen)
+        self.attach(tuner or self.default_tuner, keep_frozen)
         self.store_base(base_dtype)
         self.line_by_line = line_by_line
-        _check_skip(skip_dropped)
+        if skip_dropped not in (True, False, 'auto'):
+            raise ValueError("skip_dropped must be True, False or 'auto', "
+                             f'but got {skip_dropped!r}')
         for slot in self.block_slots():
             slot.container[slot.index].skip_dropped = skip_dropped
 
@@ -241,14 +243,11 @@ class SwinTransformerMona(TunedSwinTransformer):
         **kwargs: See :class:`TunedSwinTransformer`.
     """
 
+    default_tuner = dict(type='Mona')
+    general = 'mona_mm.TunedSwinTransformer'
+
     def __init__(self, *, tuner: Optional[dict] = None, **kwargs) -> None:
-        super().__init__(tuner=tuner or dict(type='Mona'), **kwargs)
-
-
-def _check_skip(value) -> None:
-    if value not in (True, False, 'auto'):
-        raise ValueError("skip_dropped must be True, False or 'auto', but "
-                         f'got {value!r}')
+        super().__init__(tuner=tuner, **kwargs)
 
 
 class _LinspaceOnCPU(TorchFunctionMode):
