@@ -83,6 +83,9 @@ class TunedBackbone(PretrainedBase):
     #: For a class that is called after a method: the type under which a
     #: config may name any other.
     general = ''
+    #: MiB of activations that published code of a method keeps, by (arch,
+    #: batch x side) and method, to compare with.
+    saved_mib: Dict[Tuple[str, str], Dict[str, float]] = {}
     #: Classes of the family's norms.
     norms: Tuple[type, ...] = (nn.LayerNorm, nn.GroupNorm, _NormBase)
 

@@ -18,6 +18,7 @@ from ..channels import check_how
 from ..step import Step
 from ..tuned import Slot, TunedBackbone
 from .blocks import TunedSwinBlock, TunedSwinStage
+from .published import SAVED_MIB
 
 __all__ = ['SwinTransformerMona', 'TunedSwinTransformer']
 
@@ -34,13 +35,13 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
             or a dict with ``embed_dims``, ``depths`` and ``num_heads``.
         tuner (dict): The tuning method. Defaults to ``dict(type='Full')``.
         keep_frozen (Sequence[str]): Beginnings of names of pretrained
-            parameters that stay frozen with every tuner (the release keeps
+            parameters that stay frozen with every tuner (the paper's code keeps
             ``patch_embed`` frozen on Pascal VOC). Defaults to ().
         out_indices (Sequence[int]): Stages to output. Defaults to all four.
         drop_path_rate (float): Stochastic depth; it is active in frozen
-            blocks too, as released. Defaults to 0.1.
+            blocks too, as published. Defaults to 0.1.
         pad_small_map (bool): Pad maps smaller than the window, as dense
-            tasks (and the release everywhere) do. Defaults to True.
+            tasks (and the paper's code everywhere) do. Defaults to True.
         with_cp (bool): Recompute blocks in the backward pass (non-reentrant,
             so a frozen input is fine). Defaults to False.
         line_by_line (bool): Run attention and inserted modules as they are
@@ -62,7 +63,7 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
         allow_random_base (bool): Accept a frozen base without pretrained
             weights. Defaults to False.
         map_final_norm (bool): Load a classifier's final ``norm`` into the
-            last output norm. The release does not. Defaults to False.
+            last output norm. The paper's code does not. Defaults to False.
         init_cfg (dict, optional): ``dict(type='Pretrained',
             checkpoint=...)``: path or URL of the base.
         **kwargs: Further arguments of mmpretrain's ``SwinTransformer``.
@@ -76,6 +77,7 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
 
     stem = 'patch_embed.projection.weight'
     sites = (*SITES, 'side')
+    saved_mib = SAVED_MIB
 
     def __init__(self,
                  arch: Union[str, dict] = 'tiny',
