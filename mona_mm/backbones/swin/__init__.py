@@ -35,8 +35,8 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
             or a dict with ``embed_dims``, ``depths`` and ``num_heads``.
         tuner (dict): The tuning method. Defaults to ``dict(type='Full')``.
         keep_frozen (Sequence[str]): Beginnings of names of pretrained
-            parameters that stay frozen with every tuner (the paper's code keeps
-            ``patch_embed`` frozen on Pascal VOC). Defaults to ().
+            parameters that stay frozen with every tuner (the paper's code
+            keeps ``patch_embed`` frozen on Pascal VOC). Defaults to ().
         out_indices (Sequence[int]): Stages to output. Defaults to all four.
         drop_path_rate (float): Stochastic depth; it is active in frozen
             blocks too, as published. Defaults to 0.1.
