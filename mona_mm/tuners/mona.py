@@ -13,8 +13,8 @@ from mona_mm.ops.mona import MonaParams, MonaSpec, mona
 from mona_mm.ops.mona_folded import FoldedMona, fold_mona, mona_folded
 from mona_mm.ops.mona_fused import (
     Shared,
+    combine_all,
     draw_seeds,
-    merge_all,
     mona_fused,
     uncovered,
 )
@@ -184,7 +184,7 @@ class MonaLayer(Foldable):
         norm = next_norm and (next_norm.weight, next_norm.bias)
         if shared is None and (params := self.joins(x)) is not None:
             with torch.no_grad():
-                shared = Shared(params, merge_all([params]))
+                shared = Shared(params, combine_all([params]))
         if shared is not None and spec.drop_rate and shared.seeds is None:
             shared = shared._replace(
                 seeds=draw_seeds(shared.row + 1, x.device))
