@@ -85,10 +85,11 @@ class FrozenBase:
         self._digests = KnownDigests()
         self._record: Optional[Record] = None
         self._refilled: FrozenSet[str] = frozenset()
+        self._brings_delta = False
         self._warned = False
         # After the library's own hooks, which fit tables of another size.
         backbone.register_load_state_dict_pre_hook(self._guard)
-        backbone.register_load_state_dict_post_hook(self._note_refilled)
+        backbone.register_load_state_dict_post_hook(self._after_load)
 
     def load(self, source: str, prefix: Optional[str] = None) -> None:
         """Load the pretrained weights from a file.
@@ -154,7 +155,7 @@ class FrozenBase:
     def _fitted(self, state: Dict[str, Tensor], prefix: Optional[str],
                 map_final_norm: bool) -> BaseState:
         backbone, own = self.backbone, self.backbone.state_dict()
-        found = base_state(state, prefix, backbone.tuner.released_names,
+        found = base_state(state, prefix, backbone.tuner.foreign_names,
                            backbone.layouts)
         placed, left = backbone.place(found.tensors, map_final_norm)
         # Output norms start as norms do; the file may know better.
@@ -392,6 +393,7 @@ class FrozenBase:
         if odd := odd_values(own, given):
             raise CheckpointError('the frozen base in the checkpoint is none: '
                                   f'{some(odd)}')
+        self._brings_delta = not backbone.delta_names.isdisjoint(given)
         delta = sorted(backbone.delta_names & set(misfit.missing))
         if delta and len(delta) < len(backbone.delta_names):
             raise CheckpointError(
@@ -436,11 +438,13 @@ class FrozenBase:
         return (f'the checkpoint holds {much} {type(backbone).__name__}: '
                 f'{lost}; it has {some(there, 4)}')
 
-    def _note_refilled(self, *args: Any) -> None:
-        """Spare the next save from hashing what was verified on its way."""
+    def _after_load(self, *args: Any) -> None:
+        # What was verified on its way in need not be hashed at the next save.
         self._digests.note(self._tensors(), {
             n: self._source_digests[n] for n in self._refilled
         })
+        if not self._brings_delta:
+            self.backbone.tell_loaded()
 
     def _tensors(self) -> Dict[str, nn.Parameter]:
         return {n: p for n, p in self.backbone.named_parameters()

@@ -280,7 +280,7 @@ def _released(state: StateDict, tuner: Optional[Tuner], layout: str,
                               "release's layout; convert it --to mm")
     if names.release is None:
         raise CheckpointError(f'the release has no {names.family}')
-    renames = {v: k for k, v in tuner.released_names.items()} if tuner else {}
+    renames = {v: k for k, v in tuner.foreign_names.items()} if tuner else {}
     if tuner and set(tuner.sites) - set(names.linears) - set(renames):
         raise CheckpointError(
             f'{type(tuner).__name__} is not in the release, so its layout '

@@ -5,7 +5,7 @@ from typing import Dict, Iterator, Optional, Tuple
 import torch
 from torch import nn
 
-from mona_mm.tuners import Tuner, build_tuner, known_tuners
+from mona_mm.tuners import LINEARS, Facts, Tuner, build_tuner, known_tuners
 
 from .layouts import Names, StateDict, rename_path
 
@@ -20,20 +20,27 @@ def recognise(state: StateDict, names: Names
     """
     foreign = [k for k in state if not names.plain.fullmatch(k)]
     best, most = None, 0
-    for tuner in (build_tuner(dict(type=name)) for name in known_tuners()):
+    for tuner in map(_default, known_tuners()):
         known = inserted(tuner, names)
-        inner = (inner_name(rename_path(k, tuner.released_names), names)
+        inner = (inner_name(rename_path(k, tuner.foreign_names), names)
                  for k in foreign)
         placed = [n for n in inner if n in known]
-        paths = [f'{names.linears.get(s, s)}.' for s in tuner.sites]
+        paths = [f'{names.linears.get(s, s)}.' for s in tuner.sites
+                 if s != 'side']
         if len(placed) > most and all(
                 any(n.startswith(path) for n in placed) for path in paths):
             best, most = tuner, len(placed)
     found = {k: k for k in state}
     if best:
-        found.update((k, rename_path(k, best.released_names))
+        found.update((k, rename_path(k, best.foreign_names))
                      for k in foreign)
     return best, found
+
+
+def _default(name: str) -> Tuner:
+    tuner = build_tuner(dict(type=name))
+    tuner.start(Facts(depth=12, patch_size=4, norms=(nn.LayerNorm, )))
+    return tuner
 
 
 def inserted(tuner: Tuner, names: Names) -> set:
@@ -44,12 +51,15 @@ def inserted(tuner: Tuner, names: Names) -> set:
 
 def _inserted_at(tuner: Tuner, site: str, names: Names) -> Iterator[str]:
     with torch.device('meta'):
-        if site in names.linears:
-            made = tuner.adapt_qkv(nn.Linear(8, 24))
+        if site in LINEARS:
+            made = tuner.adapt(site, nn.Linear(8, 24))
+        elif site == 'side':  # outside of the blocks
+            return
         else:
-            made = tuner.build(site, 8)
+            made = tuner.tokens(8) if site == 'tokens' else tuner.build(
+                site, 8)
     for name in made.state_dict():
-        if site not in names.linears or name not in ('weight', 'bias'):
+        if site not in LINEARS or name not in ('weight', 'bias'):
             yield f'{names.linears.get(site, site)}.{name}'
 
 
