@@ -27,8 +27,8 @@ from mona_mm.doctor import memory
 from mona_mm.engine import evaluate, fit, launch, preflight
 from mona_mm.engine.changes import changes
 from mona_mm.engine.device import adapt_to_cpu
-from mona_mm.engine.fingerprint import _backbone
 from mona_mm.engine.optim import _fast
+from mona_mm.engine.resumable.same_run import _backbone
 from mona_mm.engine.run_record import _tuner
 from mona_mm.errors import ConfigError
 from mona_mm.research.benchmark import sources

@@ -18,7 +18,7 @@ from mona_mm.errors import CheckpointError, ConfigError
 from mona_mm.text import some
 
 from .changes import flat
-from .fingerprint import check_same_run
+from .resumable.same_run import check_same_run
 
 #: Settings in an error; with more, it is simply another model.
 _MOST = 8

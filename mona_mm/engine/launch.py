@@ -24,7 +24,7 @@ from mona_mm.text import FULL, cannot_write
 
 from .device import adapt_to_cpu, init_cpu_group
 from .options import OptionAction, parse
-from .resume import newest_checkpoint, trust_run
+from .resumable.newest import newest_checkpoint, trust_run
 from .runner import careful_runner
 from .tuner_option import set_tuner
 

@@ -16,8 +16,8 @@ from mona_mm.errors import Interrupted
 from mona_mm.registry import HOOKS
 from mona_mm.starting import usual
 
-from .run_state import RunStateHook, find_hook
 from .saving import AtomicCheckpointHook
+from .state import RunStateHook, find_hook
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 #: A launcher passes on what a terminal or a scheduler has sent to everyone:

@@ -15,8 +15,8 @@ from mona_mm.errors import CheckpointError
 from mona_mm.registry import HOOKS
 from mona_mm.text import some
 
-from .nonfinite import not_numbers
-from .run_state import RunStateHook, find_hook
+from ..watch.nonfinite import not_numbers
+from .state import RunStateHook, find_hook
 
 #: The file of a run that was asked to stop between two checkpoints.
 INTERRUPTED = 'interrupted.pth'

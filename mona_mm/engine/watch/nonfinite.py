@@ -11,7 +11,7 @@ from mona_mm.errors import UserError
 from mona_mm.registry import HOOKS
 from mona_mm.text import some
 
-from .run_state import find_hook
+from ..resumable.state import find_hook
 
 
 class NonFiniteLoss(UserError):

@@ -19,7 +19,7 @@ from mona_mm.errors import CheckpointError
 from mona_mm.registry import HOOKS
 from mona_mm.text import some
 
-from .optim import DeltaOptimWrapperConstructor
+from ..optim import DeltaOptimWrapperConstructor
 
 #: Backbone settings that a resumed run may change: they leave the weights
 #: and what they compute alone, or are compared by what was loaded.
