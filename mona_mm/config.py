@@ -8,17 +8,25 @@ changes it, asks here.
 """
 import inspect
 import os.path as osp
+import re
 from glob import glob
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, Registry
 from mmengine.utils import get_object_from_string
 
 #: The libraries of the suite, each a default scope.
 LIBRARIES = ('mmdet', 'mmseg', 'mmpretrain', 'mmrotate')
-
-
+#: Settings that say how a run is launched, or where something is, and not
+#: what it computes. Those of a backbone that change nothing are stated by its
+#: class (``free``).
+_NO_DEVIATION = re.compile(
+    r'(default_hooks|env_cfg|launcher|load_from|log_|model_wrapper_cfg|'
+    r'randomness\.seed|resume|show_dir|train_cfg\.(by_epoch|type)|tuner|'
+    r'vis_backends|visualizer|work_dir).*|(--)?(seed|work-dir)|'
+    r'(.+\.)?(data_root|sub_data_root|data_prefix(\..+)?|'
+    r'init_cfg\.checkpoint)', re.DOTALL)
 _FRAGMENTS = osp.join(
     osp.dirname(osp.dirname(osp.abspath(__file__))), 'configs', '_base_',
     'tuners')
@@ -169,3 +177,57 @@ def _roots(node: Any) -> Iterator[str]:
             kind, '__module__', '')
         yield path.split('.')[0]
         yield from _roots(list(node.values()))
+
+
+def is_deviation(key: str) -> bool:
+    """Whether a setting, once changed, makes another experiment of a run.
+
+    Args:
+        key (str): As for ``--cfg-options``, or an option of a tool.
+    """
+    return not _NO_DEVIATION.fullmatch(key)
+
+
+def changes(cfg: Config) -> List[str]:
+    """How a run's config differs from its file, as ``key=value``.
+
+    Args:
+        cfg (Config): The config as the runner got it.
+
+    Returns:
+        list[str]: Deviations: settings that were changed, added or removed
+        after the file was read. What the backbone calls ``free`` is none.
+    """
+    if not cfg.filename or not osp.isfile(cfg.filename):
+        return []
+    written = flat(Config.fromfile(cfg.filename).to_dict())
+    used = flat(cfg.to_dict())
+    cls = class_of(backbone_of(cfg).get('type'), MODELS,
+                   cfg.get('default_scope'))
+    free = {f'model.backbone.{name}' for name in getattr(cls, 'free', ())}
+    gone = object()
+    return [
+        f'{key}={used.get(key, "(removed)")}'
+        for key in sorted({**written, **used})
+        if written.get(key, gone) != used.get(key, gone)
+        and is_deviation(key) and key not in free]
+
+
+def flat(node: Any, name: str = '') -> Dict[str, Any]:
+    """The settings of a config by the names that ``--cfg-options`` takes.
+
+    Args:
+        node (dict | list | Any): A config, as plain data; an empty container
+            is a setting.
+        name (str): What it is called. Defaults to ''.
+    """
+    if isinstance(node, dict) and node:
+        items = node.items()
+    elif isinstance(node, (list, tuple)) and node:
+        items = enumerate(node)
+    else:
+        return {name: node}
+    found: Dict[str, Any] = {}
+    for key, value in items:
+        found.update(flat(value, f'{name}.{key}' if name else str(key)))
+    return found

@@ -62,6 +62,12 @@ class TunedBackbone(PretrainedBase):
     #: Sites that the family's blocks offer.
     sites: Tuple[str, ...] = ()
 
+    #: Arguments that change nothing of what a run computes, or of which the
+    #: outcome is compared (the base): a resumed run may have others, and in
+    #: reports they are no deviation.
+    free: Tuple[str, ...] = ('allow_random_base', 'init_cfg', 'line_by_line',
+                             'skip_dropped', 'with_cp')
+
     def block_slots(self) -> Iterator[Slot]:
         """The blocks in order, from input to output."""
         raise NotImplementedError

@@ -12,12 +12,11 @@ from mona_mm.checkpoint import read_checkpoint, unwrap
 from mona_mm.checkpoint.delta import check_places, tuned_backbones
 from mona_mm.checkpoint.models import config_for
 from mona_mm.checkpoint.record import Record, records
-from mona_mm.config import name_of
+from mona_mm.config import flat, name_of
 from mona_mm.engine.quiet import quiet
 from mona_mm.errors import CheckpointError, ConfigError
 from mona_mm.text import some
 
-from .changes import flat
 from .resumable.same_run import check_same_run
 
 #: Settings in an error; with more, it is simply another model.

@@ -14,18 +14,18 @@ from mmengine.device import get_device
 from mmengine.dist import get_world_size, master_only
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 
-from mona_mm.backbones import TunedBackbone
-from mona_mm.config import backbone_of, name_of
+from mona_mm.checkpoint.delta import tuned_backbones
+from mona_mm.checkpoint.describe import describe_tuner
+from mona_mm.config import changes
 from mona_mm.engine.machine import device_name, versions
 from mona_mm.errors import ConfigError
 from mona_mm.registry import HOOKS
 from mona_mm.reports.records import read_record
 from mona_mm.text import write_atomically
 
-from .changes import changes
+from .runner import unwrapped
 
 #: The file's name within the work dir.
 RUN_RECORD = 'run.json'
@@ -113,8 +113,7 @@ def _described(runner: Runner) -> Dict[str, Any]:
     return dict(
         config=_config_name(runner.cfg),
         changed=changes(runner.cfg),
-        tuner=_tuner(runner.cfg),
-        **_counts(runner.model),
+        **_tuned(unwrapped(runner.model)),
         seed=runner.seed,
         device=_device(),
         world_size=get_world_size(),
@@ -137,20 +136,14 @@ def _config_name(cfg: Config) -> str:
     return path.relative_to(_ROOT).as_posix() if inside else str(path)
 
 
-def _tuner(cfg: Config) -> dict:
-    tuner = backbone_of(cfg).get('tuner') or {}
-    if 'type' in tuner:
-        tuner = dict(tuner, type=name_of(tuner['type']))
-    return json.loads(json.dumps(tuner, default=name_of))
-
-
-def _counts(model: torch.nn.Module) -> Dict[str, Any]:
-    model = model.module if is_model_wrapper(model) else model
-    backbone = getattr(model, 'backbone', None)
-    if not isinstance(backbone, TunedBackbone):
-        return {}
+def _tuned(model: torch.nn.Module) -> Dict[str, Any]:
+    """Which tuner, and what it trains; nothing of another model."""
+    backbone = next((b for _, b in tuned_backbones(model)), None)
+    if backbone is None:
+        return dict(tuner={})
     share = backbone.share()
-    return dict(trained=share.trained, share=share.ratio)
+    return dict(tuner=describe_tuner(backbone.tuner), trained=share.trained,
+                share=share.ratio)
 
 
 def _device() -> str:
