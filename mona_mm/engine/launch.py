@@ -15,7 +15,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from mona_mm.checkpoint.candidates import HOSTS
+from mona_mm.checkpoint.candidates import allow_hosts
 from mona_mm.checkpoint.io import trust
 from mona_mm.config import backbone_of, means, name_of
 from mona_mm.engine.cluster import set_address
@@ -103,8 +103,7 @@ def load_config(args: argparse.Namespace) -> Config:
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     set_address(args.launcher)
-    if hosts := getattr(args, 'base_host', None):
-        os.environ[HOSTS] = ','.join([os.environ.get(HOSTS, ''), *hosts])
+    allow_hosts(getattr(args, 'base_host', ()))
     cfg = read_config(args.config)
     _check_options(args.cfg_options)
     if args.tuner:

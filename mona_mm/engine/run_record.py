@@ -18,6 +18,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mona_mm.checkpoint.delta import tuned_backbones
 from mona_mm.checkpoint.describe import describe_tuner
+from mona_mm.compat import resumes
 from mona_mm.config import changes
 from mona_mm.engine.machine import device_name, versions
 from mona_mm.errors import ConfigError
@@ -56,7 +57,7 @@ class RunRecordHook(Hook):
     @master_only
     def before_train(self, runner: Runner) -> None:
         """Start a record, or go on with that of the resumed run."""
-        old = _read(runner.work_dir) if runner._resume else {}
+        old = _read(runner.work_dir) if resumes(runner) else {}
         self.began, self.seconds = time.time(), old.get('wall_seconds', 0.0)
         self.record = dict(
             _described(runner),

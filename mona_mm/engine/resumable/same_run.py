@@ -19,6 +19,7 @@ from mona_mm.checkpoint.describe import (
     describe_tuner,
     unlike,
 )
+from mona_mm.compat import resumes, started_from
 from mona_mm.config import backbone_of, class_of
 from mona_mm.errors import CheckpointError
 from mona_mm.registry import HOOKS
@@ -64,7 +65,7 @@ class FingerprintHook(Hook):
             CheckpointError: With every difference; or if what it has to say
                 is broken.
         """
-        if not runner._resume or 'optimizer' not in checkpoint:
+        if not resumes(runner) or 'optimizer' not in checkpoint:
             return
         saved = checkpoint['meta'].get('fingerprint')
         try:
@@ -74,8 +75,8 @@ class FingerprintHook(Hook):
                      _other_counts(checkpoint['optimizer'], runner))
             kept = list(_kept_settings(checkpoint['optimizer'], runner))
         except _BROKEN as error:
-            raise _broken(runner._load_from, error) from error
-        _refuse(found, runner._load_from)
+            raise _broken(started_from(runner), error) from error
+        _refuse(found, started_from(runner))
         for line in kept:
             runner.logger.warning(line)
 
