@@ -6,6 +6,7 @@ with), or the class itself (in a pure Python config). Datasets may be wrapped,
 models too, and evaluators may be one or many. Whoever looks into a config, or
 changes it, asks here.
 """
+import difflib
 import inspect
 import os.path as osp
 import re
@@ -13,8 +14,11 @@ from glob import glob
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from mmengine.config import Config, ConfigDict
+from mmengine.config.utils import ConfigParsingError
 from mmengine.registry import MODELS, Registry
 from mmengine.utils import get_object_from_string
+
+from mona_mm.errors import ConfigError
 
 #: The libraries of the suite, each a default scope.
 LIBRARIES = ('mmdet', 'mmseg', 'mmpretrain', 'mmrotate')
@@ -36,6 +40,29 @@ def tuner_fragments() -> Dict[str, str]:
     """The files that ``--tuner`` knows by name: {name: path}."""
     paths = sorted(glob(osp.join(_FRAGMENTS, '*.py')))
     return {osp.basename(path)[:-3]: path for path in paths}
+
+
+def read_config(path: str) -> Config:
+    """Parse a config file.
+
+    Raises:
+        ConfigError: If it does not exist (close names are suggested) or does
+            not parse.
+    """
+    if not osp.isfile(path):
+        known = glob('configs/**/*.py', recursive=True)
+        close = difflib.get_close_matches(path, known, n=3, cutoff=0.5)
+        raise ConfigError(f'config {path!r} does not exist' + (
+            f'; did you mean {" or ".join(close)}?' if close else ''))
+    try:
+        return Config.fromfile(path)
+    except FileNotFoundError as error:
+        raise ConfigError(f'config {path!r}: a base is missing: '
+                          f'{error}') from error
+    except (SyntaxError, NameError, ImportError, LookupError, TypeError,
+            ValueError, AttributeError, ConfigParsingError) as error:
+        raise ConfigError(f'config {path!r} does not parse: '
+                          f'{type(error).__name__}: {error}') from error
 
 
 def name_of(kind: Any) -> str:

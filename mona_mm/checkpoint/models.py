@@ -6,6 +6,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
+from mona_mm.config import read_config
 from mona_mm.errors import CheckpointError, ConfigError
 from mona_mm.text import some
 
@@ -28,7 +29,6 @@ def config_for(content: Dict[str, Any], source: str,
         ConfigError: If there is none, or the one inside could run anything.
     """
     if config is not None:
-        from mona_mm.engine.launch import read_config
         return read_config(config)
     meta = content.get('meta')
     text = meta.get('cfg') if isinstance(meta, dict) else None

@@ -5,6 +5,7 @@ import os.path as osp
 import resource
 import time
 from datetime import datetime, timezone
+from numbers import Real
 from pathlib import Path
 from typing import Any, Dict, Optional
 
@@ -23,14 +24,16 @@ from mona_mm.config import changes
 from mona_mm.engine.machine import device_name, versions
 from mona_mm.errors import ConfigError
 from mona_mm.registry import HOOKS
-from mona_mm.reports.records import read_record
-from mona_mm.text import write_atomically
+from mona_mm.text import read_json, write_atomically
 
 from .runner import unwrapped
 
 #: The file's name within the work dir.
 RUN_RECORD = 'run.json'
 _PACKAGES = ('torch', 'mmengine', 'mmcv', 'mona_mm')
+#: What a resumed run goes on with.
+_KEPT = dict(started=str, sessions=int, wall_seconds=float, memory_mib=float,
+             last=dict, best=dict)
 _ROOT = Path(__file__).parents[2]
 
 
@@ -84,7 +87,7 @@ class RunRecordHook(Hook):
         """Write the metrics of a validation within a training."""
         if not self.record:
             return
-        found = _plain(metrics or {})
+        found = _numbers(metrics or {})
         best = self.record['best']
         self.record['last'] = found
         self.record['best'] = {
@@ -163,7 +166,7 @@ def _peak_memory() -> float:
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, 1)
 
 
-def _plain(metrics: Dict[str, Any]) -> Dict[str, float]:
+def _numbers(metrics: Dict[str, Any]) -> Dict[str, float]:
     numbers: Dict[str, float] = {}
     for key, value in metrics.items():
         try:
@@ -185,8 +188,15 @@ def _read(folder: str) -> Dict[str, Any]:
     if not path.exists():
         return {}  # a run from before there were records
     try:
-        return read_record(path)
-    except ConfigError as error:
+        found = read_json(path, f'a readable {RUN_RECORD}')
+        if not isinstance(found, dict) or not all(
+                isinstance(found.get(key, kind()), kind)
+                for key, kind in _KEPT.items()):
+            raise ConfigError(f'{path}: not a {RUN_RECORD} as training '
+                              'writes it')
+        return {key: _numbers(value) if key in ('last', 'best') else value
+                for key, value in found.items() if key in _KEPT}
+    except (ConfigError, OSError) as error:
         aside = path.with_name(f'{RUN_RECORD}.damaged')
         path.replace(aside)
         print_log(f'{error}. A new record is begun, the old one is kept as '
