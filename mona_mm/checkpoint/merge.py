@@ -45,7 +45,7 @@ def merge_delta(config: str, delta: str, out: str) -> List[str]:
         CheckpointError: If the delta does not load, or the merged model
             computes something else.
     """
-    from mona_mm.engine.launch import read_config
+    from mona_mm.config import read_config
     check_not_itself(delta, out)
     cfg, content = read_config(config), read_checkpoint(delta)
     model = build(cfg)

@@ -7,6 +7,7 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
+from mona_mm.config import read_config
 from mona_mm.errors import CheckpointError, ConfigError
 
 from .compare import Misfit
@@ -45,7 +46,6 @@ def config_for(content: Dict[str, Any], source: str,
         ConfigError: If there is none, or the one inside could run anything.
     """
     if config is not None:
-        from mona_mm.engine.launch import read_config
         return read_config(config)
     meta = content.get('meta')
     text = meta.get('cfg') if isinstance(meta, dict) else None
