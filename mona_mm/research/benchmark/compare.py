@@ -21,15 +21,15 @@ def inference_ratios(comparison: Comparison,
 
 
 def saved_ratios(comparison: Comparison, rows: Dict[str, dict]) -> List[dict]:
-    """Ratios of the bytes kept, caches apart, and to the published form."""
+    """Ratios of the bytes kept, caches apart, and to the released form."""
     found = _single(comparison, rows, 'activations_mib')
     for label, row in rows.items():
-        if published := row['published_mib']:
+        if released := row['released_mib']:
             found.append(
                 dict(
                     method=label,
-                    against='published',
-                    **_flat(ratio([row['activations_mib']], [published]))))
+                    against='released',
+                    **_flat(ratio([row['activations_mib']], [released]))))
     return found
 
 
