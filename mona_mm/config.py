@@ -15,13 +15,13 @@ from mmengine.config import ConfigDict
 from mmengine.registry import MODELS, Registry
 from mmengine.utils import get_object_from_string
 
+from mona_mm.hub import MIM
+
 #: The libraries of the suite, each a default scope.
 LIBRARIES = ('mmdet', 'mmseg', 'mmpretrain', 'mmrotate')
 
 
-_FRAGMENTS = osp.join(
-    osp.dirname(osp.dirname(osp.abspath(__file__))), 'configs', '_base_',
-    'tuners')
+_FRAGMENTS = osp.join(MIM, 'configs', '_base_', 'tuners')
 
 
 def tuner_fragments() -> Dict[str, str]:
