@@ -5,7 +5,6 @@ import os.path as osp
 import resource
 import time
 from datetime import datetime, timezone
-from numbers import Real
 from pathlib import Path
 from typing import Any, Dict, Optional
 
