@@ -1,17 +1,34 @@
 """What every tuned backbone shares: attach a tuner, freeze, account."""
-from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 import torch
 from mmengine.logging import print_log
 from mmengine.registry import MODELS
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
 
+from mona_mm.checkpoint.candidates import pretrained_cfg
+from mona_mm.checkpoint.layouts import Layout
+from mona_mm.checkpoint.record import Base
 from mona_mm.config import class_of
 from mona_mm.ops.frozen import PLAIN, MixedLinear
 from mona_mm.text import some
-from mona_mm.tuners import Tuner, build_tuner
+from mona_mm.tuners import Facts, Tuner, build_tuner
 
-from .pretrained import PretrainedBase
+from .frozen import FrozenBase
+from .sites import TunedBlock
 
 
 class Share(NamedTuple):
@@ -50,17 +67,43 @@ class Slot(NamedTuple):
     index: int
 
 
-class TunedBackbone(PretrainedBase):
+class TunedBackbone:
     """Mixin for a backbone class: the tuner's side of it.
 
     A family names the :attr:`sites` that its blocks offer, lists its blocks
-    in :meth:`block_slots`, rebuilds one in :meth:`tune_block`, and calls
-    :meth:`attach` at the end of its ``__init__``. That is early enough for
-    distributed wrappers: they see the frozen parameters as frozen.
+    in :meth:`block_slots`, rebuilds one in :meth:`tune_block` (as a
+    :class:`~mona_mm.backbones.sites.TunedBlock`), and calls :meth:`attach` at
+    the end of its ``__init__``. That is early enough for distributed
+    wrappers: they see the frozen parameters as frozen. Its ``forward`` calls
+    ``self.frozen.require()`` first; one that offers ``'side'`` runs in
+    :meth:`beside`.
+
+    About its pretrained files a family says the :attr:`layouts`, what of
+    them it takes (:meth:`place`), how tensors of another size are fitted
+    (:meth:`fit`), and what else is here; :class:`FrozenBase` does the rest.
+
+    Attributes:
+        tuner (Tuner): The method.
+        delta_names (frozenset[str]): Names of all that it inserted.
+        frozen (FrozenBase): The pretrained weights under it.
     """
 
-    #: Sites that the family's blocks offer.
+    #: Sites that the family's blocks offer, and extras.
     sites: Tuple[str, ...] = ()
+    #: Layouts of its pretrained files, besides OpenMMLab's.
+    layouts: Tuple[Layout, ...] = ()
+    #: The library's class that the same pretrained tensors fit.
+    plain_class: Optional[type] = None
+    #: Endings of buffers that are computed, not learnt.
+    derived: Tuple[str, ...] = ()
+    #: Name of the weight that sees the pictures.
+    stem = ''
+    in_channels = 3
+    fit_channels: Optional[str] = None
+    allow_random_base = False
+    map_final_norm = False
+    #: Classes of the family's norms.
+    norms: Tuple[type, ...] = (nn.LayerNorm, nn.GroupNorm, _NormBase)
 
     #: Arguments that change nothing of what a run computes, or of which the
     #: outcome is compared (the base): a resumed run may have others, and in
@@ -76,6 +119,123 @@ class TunedBackbone(PretrainedBase):
         """Rebuild a block from its own children under the same names."""
         raise NotImplementedError
 
+    def part_of(self, name: str) -> str:
+        """The part of the backbone that a parameter is counted with.
+
+        Args:
+            name (str): Of the parameter.
+
+        Returns:
+            str: By default the first component of the name.
+        """
+        return name.partition('.')[0]
+
+    def output_norms(self) -> Dict[int, str]:
+        """Names of the norms on the outputs, by output index."""
+        return {}
+
+    def place(self, tensors: Dict[str, Tensor], map_final_norm: bool
+              ) -> Tuple[Dict[str, Tensor], List[str]]:
+        """Decide what of a pretrained file is loaded.
+
+        Args:
+            tensors (dict[str, Tensor]): Of the file, under mm names.
+            map_final_norm (bool): Whether a classifier's final norm is to
+                become that of the last output.
+
+        Returns:
+            tuple[dict[str, Tensor], list[str]]: What is loaded, and the keys
+            that are rightly left out. By default those of a ``head``.
+        """
+        return ({k: v for k, v in tensors.items()
+                 if not k.startswith('head.')},
+                [k for k in tensors if k.startswith('head.')])
+
+    def fit(self, name: str, given: Tensor,
+            own: Tensor) -> Tuple[Tensor, str]:
+        """Fit a pretrained tensor of another size.
+
+        Args:
+            name (str): Its name.
+            given (Tensor): The file's.
+            own (Tensor): The backbone's.
+
+        Returns:
+            tuple[Tensor, str]: A tensor of ``own``'s shape and a line for
+            the log; or, where that cannot be done, ``given`` and ''.
+        """
+        return given, ''
+
+    def facts(self) -> Dict[str, Any]:
+        """What a checkpoint must agree with, beyond shapes."""
+        return dict(family=type(self).__name__)
+
+    def arguments(self, facts: Dict[str, Any]) -> Dict[str, Any]:
+        """What of a config makes a backbone of these facts, as far as known.
+
+        Args:
+            facts (dict): Of a backbone of the same family, from a file.
+        """
+        return {}
+
+    @property
+    def base_loaded(self) -> bool:
+        """Whether the pretrained weights are there."""
+        return self.frozen.loaded
+
+    @property
+    def base(self) -> Optional[Base]:
+        """The base that was loaded and where from; none if unknown."""
+        return self.frozen.source
+
+    def init_weights(self) -> None:
+        """Initialise, or load the base that ``init_cfg`` names.
+
+        A base that has been loaded already is left as it is.
+        """
+        pretrained = pretrained_cfg(self.init_cfg)
+        first = not self._is_init
+        if self.frozen.loaded:
+            self._is_init = True  # for mmengine
+        elif pretrained is not None:
+            self.load_base(pretrained['checkpoint'], pretrained.get('prefix'))
+            self._is_init = True
+        else:
+            super().init_weights()
+            if first:  # a random base is one, too
+                self.tell_loaded()
+
+    def load_base(self, source: str, prefix: Optional[str] = None) -> None:
+        """Load the pretrained weights from a file.
+
+        It may be in OpenMMLab's layout or one of :attr:`layouts`, bare or
+        under ``state_dict`` or ``model``, with or without ``backbone.``.
+        Left out are heads, the classifier's final norm (unless
+        ``map_final_norm``), and with it the output norms, which keep weight
+        1 and bias 0 as released.
+
+        Args:
+            source (str): A path or URL.
+            prefix (str, optional): Where the backbone is in the file.
+
+        Raises:
+            CheckpointError: If a tensor is missing, unexpected or of another
+                shape; the message names them.
+        """
+        self.frozen.load(source, prefix)
+
+    def tell_loaded(self) -> None:
+        """Tell the tuner that the base is there, and no delta with it."""
+        with torch.no_grad():
+            for name in self._made:
+                self.tuner.loaded(self.get_submodule(name))
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata,
+                              *args) -> None:
+        self.frozen.before_load(state_dict, prefix, local_metadata)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata,
+                                      *args)
+
     def attach(self, tuner, keep_frozen: Sequence[str] = ()) -> None:
         """Insert the tuner's modules and freeze what it does not train.
 
@@ -87,16 +247,22 @@ class TunedBackbone(PretrainedBase):
 
         Raises:
             ValueError: If the tuner asks for a site that is not offered, or
-                no pretrained parameter is named as ``keep_frozen`` says.
+                inserts and trains nothing, or no pretrained parameter is
+                named as ``keep_frozen`` says.
             RuntimeError: If the tuner renames or drops a pretrained tensor.
         """
         tuner = build_tuner(tuner)
         self._check_sites(tuner)
-        pretrained = set(self.state_dict())
+        pretrained, before = set(self.state_dict()), list(self.modules())
         slots = list(self.block_slots())
+        tuner.start(Facts(len(slots), self._patch_size(), self.norms))
         for slot in slots:
             block = slot.container[slot.index]
             slot.container[slot.index] = self.tune_block(block, tuner)
+        if type(tuner).wrap is not Tuner.wrap:
+            self._wrap(tuner, before)
+        if 'side' in tuner.sites:
+            self.add_module('side', tuner.side(self))
         present = set(self.state_dict())
         if lost := sorted(pretrained - present):
             raise RuntimeError(
@@ -104,10 +270,45 @@ class TunedBackbone(PretrainedBase):
                 f'of {type(self).__name__}: {some(lost)}')
         self.tuner = tuner
         self.delta_names = frozenset(present - pretrained)
+        self._made = tuple(self._find_made(before))
         self._freeze(tuner, [slot.path + '.' for slot in slots])
+        if not (self.delta_names or tuner.may_do_nothing
+                or any(p.requires_grad for p in self.parameters())):
+            raise ValueError(
+                f'{type(tuner).__name__} inserts nothing into '
+                f'{type(self).__name__} and trains none of its pretrained '
+                'parameters, so there is nothing to learn; if that is meant, '
+                'use Fixed, or set may_do_nothing in the tuner')
         self._keep_frozen(keep_frozen)
-        self._guard_base()
+        self.frozen = FrozenBase(self)
         print_log(self._report(), logger='current')
+
+    def beside(self, images: Tensor, run: Callable) -> Tuple[Tensor, ...]:
+        """Run the backbone, and the tuner's side network if it has one.
+
+        Args:
+            images (Tensor): (B, 3, H, W).
+            run (Callable): The forward pass of the library's class.
+
+        Returns:
+            tuple[Tensor, ...]: The maps of the side network, or of ``run``.
+        """
+        side = self._modules.get('side')
+        if side is None:
+            return run(images)
+        wants = getattr(side, 'wants', None)
+        blocks = [m for m in self.modules() if isinstance(m, TunedBlock)]
+        heard = [b for i, b in enumerate(blocks)
+                 if wants is None or i in wants]
+        outputs: list = []
+        for block in heard:
+            block.outputs = outputs
+        try:
+            run(images)
+        finally:
+            for block in heard:
+                block.outputs = None
+        return side(images, outputs)
 
     def store_base(self, dtype: Optional[str]) -> None:
         """Keep the frozen linear layers in a shorter dtype only.
@@ -126,7 +327,7 @@ class TunedBackbone(PretrainedBase):
             raise ValueError(f'{type(self).__name__}: base_dtype must be '
                              f"'bfloat16' or None, but got {dtype!r}")
         own = {id(p) for n, p in self.named_parameters()
-               if n in self.frozen_names}
+               if n in self.frozen.names}
         for module in self.modules() if dtype else ():
             if type(module) in PLAIN:  # the same, but for what it takes
                 module.__class__ = MixedLinear
@@ -167,11 +368,51 @@ class TunedBackbone(PretrainedBase):
                 f'{type(self).__name__} offer {list(self.sites)}: '
                 f'{unknown} cannot be served')
 
+    def _patch_size(self) -> int:
+        """Side of a patch: what the family says, or its stem's stride."""
+        size = getattr(self, 'patch_size', None)
+        if size is None:
+            size = self.get_submodule(self.stem.rpartition('.')[0]).stride
+        return size if isinstance(size, int) else size[0]
+
+    def _wrap(self, tuner: Tuner, before: List[nn.Module]) -> None:
+        """Let the tuner replace what is outside of the blocks' sites."""
+        own = {id(m) for m in before}
+        for block in self.modules():
+            if isinstance(block, TunedBlock):
+                own -= {id(block.get_submodule(path))
+                        for path in block.linears.values()}
+        kinds = (*self.norms, _ConvNd, nn.Linear)
+        for name, module in list(self.named_modules()):
+            if id(module) in own and isinstance(module, kinds):
+                parent, _, last = name.rpartition('.')
+                setattr(self.get_submodule(parent), last,
+                        tuner.wrap(name, module))
+
+    def _find_made(self, before: Iterable[nn.Module]) -> Iterator[str]:
+        """Names of the modules that the tuner made.
+
+        They are the outermost new ones that hold something inserted and
+        nothing that was there before; blocks are rebuilt by the family.
+        """
+        old = {id(m) for m in before}
+        outer = None
+        for name, module in self.named_modules():
+            if outer is not None and name.startswith(outer):
+                continue
+            if any(id(m) in old for m in module.modules()):
+                continue
+            if any(f'{name}.{k}' in self.delta_names
+                   for k in module.state_dict()):
+                outer = name + '.'
+                yield name
+
     def _freeze(self, tuner: Tuner, paths) -> None:
         for name, param in self.named_parameters():
+            owner = self.get_submodule(name.rpartition('.')[0])
             param.requires_grad_(
-                name in self.delta_names
-                or tuner.trains(name, param, _from_end(name, paths)))
+                name in self.delta_names or tuner.trains(
+                    name, param, owner, _from_end(name, paths)))
 
     def _keep_frozen(self, starts: Sequence[str]) -> None:
         base = self.base_parameters()
