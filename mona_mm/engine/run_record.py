@@ -15,16 +15,14 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import IterBasedTrainLoop, Runner
 
-from mona_mm.checkpoint.delta import tuned_backbones
 from mona_mm.checkpoint.describe import describe_tuner
+from mona_mm.checkpoint.models import tuned_backbone, unwrapped
 from mona_mm.compat import resumes
 from mona_mm.config import changes
 from mona_mm.engine.machine import device_name, versions
 from mona_mm.errors import ConfigError
 from mona_mm.registry import HOOKS
 from mona_mm.text import read_json, write_atomically
-
-from .runner import unwrapped
 
 #: The file's name within the work dir.
 RUN_RECORD = 'run.json'
@@ -136,11 +134,12 @@ def _done(runner: Runner) -> int:
 
 def _tuned(model: torch.nn.Module) -> Dict[str, Any]:
     """Which tuner, and what it trains; nothing of another model."""
-    for _, backbone in tuned_backbones(model):
-        share = backbone.share()
-        return dict(tuner=describe_tuner(backbone.tuner),
-                    trained=share.trained, share=share.ratio)
-    return dict(tuner={})
+    backbone = tuned_backbone(model)
+    if backbone is None:
+        return dict(tuner={})
+    share = backbone.share()
+    return dict(tuner=describe_tuner(backbone.tuner), trained=share.trained,
+                share=share.ratio)
 
 
 def _peak_memory() -> float:
