@@ -47,7 +47,7 @@ def run(methods: Sequence[str]) -> List[dict]:
     _say(1, total, 'pictures: five data formats and a source task '
          '(half a minute)')
     make_shapes('data/shapes', progress=sys.stderr.isatty())
-    _say(2, total, 'base: a small Swin learns the source task (4 minutes)')
+    _say(2, total, 'base: a small backbone learns the source task (4 minutes)')
     pretrain(OUT / 'base.pth', OUT / PRETRAIN)
     rows = []
     for i, method in enumerate(methods, 3):
@@ -81,7 +81,7 @@ def run_tool(name: str, *args: str) -> None:
 
 
 def pretrain(base: Path, folder: Path, *options: str) -> None:
-    """Teach a small Swin the source task and keep its backbone.
+    """Teach a small backbone the source task and keep its backbone.
 
     Args:
         base (Path): Where the backbone goes; nothing is done if it is there.
@@ -175,7 +175,7 @@ _HEAD = ('method', 'mAP@.5', 'trained in the backbone', 'share',
 def _show(rows: List[dict]) -> None:
     from rich.console import Console
     from rich.table import Table
-    table = Table(title='Shapes, RetinaNet, one frozen Swin')
+    table = Table(title='Shapes, RetinaNet, one frozen backbone')
     for name in _HEAD:
         table.add_column(name, justify='left' if name == 'method' else
                          'right')
