@@ -4,6 +4,8 @@ from typing import Any, Dict, List
 
 from mmengine.config import Config
 
+from .tuner_option import put_tuner
+
 #: Settings that say how a run is launched, not what it computes.
 _LAUNCHING = ('default_hooks', 'env_cfg', 'launcher', 'load_from', 'log_',
               'model_wrapper_cfg', 'randomness.seed', 'resume',
@@ -25,7 +27,10 @@ def changes(cfg: Config) -> List[str]:
     """
     if not cfg.filename or not osp.isfile(cfg.filename):
         return []
-    written = flat(Config.fromfile(cfg.filename).to_dict())
+    file = Config.fromfile(cfg.filename)
+    if 'tuner_option' in cfg:  # --tuner says which method it is, as a file
+        put_tuner(file, cfg.tuner_option.tuner)
+    written = flat(file.to_dict())
     used = flat(cfg.to_dict())
     keys = sorted(key for key in {**written, **used}
                   if not key.startswith(_LAUNCHING)

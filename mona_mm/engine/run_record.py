@@ -114,6 +114,7 @@ def _described(runner: Runner) -> Dict[str, Any]:
         config=_config_name(runner.cfg),
         changed=changes(runner.cfg),
         tuner=_tuner(runner.cfg),
+        tuner_option=runner.cfg.get('tuner_option', {}).get('name'),
         **_counts(runner.model),
         seed=runner.seed,
         device=_device(),
@@ -150,7 +151,8 @@ def _counts(model: torch.nn.Module) -> Dict[str, Any]:
     if not isinstance(backbone, TunedBackbone):
         return {}
     share = backbone.share()
-    return dict(trained=share.trained, share=share.ratio)
+    return dict(method=backbone.tuner.display_name, trained=share.trained,
+                share=share.ratio)
 
 
 def _device() -> str:

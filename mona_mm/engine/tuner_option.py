@@ -1,4 +1,5 @@
 """Any method on any config: what ``--tuner`` does."""
+import copy
 import os.path as osp
 
 from mmengine.config import Config, ConfigDict
@@ -29,13 +30,28 @@ def set_tuner(cfg: Config, tuner: str) -> None:
             f'--tuner {tuner}: the backbone {name_of(backbone.get("type"))!r}'
             ' takes no tuner; expected mona_mm.TunedSwinTransformer or '
             'another of mona_mm')
-    if cls.__name__ == 'SwinTransformerMona':  # another name would mislead
-        backbone.type = 'mona_mm.TunedSwinTransformer'
-    backbone.tuner = ConfigDict(fragment)
+    # Its own copy: what --cfg-options change in the backbone's is a change.
+    cfg.tuner_option = ConfigDict(
+        name=osp.splitext(osp.basename(tuner))[0],
+        tuner=copy.deepcopy(fragment))
+    put_tuner(cfg, fragment)
     print_log(
         f'--tuner: {name_of(fragment["type"])}; learning rate, drop-path and '
         f'everything else stay those of {cfg.filename}',
         logger='current')
+
+
+def put_tuner(cfg: Config, fragment: dict) -> None:
+    """Put a tuner in the place of the backbone's own.
+
+    Args:
+        cfg (Config): Changed in place.
+        fragment (dict): The tuner.
+    """
+    backbone = backbone_of(cfg)
+    if name_of(backbone.type) == 'SwinTransformerMona':
+        backbone.type = 'mona_mm.TunedSwinTransformer'  # else it would mislead
+    backbone.tuner = ConfigDict(copy.deepcopy(fragment))
 
 
 def _fragment(tuner: str) -> dict:

@@ -281,7 +281,7 @@ def check_ratios(measured):
 def test_configs_with_one_backbone_share_a_table(main, tmp_path, root):
     base = root / 'configs/quickstart'
     names = [base / f'retinanet_swin-nano-{m}_shapes.py'
-             for m in ('mona', 'lora')]
+             for m in ('mona', 'fixed')]
     other = base / 'retinanet_swin-nano-mona_shapes.py'
     changed = tmp_path / 'wider.py'
     changed.write_text(f"_base_ = ['{other}']\nmodel = dict(backbone=dict("
@@ -290,7 +290,7 @@ def test_configs_with_one_backbone_share_a_table(main, tmp_path, root):
     main([*map(str, names), str(changed), '--only', 'saved', '--sizes',
           '1x64', '--json', str(out), '--device', 'cpu'])
     (comparison, ) = json.loads(out.read_text())['comparisons']
-    assert list(comparison['methods']) == ['Mona', 'LoRA', 'Mona #2']
+    assert list(comparison['methods']) == ['Mona', 'Fixed', 'Mona #2']
     assert comparison['methods']['Mona #2']['bottleneck_dims'] == 8
 
 
