@@ -1,12 +1,18 @@
 """The bytes that autograd keeps for the backward pass."""
-from typing import Dict, Iterator, List, NamedTuple, Set
+from typing import Dict, Iterator, List, NamedTuple, Optional, Set
 from weakref import ref
 
 import torch
 from torch import Tensor, nn
 
+from mona_mm.tuners import build_tuner
 
-class Saved(NamedTuple):
+from .measure import MIB, Measure, Rows, compared
+from .options import Size
+from .subjects import build, set_skip
+
+
+class Kept(NamedTuple):
     """Bytes kept between forward and backward pass.
 
     Attributes:
@@ -20,7 +26,7 @@ class Saved(NamedTuple):
     cache: int
 
 
-def saved_activations(model: nn.Module, images: Tensor) -> Saved:
+def saved_activations(model: nn.Module, images: Tensor) -> Kept:
     """Run one forward pass and count what autograd keeps of it.
 
     Every storage counts once, in full, however many views of it are kept;
@@ -50,14 +56,11 @@ def saved_activations(model: nn.Module, images: Tensor) -> Saved:
     activations = sum(n for address, n in kept.items()
                       if address not in own and address not in constants)
     del outputs
-    return Saved(activations, _cache_bytes(model, constants))
-
-
-def _cache_bytes(model: nn.Module, constants: Dict[int, int]) -> int:
-    """What the model says it caches, and at least what is seen of it."""
-    seen = sum(constants.values())
-    return max(model.cache_bytes(), seen) if hasattr(
-        model, 'cache_bytes') else seen
+    # What the model says it caches, and at least what is seen of it.
+    cache = sum(constants.values())
+    if hasattr(model, 'cache_bytes'):
+        cache = max(model.cache_bytes(), cache)
+    return Kept(activations, cache)
 
 
 def _constants(model: nn.Module) -> Dict[int, int]:
@@ -82,8 +85,9 @@ def _tensors(value: object, seen: Set[int]) -> Iterator[Tensor]:
         items = value.values()
     elif isinstance(value, (list, tuple)):
         items = value
-    elif _is_ours(value):
-        items = vars(value).values()
+    elif type(value).__module__.startswith('mona_mm.') and hasattr(
+            value, '__dict__') and not isinstance(value, nn.Module):
+        items = vars(value).values()  # such as a cache
     else:
         return
     seen.add(id(value))
@@ -91,11 +95,95 @@ def _tensors(value: object, seen: Set[int]) -> Iterator[Tensor]:
         yield from _tensors(item, seen)
 
 
-def _is_ours(value: object) -> bool:
-    """Whether a value is a plain object of this package, such as a cache."""
-    return type(value).__module__.startswith('mona_mm.') and hasattr(
-        value, '__dict__') and not isinstance(value, nn.Module)
-
-
 def _address(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
+
+
+#: MiB of saved activations of the released definitions of the methods, by
+#: (arch, size) and method: constants, not taken here. Measured on the backbone
+#: alone, float32, train mode, drop-path 0.3, counted as above.
+RELEASED_MIB = {
+    ('tiny', '2x224'): dict(
+        full=207.5, Mona=221.1, LoRA=141.1, Adapter=159.4, AdaptFormer=114.9),
+    ('tiny', '1x512'): dict(
+        full=574.5, Mona=597.9, LoRA=398.9, Adapter=436.7, AdaptFormer=320.7),
+    ('base', '2x224'): dict(
+        full=437.2, Mona=443.2, LoRA=293.3, Adapter=325.6, AdaptFormer=249.0),
+    ('base', '1x512'): dict(
+        full=1216.4, Mona=1206.4, LoRA=833.0, Adapter=899.0,
+        AdaptFormer=699.0),
+}
+_SHORT = dict(t='tiny', b='base')
+
+
+def released_saved_mib(backbone: dict, dtype: str, size: Size,
+                       method: str) -> Optional[float]:
+    """MiB that the released form of a method keeps.
+
+    Args:
+        backbone (dict): The backbone's config.
+        dtype (str): The precision of the run.
+        size (Size): The image batch.
+        method (str): Label of the subject.
+
+    Returns:
+        float, optional: ``None`` unless exactly this was measured. A
+        backbone with ``with_cp`` is set against the released one without.
+    """
+    arch = backbone['arch']
+    if dtype != 'float32' or not isinstance(arch, str):
+        return None
+    if backbone['drop_path_rate'] != 0.3:
+        return None
+    row = RELEASED_MIB.get((_SHORT.get(arch, arch), str(size)), {})
+    whole = method == 'Full' or method.startswith('full (')
+    return row.get('full' if whole else method)
+
+
+class Saved(Measure):
+    """The bytes that a training step keeps for its backward pass.
+
+    Figures: ``activations_mib``, ``cache_mib`` and, where that was measured,
+    ``released_mib``.
+    """
+
+    name = 'saved'
+    parts = ('activations_mib', )
+
+    def measure(self) -> Rows:
+        comparison, options = self.comparison, self.options
+        images, rows = options.images(self.size, comparison.channels), {}
+        known = {**comparison.others, **comparison.tuners}
+        with self.bar(len(comparison.subjects)) as bar:
+            for label, builder in comparison.subjects.items():
+                model = build(builder, options.seed, options.place)
+                model.train()
+                set_skip(model, False)
+                torch.manual_seed(options.seed)
+                with options.autocast():
+                    saved = saved_activations(model, images)
+                # The released figures are of methods as they are by default.
+                tuner = known.get(label)
+                default = tuner is None or vars(
+                    build_tuner(dict(tuner))) == vars(
+                        build_tuner(dict(type=tuner['type'])))
+                rows[label] = dict(
+                    activations_mib=saved.activations / MIB,
+                    cache_mib=saved.cache / MIB,
+                    released_mib=released_saved_mib(
+                        comparison.backbone, options.dtype, self.size,
+                        label) if default else None)
+                bar.update()
+        return rows
+
+    def ratios(self, rows: Rows) -> List[dict]:
+        return super().ratios(rows) + [
+            compared(label, 'released', row['activations_mib'], released)
+            for label, row in rows.items()
+            if (released := row['released_mib'])]
+
+    def show(self, rows: Rows, ratios: List[dict]) -> str:
+        return self.by_reference(
+            rows, ratios, f'Saved activations, {self.size}',
+            {'MiB': 'activations_mib', 'cache MiB': 'cache_mib',
+             'released MiB': 'released_mib'}, ('released', ))
