@@ -5,7 +5,7 @@ import os.path as osp
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
-from mona_mm.backbones import tuned_class
+from mona_mm.backbones import tuned_class, tuned_types
 from mona_mm.config import backbone_of, name_of, tuner_fragments
 from mona_mm.errors import ConfigError
 
@@ -28,30 +28,18 @@ def set_tuner(cfg: Config, tuner: str) -> None:
     if cls is None:
         raise ConfigError(
             f'--tuner {tuner}: the backbone {name_of(backbone.get("type"))!r}'
-            ' takes no tuner; expected mona_mm.TunedSwinTransformer or '
-            'another of mona_mm')
-    # Its own copy: what --cfg-options change in the backbone's is a change.
+            f' takes no tuner; expected one of {tuned_types()}')
+    if cls.general:  # called after a method
+        backbone.type = cls.general
+    backbone.tuner = ConfigDict(fragment)
+    # What --cfg-options change in it from here on is a change.
     cfg.tuner_option = ConfigDict(
-        name=osp.splitext(osp.basename(tuner))[0],
+        name=osp.splitext(osp.basename(tuner))[0], type=backbone.type,
         tuner=copy.deepcopy(fragment))
-    put_tuner(cfg, fragment)
     print_log(
         f'--tuner: {name_of(fragment["type"])}; learning rate, drop-path and '
         f'everything else stay those of {cfg.filename}',
         logger='current')
-
-
-def put_tuner(cfg: Config, fragment: dict) -> None:
-    """Put a tuner in the place of the backbone's own.
-
-    Args:
-        cfg (Config): Changed in place.
-        fragment (dict): The tuner.
-    """
-    backbone = backbone_of(cfg)
-    if name_of(backbone.type) == 'SwinTransformerMona':
-        backbone.type = 'mona_mm.TunedSwinTransformer'  # else it would mislead
-    backbone.tuner = ConfigDict(copy.deepcopy(fragment))
 
 
 def _fragment(tuner: str) -> dict:

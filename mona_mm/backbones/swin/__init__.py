@@ -1,5 +1,5 @@
 """Swin Transformer (arXiv 2103.14030) with tuners at its sites."""
-from typing import Iterator, Optional, Sequence, Tuple, Union
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 import torch
 from mmpretrain.models.backbones.swin_transformer import (
@@ -7,6 +7,7 @@ from mmpretrain.models.backbones.swin_transformer import (
     SwinTransformer,
 )
 from torch import Tensor
+from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from mona_mm.ops.frozen import CastOnce
@@ -18,8 +19,12 @@ from ..channels import check_how
 from ..step import Step
 from ..tuned import Slot, TunedBackbone
 from .blocks import TunedSwinBlock, TunedSwinStage
+from .layouts import SwinNames
+from .published import SAVED_MIB
 
 __all__ = ['SwinTransformerMona', 'TunedSwinTransformer']
+
+_TABLE = 'relative_position_bias_table'
 
 
 @MODELS.register_module()
@@ -34,13 +39,13 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
             or a dict with ``embed_dims``, ``depths`` and ``num_heads``.
         tuner (dict): The tuning method. Defaults to ``dict(type='Full')``.
         keep_frozen (Sequence[str]): Beginnings of names of pretrained
-            parameters that stay frozen with every tuner (the release keeps
-            ``patch_embed`` frozen on Pascal VOC). Defaults to ().
+            parameters that stay frozen with every tuner (the paper's code
+            keeps ``patch_embed`` frozen on Pascal VOC). Defaults to ().
         out_indices (Sequence[int]): Stages to output. Defaults to all four.
         drop_path_rate (float): Stochastic depth; it is active in frozen
-            blocks too, as released. Defaults to 0.1.
+            blocks too, as published. Defaults to 0.1.
         pad_small_map (bool): Pad maps smaller than the window, as dense
-            tasks (and the release everywhere) do. Defaults to True.
+            tasks (and the paper's code everywhere) do. Defaults to True.
         with_cp (bool): Recompute blocks in the backward pass (non-reentrant,
             so a frozen input is fine). Defaults to False.
         line_by_line (bool): Run attention and inserted modules as they are
@@ -62,7 +67,7 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
         allow_random_base (bool): Accept a frozen base without pretrained
             weights. Defaults to False.
         map_final_norm (bool): Load a classifier's final ``norm`` into the
-            last output norm. The release does not. Defaults to False.
+            last output norm. The paper's code does not. Defaults to False.
         init_cfg (dict, optional): ``dict(type='Pretrained',
             checkpoint=...)``: path or URL of the base.
         **kwargs: Further arguments of mmpretrain's ``SwinTransformer``.
@@ -74,8 +79,11 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
             is none of its values.
     """
 
+    layouts, derived = SwinNames.layouts, SwinNames.derived
+    plain_class = SwinTransformer
     stem = 'patch_embed.projection.weight'
     sites = (*SITES, 'side')
+    saved_mib = SAVED_MIB
 
     def __init__(self,
                  arch: Union[str, dict] = 'tiny',
@@ -115,10 +123,12 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
         self.map_final_norm = map_final_norm
         for i, stage in enumerate(self.stages):
             self.stages[i] = TunedSwinStage(stage)
-        self.attach(tuner or dict(type='Full'), keep_frozen)
+        self.attach(tuner or self.default_tuner, keep_frozen)
         self.store_base(base_dtype)
         self.line_by_line = line_by_line
-        _check_skip(skip_dropped)
+        if skip_dropped not in (True, False, 'auto'):
+            raise ValueError("skip_dropped must be True, False or 'auto', "
+                             f'but got {skip_dropped!r}')
         for slot in self.block_slots():
             slot.container[slot.index].skip_dropped = skip_dropped
 
@@ -162,6 +172,47 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
         """``{i: 'norm<i>'}`` of the stages that are output."""
         return {i: f'norm{i}' for i in self.out_indices}
 
+    def place(self, tensors: Dict[str, Tensor], map_final_norm: bool
+              ) -> Tuple[Dict[str, Tensor], List[str]]:
+        """Leave out heads, and norms that are not here.
+
+        A file with one output norm alone comes from a classifier: that norm
+        is its final one. Several belong to a dense model and are loaded.
+        """
+        norms = {k.split('.')[0] for k in tensors if k.startswith('norm')}
+        last = f'norm{len(self.depths) - 1}'
+        final = 'norm' if 'norm' in norms else last
+        outputs = list(self.output_norms().values())
+        renames = {}
+        if len(norms - {'norm'}) < 2:  # a classifier
+            renames[final] = (outputs or [None])[-1] if map_final_norm else (
+                None)
+        placed, left = {}, []
+        for key, value in tensors.items():
+            top, dot, rest = key.partition('.')
+            top = renames.get(top, top)
+            if top in (None, 'head') or (
+                    top.startswith('norm') and top not in outputs):
+                left.append(key)
+            else:
+                placed[top + dot + rest] = value
+        return placed, left
+
+    def fit(self, name: str, given: Tensor,
+            own: Tensor) -> Tuple[Tensor, str]:
+        """Interpolate a bias table, ((2 w - 1)^2, heads), of another w."""
+        if not name.endswith(_TABLE) or given.shape == own.shape or (
+                given.ndim != 2 or given.shape[1] != own.shape[1]):
+            return given, ''
+        before, after = (round(len(t)**0.5) for t in (given, own))
+        picture = given.float().T.reshape(1, -1, before, before)
+        picture = F.interpolate(picture, size=(after, after), mode='bicubic',
+                                align_corners=False)
+        return picture.flatten(2)[0].T.to(given.dtype), (
+            f'{_TABLE}: interpolated from window {(before + 1) // 2} to '
+            f'window {(after + 1) // 2}, because window_size is not the one '
+            'that the base was trained with; set model.backbone.window_size '
+            'to the first to use the tables as they are')
     def part_of(self, name: str) -> str:
         """The stage that a parameter is counted with."""
         parts = name.split('.')
@@ -217,7 +268,7 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
             RuntimeError: In training or inside a Runner, if the frozen base
                 was never loaded.
         """
-        self._require_base()
+        self.frozen.require()
         step = Step([s.container[s.index] for s in self.block_slots()])
         for stage in self.stages:
             stage.step = step
@@ -241,14 +292,11 @@ class SwinTransformerMona(TunedSwinTransformer):
         **kwargs: See :class:`TunedSwinTransformer`.
     """
 
+    default_tuner = dict(type='Mona')
+    general = 'mona_mm.TunedSwinTransformer'
+
     def __init__(self, *, tuner: Optional[dict] = None, **kwargs) -> None:
-        super().__init__(tuner=tuner or dict(type='Mona'), **kwargs)
-
-
-def _check_skip(value) -> None:
-    if value not in (True, False, 'auto'):
-        raise ValueError("skip_dropped must be True, False or 'auto', but "
-                         f'got {value!r}')
+        super().__init__(tuner=tuner, **kwargs)
 
 
 class _LinspaceOnCPU(TorchFunctionMode):

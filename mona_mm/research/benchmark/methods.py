@@ -1,7 +1,6 @@
 """From names of methods, or from a config, to tuner configs."""
 from typing import Dict, Sequence
 
-import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
@@ -54,9 +53,6 @@ def own_tuner(backbone: dict) -> Dict[str, dict]:
     Args:
         backbone (dict): Where it names no tuner, its class has a default.
     """
-    tuner = backbone.get('tuner')
-    if not tuner:
-        with torch.device('meta'):
-            built = MODELS.build(dict(backbone, init_cfg=None))
-        tuner = dict(type=type(built.tuner).__name__)
+    tuner = backbone.get('tuner') or MODELS.get(
+        backbone['type']).default_tuner
     return {name_of(tuner['type']): dict(tuner)}

@@ -9,7 +9,7 @@ from mona_mm.tuners import build_tuner
 
 from .measure import MIB, Measure, Rows, compared
 from .options import Size
-from .subjects import build, set_skip
+from .subjects import Comparison, build, set_skip
 
 
 class Kept(NamedTuple):
@@ -99,43 +99,31 @@ def _address(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
 
 
-#: MiB of saved activations of the released definitions of the methods, by
-#: (arch, size) and method: constants, not taken here. Measured on the backbone
-#: alone, float32, train mode, drop-path 0.3, counted as above.
-RELEASED_MIB = {
-    ('tiny', '2x224'): dict(
-        full=207.5, Mona=221.1, LoRA=141.1, Adapter=159.4, AdaptFormer=114.9),
-    ('tiny', '1x512'): dict(
-        full=574.5, Mona=597.9, LoRA=398.9, Adapter=436.7, AdaptFormer=320.7),
-    ('base', '2x224'): dict(
-        full=437.2, Mona=443.2, LoRA=293.3, Adapter=325.6, AdaptFormer=249.0),
-    ('base', '1x512'): dict(
-        full=1216.4, Mona=1206.4, LoRA=833.0, Adapter=899.0,
-        AdaptFormer=699.0),
-}
-_SHORT = dict(t='tiny', b='base')
+def published_saved_mib(comparison: Comparison, dtype: str, size: Size,
+                        method: str) -> Optional[float]:
+    """MiB that the published form of a method keeps, which a family states.
 
-
-def released_saved_mib(backbone: dict, dtype: str, size: Size,
-                       method: str) -> Optional[float]:
-    """MiB that the released form of a method keeps.
+    All of them are constants (``saved_mib``), not taken here: measured on the
+    published definitions of the methods (backbone alone, float32, train mode,
+    drop-path 0.3), counted as above.
 
     Args:
-        backbone (dict): The backbone's config.
+        comparison (Comparison): Of the backbone.
         dtype (str): The precision of the run.
         size (Size): The image batch.
         method (str): Label of the subject.
 
     Returns:
         float, optional: ``None`` unless exactly this was measured. A
-        backbone with ``with_cp`` is set against the released one without.
+        backbone with ``with_cp`` is set against the published one without.
     """
-    arch = backbone['arch']
-    if dtype != 'float32' or not isinstance(arch, str):
+    arch, family = comparison.backbone.get('arch'), comparison.family
+    if dtype != 'float32' or not isinstance(arch, str) or (
+            comparison.backbone['drop_path_rate'] != 0.3):
         return None
-    if backbone['drop_path_rate'] != 0.3:
-        return None
-    row = RELEASED_MIB.get((_SHORT.get(arch, arch), str(size)), {})
+    zoo = family.plain_class.arch_zoo
+    row = next((row for (name, at), row in family.saved_mib.items()
+                if zoo[name] == zoo.get(arch) and at == str(size)), {})
     whole = method == 'Full' or method.startswith('full (')
     return row.get('full' if whole else method)
 
@@ -144,7 +132,7 @@ class Saved(Measure):
     """The bytes that a training step keeps for its backward pass.
 
     Figures: ``activations_mib``, ``cache_mib`` and, where that was measured,
-    ``released_mib``.
+    ``published_mib``.
     """
 
     name = 'saved'
@@ -162,7 +150,7 @@ class Saved(Measure):
                 torch.manual_seed(options.seed)
                 with options.autocast():
                     saved = saved_activations(model, images)
-                # The released figures are of methods as they are by default.
+                # The published figures are of methods as they are by default.
                 tuner = known.get(label)
                 default = tuner is None or vars(
                     build_tuner(dict(tuner))) == vars(
@@ -170,20 +158,20 @@ class Saved(Measure):
                 rows[label] = dict(
                     activations_mib=saved.activations / MIB,
                     cache_mib=saved.cache / MIB,
-                    released_mib=released_saved_mib(
-                        comparison.backbone, options.dtype, self.size,
+                    published_mib=published_saved_mib(
+                        comparison, options.dtype, self.size,
                         label) if default else None)
                 bar.update()
         return rows
 
     def ratios(self, rows: Rows) -> List[dict]:
         return super().ratios(rows) + [
-            compared(label, 'released', row['activations_mib'], released)
+            compared(label, 'published', row['activations_mib'], published)
             for label, row in rows.items()
-            if (released := row['released_mib'])]
+            if (published := row['published_mib'])]
 
     def show(self, rows: Rows, ratios: List[dict]) -> str:
         return self.by_reference(
             rows, ratios, f'Saved activations, {self.size}',
             {'MiB': 'activations_mib', 'cache MiB': 'cache_mib',
-             'released MiB': 'released_mib'}, ('released', ))
+             'published MiB': 'published_mib'}, ('published', ))

@@ -1,18 +1,17 @@
 """Comparisons from an arch, or from configs."""
-import inspect
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Union
 
 from mmengine.config import Config
 
-from mona_mm.backbones import tuned_class
+from mona_mm.backbones import tuned_class, tuned_types
 from mona_mm.config import backbone_of, name_of
 from mona_mm.engine.launch import read_config
 from mona_mm.errors import ConfigError
 from mona_mm.registry import MODELS
 
 from .methods import choose_tuners, own_tuner
-from .subjects import FULL, PLAIN, Comparison, basic_class, library_class
+from .subjects import FULL, PLAIN, Comparison, arguments_of
 
 Arch = Union[str, dict]
 #: The optimizer where no config names one; the rules are our schedules'.
@@ -26,45 +25,44 @@ _OPTIM_WRAPPER = dict(
 _NOT_SHARED = ('tuner', 'init_cfg', 'allow_random_base')
 
 
-def from_arch(backbone: str,
-              arch: Arch,
+def from_arch(arch: Arch,
               methods: Optional[Sequence[str]] = None,
               against: Sequence[str] = (FULL, PLAIN),
               drop_path: Optional[float] = None,
-              with_cp: bool = False) -> List[Comparison]:
-    """Compare methods on a backbone, without a config.
+              with_cp: bool = False,
+              *,
+              family: str) -> List[Comparison]:
+    """Compare methods on a backbone of some size.
 
     Args:
-        backbone (str): A tuned backbone's class, by its name.
-        arch (str | dict): As it takes it.
+        arch (str | dict): As the backbone's argument of that name.
         methods (Sequence[str], optional): Defaults to Mona.
         against (Sequence[str]): See :meth:`Comparison.add_subjects`.
         drop_path (float, optional): Defaults to 0.3.
         with_cp (bool): Recompute blocks in the backward pass.
+        family (str): The backbone's type.
 
     Raises:
-        ConfigError: If the backbone, the arch or a method is unknown.
+        ConfigError: If the family, the arch or a method is unknown.
     """
-    kind = f'mona_mm.{backbone}'
-    cls = tuned_class(dict(type=kind))
+    cls = tuned_class(dict(type=family))
     if cls is None:
-        raise ConfigError(f'--backbone {backbone!r}: expected a class of '
-                          'mona_mm that takes a tuner')
-    library = library_class(cls)
-    zoo = getattr(library, 'arch_zoo', {})
+        raise ConfigError(f'--family {family!r}: expected one of '
+                          f'{tuned_types()}')
+    zoo = cls.plain_class.arch_zoo
     if isinstance(arch, str):
-        if arch.lower() not in zoo:
+        arch = arch.lower()
+        if arch not in zoo:
             raise ConfigError(f'--arch {arch!r}: expected one of '
                               f'{", ".join(n for n in zoo if len(n) > 1)}')
-        arch = arch.lower()
-    described = dict(
-        type=kind,
+    backbone = dict(
+        type=family,
         arch=arch,
         drop_path_rate=0.3 if drop_path is None else drop_path,
         with_cp=with_cp)
     size = arch if isinstance(arch, str) else 'custom'
     return [Comparison(
-        f'{library.__name__} {size}', described, _OPTIM_WRAPPER,
+        f'{cls.plain_class.__name__} {size}', backbone, _OPTIM_WRAPPER,
         choose_tuners(methods or ['mona'])).add_subjects(against)]
 
 
@@ -94,15 +92,16 @@ def from_configs(paths: Sequence[str],
         described = described_backbone(path, cfg)
         # What may differ inside one table is left out.
         backbone = {k: v for k, v in described.items() if k not in _NOT_SHARED}
-        cls = MODELS.get(described['type'])
-        if cls.__module__.startswith('mona_mm.'):
-            # Others of a family differ in their default tuner alone.
-            cls = basic_class(cls)
-            backbone['type'] = f'mona_mm.{cls.__name__}'
-        parameters = inspect.signature(cls).parameters
-        backbone.setdefault('drop_path_rate',
-                            parameters['drop_path_rate'].default)
-        backbone['with_cp'] = with_cp or backbone.get('with_cp', False)
+        # A class that is called after a method differs in its default alone.
+        backbone['type'] = MODELS.get(
+            described['type']).general or described['type']
+        arguments = arguments_of(MODELS.get(backbone['type']))
+        backbone.setdefault('drop_path_rate', arguments['drop_path_rate'])
+        if 'with_cp' in arguments:
+            backbone['with_cp'] = with_cp or backbone.get('with_cp', False)
+        elif with_cp:
+            raise ConfigError(f'--with-cp: {backbone["type"]} has no such '
+                              'argument')
         if drop_path is not None:
             backbone['drop_path_rate'] = drop_path
         optim = _OPTIM_WRAPPER
@@ -143,7 +142,7 @@ def described_backbone(path: str, cfg: Config) -> dict:
     if cls is None:
         raise ConfigError(
             f'the backbone {name_of(found.get("type"))!r} of {path} takes no '
-            'tuner; expected one of mona_mm')
+            f'tuner; expected one of {tuned_types()}')
     described = found.to_dict()
     if cls.__module__.startswith('mona_mm.'):
         described['type'] = f'mona_mm.{cls.__name__}'

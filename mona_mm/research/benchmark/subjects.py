@@ -86,8 +86,8 @@ class Comparison:
         for label, tuner in choose_tuners(named).items() if named else ():
             other = self.tuners.get(label, tuner) != tuner
             self.others[label + ' (default)' * other] = tuner
-        library = library_class(self.family)
-        full = f'{FULL} ({library.__module__.split(".")[0]})'
+        library = self.family.plain_class.__module__.split('.')[0]
+        full = f'{FULL} ({library})'
         for label, tuner in self.tuners.items():
             self.subjects[label] = lambda t=tuner: self.tuned(t)
         for label, tuner in self.tuners.items():
@@ -123,18 +123,23 @@ class Comparison:
 
     def plain(self) -> nn.Module:
         """Build the library's own backbone of the same shape."""
-        cls = library_class(self.family)
-        accepted = set(inspect.signature(cls).parameters)
-        ours = inspect.signature(basic_class(self.family)).parameters
-        kwargs = {key: p.default for key, p in ours.items()
-                  if p.default is not p.empty}
+        cls = self.family.plain_class
+        accepted = set(inspect.signature(cls).parameters) - {'init_cfg'}
+        kwargs = {key: default
+                  for key, default in arguments_of(self.family).items()
+                  if default is not inspect.Parameter.empty}
         kwargs.update(self.backbone)
-        return cls(**{k: v for k, v in kwargs.items() if k in accepted
-                      and k != 'init_cfg'})
+        return cls(**{k: v for k, v in kwargs.items() if k in accepted})
 
     def _has_line_by_line(self) -> bool:
-        return any('line_by_line' in inspect.signature(c).parameters
-                   for c in self.family.__mro__ if c is not object)
+        return 'line_by_line' in arguments_of(self.family)
+
+
+def arguments_of(cls: type) -> dict:
+    """The arguments of a class and of its bases, with their defaults."""
+    return {name: parameter.default
+            for base in reversed(cls.__mro__) if base is not object
+            for name, parameter in inspect.signature(base).parameters.items()}
 
 
 def set_skip(model: nn.Module, value) -> None:
@@ -151,17 +156,3 @@ def build(builder: Builder, seed: int, place: torch.device) -> nn.Module:
     if sum(p.nbytes for p in model.parameters()) > _LARGE:
         gc.collect()
     return model
-
-
-def library_class(family: type) -> type:
-    """The class of an OpenMMLab library that a family builds on."""
-    return next(c for c in family.__mro__
-                if not c.__module__.startswith('mona_mm'))
-
-
-def basic_class(family: type) -> type:
-    """The most basic class of ours: its defaults are the family's."""
-    library = library_class(family)
-    return next(c for c in reversed(family.__mro__)
-                if c.__module__.startswith('mona_mm')
-                and issubclass(c, library))
