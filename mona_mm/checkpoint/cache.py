@@ -29,7 +29,7 @@ _NAMED_HASH = re.compile(r'-([a-f0-9]{8,64})\.(?:pth|safetensors)$')
 def fetch(source: str) -> str:
     """Return the local path of a checkpoint, downloading a URL once.
 
-    The hash at the end of a name such as ``swin-4f79f7c0.pth`` is compared
+    The hash at the end of a name such as ``base-4f79f7c0.pth`` is compared
     with the file. For a URL, downloaded now or before, it must be the file's;
     for a path another one is a warning, because mmengine's
     ``published_keys`` names files by a hash that is not quite theirs.
