@@ -370,7 +370,7 @@ class TunedVisionTransformer(TunedBackbone, VisionTransformer):
             RuntimeError: In training or inside a Runner, if the frozen base
                 was never loaded.
         """
-        self.frozen.require()
+        self._require_base()  # INTERIM
         step = Step([s.container[s.index] for s in self.block_slots()])
         try:
             return self.beside(x, lambda images: self._extract(images, step))
