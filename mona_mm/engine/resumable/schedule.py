@@ -1,12 +1,13 @@
 """Whose schedule a resumed run follows: its checkpoint's, or its config's."""
 import copy
 import warnings
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator
 
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import IterBasedTrainLoop, Runner
 
+from mona_mm.compat import resumes, started_from
 from mona_mm.errors import ConfigError
 from mona_mm.registry import HOOKS
 
@@ -40,7 +41,7 @@ class ScheduleHook(Hook):
         Raises:
             ConfigError: If the config has no schedule to renew.
         """
-        if not runner._resume:
+        if not resumes(runner):
             return
         if self.renew:
             if not runner.param_schedulers:
@@ -48,7 +49,8 @@ class ScheduleHook(Hook):
                                   'param_scheduler')
             checkpoint.pop('param_schedulers', None)
             return
-        unit = _unit(runner)
+        unit = 'iters' if isinstance(
+            runner.train_loop, IterBasedTrainLoop) else 'epochs'
         hub = checkpoint.get('message_hub')
         info = hub.get('runtime_info', {}) if isinstance(hub, dict) else {}
         now = getattr(runner, f'max_{unit}')
@@ -67,11 +69,11 @@ class ScheduleHook(Hook):
                 '--new-schedule the run goes on with the config\'s, as if '
                 'that had been its schedule from the start; to begin a '
                 'schedule anew from these weights: --cfg-options '
-                f'load_from={runner._load_from}, without --resume')
+                f'load_from={started_from(runner)}, without --resume')
 
     def before_train(self, runner: Runner) -> None:
         """Bring the config's schedule to where the run is."""
-        if not (self.renew and runner._resume):
+        if not (self.renew and resumes(runner)):
             return
         wrapper = runner.optim_wrapper
         for one in wrapper.values() if isinstance(
@@ -84,30 +86,21 @@ class ScheduleHook(Hook):
             copy.deepcopy(runner.cfg.param_scheduler))
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # that no optimizer steps between
-            self._replay(runner)
+            # As the run would have: they build on each other's values.
+            schedulers = list(_each(runner.param_schedulers))
+            length, left = len(runner.train_dataloader), runner.iter
+            for epoch in range(runner.epoch + 1):
+                last = epoch == runner.epoch
+                steps = left if last else min(length, left)
+                left -= steps
+                for by_epoch in [False] * steps + [True] * (not last):
+                    for scheduler in schedulers:
+                        if scheduler.by_epoch == by_epoch:
+                            scheduler.step()
         rates = ', '.join(f'{name} {values[0]:g}' for name, values in
                           runner.optim_wrapper.get_lr().items())
         runner.logger.info(f'--new-schedule: the config\'s schedule is at '
                            f'{rates} here')
-
-    def _replay(self, runner: Runner) -> None:
-        """Step as the run would have: they build on each other's values."""
-        schedulers = list(_each(runner.param_schedulers))
-        length, left = len(runner.train_dataloader), runner.iter
-        for epoch in range(runner.epoch + 1):
-            last = epoch == runner.epoch
-            steps = left if last else min(length, left)
-            for _ in range(steps):
-                _step(schedulers, by_epoch=False)
-            if not last:
-                _step(schedulers, by_epoch=True)
-            left -= steps
-
-
-def _step(schedulers: List[Any], by_epoch: bool) -> None:
-    for scheduler in schedulers:
-        if scheduler.by_epoch == by_epoch:
-            scheduler.step()
 
 
 def _each(schedulers: Any) -> Iterator[Any]:
@@ -121,8 +114,3 @@ def _each(schedulers: Any) -> Iterator[Any]:
 
 def _settings(state: Dict[str, Any]) -> Dict[str, Any]:
     return {k: v for k, v in state.items() if k not in _PLACE}
-
-
-def _unit(runner: Runner) -> str:
-    iters = isinstance(runner.train_loop, IterBasedTrainLoop)
-    return 'iters' if iters else 'epochs'

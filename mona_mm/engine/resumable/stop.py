@@ -9,15 +9,16 @@ from typing import Any, Callable, List, Optional
 import torch
 import torch.distributed as dist
 from mmengine.hooks import EMAHook, Hook
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 
+from mona_mm.compat import in_children, installed, is_inside
 from mona_mm.errors import Interrupted
 from mona_mm.registry import HOOKS
 from mona_mm.starting import usual
 
-from .run_state import RunStateHook, find_hook
 from .saving import AtomicCheckpointHook
+from .state import RunStateHook, find_hook
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 #: A launcher passes on what a terminal or a scheduler has sent to everyone:
@@ -59,6 +60,10 @@ class StopOnSignalHook(Hook):
         if threading.current_thread() is threading.main_thread():
             _give_all_back()  # of trainings that an error has ended
             _listening.append(self)
+            # Pools of processes, as metrics use them, end their workers by
+            # SIGTERM and wait until they are gone.
+            in_children(_give_all_back)
+            installed('signals of a training', _give_all_back)
             self.handlers = {
                 number: usual(number, signal.signal(number, self._hear))
                 for number in _SIGNALS
@@ -71,7 +76,11 @@ class StopOnSignalHook(Hook):
             Interrupted: Once the checkpoint is in place.
         """
         wanted = self._agreed() if self.group else self.asked is not None
-        if wanted and _stepped(runner.optim_wrapper):
+        wrapper = runner.optim_wrapper
+        if not isinstance(wrapper, OptimWrapperDict):
+            wrapper = dict(one=wrapper)
+        # No accumulated gradient is to be lost.
+        if wanted and all(w.should_update() for w in wrapper.values()):
             self._stop(runner, dict(epoch=runner.epoch, iter=runner.iter + 1))
 
     def after_val_iter(self, runner: Runner, *args, **kwargs) -> None:
@@ -120,7 +129,7 @@ class StopOnSignalHook(Hook):
 
     def _hear(self, number: int, frame: Any) -> None:
         now = time.monotonic()
-        if not _runs(self.loop, frame):  # an error has ended the training
+        if not is_inside(self.loop, frame):  # an error has ended the training
             self._give_back()
             os.kill(os.getpid(), number)
         elif self.asked is None:
@@ -128,7 +137,8 @@ class StopOnSignalHook(Hook):
             os.write(2, f'{signal.Signals(number).name}: finishing this '
                      'iteration and saving; a second one ends at once\n'
                      .encode())
-        elif now - self.asked > _ECHO and not _by_slurm(number):
+        elif now - self.asked > _ECHO and not (
+                number == signal.SIGTERM and 'SLURM_JOB_ID' in os.environ):
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
 
@@ -159,26 +169,6 @@ class StopOnSignalHook(Hook):
             f'stopped by a signal after iteration {meta["iter"]}; {path} is '
             f'saved, go on with --resume (exit status {Interrupted.status})')
         raise Interrupted
-
-
-def _runs(loop: Any, frame: Any) -> bool:
-    """Whether a loop is among the callers of what a signal interrupted."""
-    while frame is not None:
-        if frame.f_locals.get('self') is loop:
-            return True
-        frame = frame.f_back
-    return False
-
-
-def _by_slurm(number: int) -> bool:
-    return number == signal.SIGTERM and 'SLURM_JOB_ID' in os.environ
-
-
-def _stepped(wrapper) -> bool:
-    """Whether no accumulated gradient would be lost."""
-    wrappers = [wrapper] if isinstance(wrapper, OptimWrapper) else list(
-        wrapper.values())
-    return all(w.should_update() for w in wrappers)
 
 
 def _deafen(inner: Optional[Callable], worker: int) -> None:
@@ -212,6 +202,3 @@ def _give_all_back() -> None:
 
 
 _listening: List[StopOnSignalHook] = []
-# Pools of processes, as metrics use them, end their workers by SIGTERM and
-# wait until they are gone: what is forked in training must not listen.
-os.register_at_fork(after_in_child=_give_all_back)

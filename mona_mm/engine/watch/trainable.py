@@ -1,13 +1,14 @@
 """Does what should train really train, and nothing else?"""
+from functools import partial
 from typing import Dict, List, Tuple
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from mona_mm.checkpoint.models import unwrapped
 from mona_mm.registry import HOOKS
 from mona_mm.text import some
 
@@ -46,19 +47,23 @@ class TrainabilityCheckHook(Hook):
         self.gradients: Dict[str, Tensor] = {}
         self.start: Dict[str, Tensor] = {}
         self.handles = []
-        for name, param in _model(runner).named_parameters():
+        for name, param in unwrapped(runner.model).named_parameters():
             self.start[name] = param.detach().clone()
             if param.requires_grad:
                 self.handles.append(
                     param.register_post_accumulate_grad_hook(
-                        self._noter(name)))
+                        partial(self._note, name)))
         wrapper = runner.optim_wrapper
         wrappers = list(wrapper.values()) if isinstance(
             wrapper, OptimWrapperDict) else [wrapper]
         self.steps = [0] * len(wrappers)
+
+        def count(i: int, *args) -> None:
+            self.steps[i] += 1
+
         for i, one in enumerate(wrappers):
             self.handles.append(
-                one.optimizer.register_step_post_hook(self._counter(i)))
+                one.optimizer.register_step_post_hook(partial(count, i)))
 
     def after_train_iter(self, runner: Runner, *args, **kwargs) -> None:
         """Check when every optimizer has made so many steps.
@@ -69,7 +74,7 @@ class TrainabilityCheckHook(Hook):
         """
         if not self.start or min(self.steps) < self.due:
             return
-        faults, unknown = self._judge(_model(runner))
+        faults, unknown = self._judge(unwrapped(runner.model))
         if faults:
             self._forget()
             raise RuntimeError(f'trainability check after {self.due} '
@@ -103,17 +108,10 @@ class TrainabilityCheckHook(Hook):
                 f'{self.after}; nothing was checked')
         self._forget()
 
-    def _noter(self, name: str):
-        def note(param: nn.Parameter) -> None:
-            if name in self.start:  # on the device: nothing is waited for
-                seen = self.gradients.get(name, False)
-                self.gradients[name] = param.grad.detach().any() | seen
-        return note
-
-    def _counter(self, i: int):
-        def count(*args) -> None:
-            self.steps[i] += 1
-        return count
+    def _note(self, name: str, param: nn.Parameter) -> None:
+        if name in self.start:  # on the device: nothing is waited for
+            seen = self.gradients.get(name, False)
+            self.gradients[name] = param.grad.detach().any() | seen
 
     @torch.no_grad()
     def _judge(self, model: nn.Module) -> Tuple[List[str], List[str]]:
@@ -143,8 +141,3 @@ class TrainabilityCheckHook(Hook):
         for handle in self.handles:
             handle.remove()
         self.start, self.handles = {}, []
-
-
-def _model(runner: Runner) -> nn.Module:
-    model = runner.model
-    return model.module if is_model_wrapper(model) else model

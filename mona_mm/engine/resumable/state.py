@@ -7,6 +7,7 @@ from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
+from mona_mm.compat import resumes, started_from
 from mona_mm.errors import CheckpointError
 from mona_mm.registry import HOOKS
 
@@ -52,16 +53,21 @@ class RunStateHook(Hook):
         Raises:
             CheckpointError: If it is broken.
         """
-        if not runner._resume:
+        if not resumes(runner):
             return
         meta = checkpoint.get('meta', {})
         loader = runner.train_loop.dataloader
-        state = meta.get('run_state') or dict(
-            _guessed(meta, len(loader)), epoch_length=len(loader))
+        state = meta.get('run_state')
+        if not state:  # of somebody else: where was it in its epoch?
+            length = len(loader)
+            done = meta.get('iter', 0) - meta.get('epoch', 0) * length
+            inside = 0 < done <= length
+            state = dict(inside=inside, done=done if inside else 0,
+                         epoch_length=length)
         if not _is_state(state):
             raise CheckpointError(
-                f'{runner._load_from}: the run_state in its meta is broken: '
-                f'{reprlib.repr(state)}')
+                f'{started_from(runner)}: the run_state in its meta is '
+                f'broken: {reprlib.repr(state)}')
         if 'optimizer' not in checkpoint:
             runner.logger.warning('the checkpoint holds no optimizer state: '
                                   'the optimizer starts afresh')
@@ -178,13 +184,6 @@ def _is_state(state: Any) -> bool:
     ) and state['done'] >= 0 and isinstance(
         state.get('rng', []), list) and isinstance(
             state.get('sampler_seed', 0), int)
-
-
-def _guessed(meta: dict, length: int) -> dict:
-    """Where a checkpoint without our state was in its epoch."""
-    done = meta.get('iter', 0) - meta.get('epoch', 0) * length
-    inside = 0 < done <= length
-    return dict(inside=inside, done=done if inside else 0)
 
 
 def _seeded(loader) -> Iterator:
