@@ -2,17 +2,17 @@
 from . import (  # noqa: F401 (each registers itself)
     ade20k,
     cifar100,
+    classification,
     coco,
-    dota,
+    detection,
     flowers102,
     food101,
-    imagenet_r,
     loveda,
     oxfordpets,
-    potsdam,
+    rotated,
+    segmentation,
     star,
     svhn,
-    voc,
 )
 from .base import PREPARERS, Archive, Preparer, build
 

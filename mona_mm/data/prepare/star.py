@@ -4,8 +4,8 @@ from typing import Dict, List
 
 from .aerial import cut, read_labels, wrong_labels
 from .checks import broken, same, total
-from .dota import DOTA
 from .files import link, names, read_lines, write_lines
+from .rotated import DOTA
 
 
 class STAR(DOTA):

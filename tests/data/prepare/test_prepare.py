@@ -13,8 +13,8 @@ import pytest
 from mini import MINI, picture, write_tar, write_zip
 
 from mona_mm.data.prepare import PREPARERS, aerial, build
+from mona_mm.data.prepare.classification import split
 from mona_mm.data.prepare.extract import extract
-from mona_mm.data.prepare.imagenet_r import split
 from mona_mm.errors import ConfigError
 
 
