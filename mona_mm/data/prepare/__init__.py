@@ -1,18 +1,9 @@
 """From downloaded archives to the folders that the configs read."""
-from . import (  # noqa: F401 (each registers itself)
-    ade20k,
-    cifar100,
+from . import (  # noqa: F401 (they register themselves)
     classification,
-    coco,
     detection,
-    flowers102,
-    food101,
-    loveda,
-    oxfordpets,
     rotated,
     segmentation,
-    star,
-    svhn,
 )
 from .base import PREPARERS, Archive, Preparer, build
 
