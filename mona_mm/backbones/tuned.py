@@ -16,8 +16,6 @@ import torch
 from mmengine.logging import print_log
 from mmengine.registry import MODELS
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.conv import _ConvNd
 
 from mona_mm.checkpoint.candidates import pretrained_cfg
 from mona_mm.checkpoint.layouts import Layout
@@ -112,7 +110,10 @@ class TunedBackbone:
     #: batch x side) and method, to compare with.
     saved_mib: Dict[Tuple[str, str], Dict[str, float]] = {}
     #: Classes of the family's norms.
-    norms: Tuple[type, ...] = (nn.LayerNorm, nn.GroupNorm, _NormBase)
+    norms: Tuple[type, ...] = (
+        nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d,
+        nn.BatchNorm3d, nn.SyncBatchNorm, nn.InstanceNorm1d,
+        nn.InstanceNorm2d, nn.InstanceNorm3d)
 
     #: Arguments that change nothing of what a run computes, or of which the
     #: outcome is compared (the base): a resumed run may have others, and in
@@ -405,7 +406,7 @@ class TunedBackbone:
             if isinstance(block, TunedBlock):
                 own -= {id(block.get_submodule(path))
                         for path in block.linears.values()}
-        kinds = (*self.norms, _ConvNd, nn.Linear)
+        kinds = (*self.norms, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
         for name, module in list(self.named_modules()):
             if id(module) in own and isinstance(module, kinds):
                 parent, _, last = name.rpartition('.')
