@@ -21,7 +21,7 @@ from mona_mm.checkpoint.candidates import pretrained_cfg
 from mona_mm.checkpoint.layouts import Layout
 from mona_mm.checkpoint.record import Base
 from mona_mm.config import class_of
-from mona_mm.ops.frozen import PLAIN, MixedLinear
+from mona_mm.ops.frozen import LINEAR_TYPES, MixedLinear
 from mona_mm.registry import MODELS as OURS
 from mona_mm.text import some
 from mona_mm.tuners import Facts, Tuner, build_tuner
@@ -362,7 +362,7 @@ class TunedBackbone:
         own = {id(p) for n, p in self.named_parameters()
                if n in self.frozen.names}
         for module in self.modules() if dtype else ():
-            if type(module) in PLAIN:  # the same, but for what it takes
+            if type(module) in LINEAR_TYPES:  # the same, but for what it takes
                 module.__class__ = MixedLinear
             if not isinstance(module, MixedLinear):
                 continue
