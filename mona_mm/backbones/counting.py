@@ -57,8 +57,8 @@ def _build(cfg: Config) -> TunedBackbone:
 
 def _stage(name: str) -> str:
     parts = name.split('.')
-    if parts[0] == 'stages':
-        return f'stage {parts[1]}'
+    if parts[1].isdigit():
+        return f'{parts[0].removesuffix("s")} {parts[1]}'
     return 'output norms' if parts[0].startswith('norm') else parts[0]
 
 

@@ -1,14 +1,35 @@
 """What the classes of all families take beside the library's arguments."""
-from typing import Optional, Sequence, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
+
+from mona_mm.ops.frozen import CastOnce
+from mona_mm.tuners import Tuner, build_tuner
 
 from .channels import check_how
 from .tuned import TunedBackbone
 
 
-class TunedFamily(TunedBackbone):
+class KeepsInserted:
+    """Mixin before a library's class: it may not initialise what is ours.
+
+    The libraries initialise by kind of layer, and would take inserted layers
+    for their own.
+    """
+
+    def init_weights(self) -> None:
+        """Initialise as the library does, but for inserted parameters."""
+        own = self.delta_parameters()
+        kept = {n: p.detach().clone() for n, p in own.items()}
+        super().init_weights()
+        with torch.no_grad():
+            for name, param in own.items():
+                param.copy_(kept[name])
+
+
+class TunedFamily(TunedBackbone, KeepsInserted):
     """Mixin: a library's backbone class, with the arguments of ours.
 
     A family's ``__init__`` calls the library's and then :meth:`tune`.
@@ -51,11 +72,29 @@ class TunedFamily(TunedBackbone):
         self.in_channels, self.fit_channels = in_channels, fit_channels
         self.allow_random_base = allow_random_base
         self.map_final_norm = map_final_norm
-        self.attach(tuner or dict(type='Full'), keep_frozen)
+        tuner = build_tuner(tuner or dict(type='Full'))
+        if isinstance(keep_frozen, str):
+            keep_frozen = [keep_frozen]
+        self.attach(tuner, (*keep_frozen, *self.unused(tuner)))
         self.store_base(base_dtype)
         self.line_by_line = line_by_line
         for slot in self.block_slots():
             slot.container[slot.index].skip_dropped = skip_dropped
+
+    def unused(self, tuner: Tuner) -> List[str]:
+        """Beginnings of names of what no output depends on.
+
+        It must not train: distributed training waits for every gradient.
+
+        Args:
+            tuner (Tuner): A side network gives other outputs.
+        """
+        return []
+
+    def cache_bytes(self) -> int:
+        """Bytes of casts of frozen weights that are kept."""
+        return sum(m.casts.nbytes for m in self.modules()
+                   if isinstance(getattr(m, 'casts', None), CastOnce))
 
     @property
     def line_by_line(self) -> bool:
@@ -70,24 +109,55 @@ class TunedFamily(TunedBackbone):
             if module is not self and hasattr(module, 'line_by_line'):
                 module.line_by_line = value
 
-    def init_weights(self) -> None:
-        """Initialise the base; what the tuner inserted stays as it is.
-
-        The libraries initialise by kind of layer, and would take inserted
-        layers for their own.
-        """
-        kept = {n: p.detach().clone()
-                for n, p in self.delta_parameters().items()}
-        super().init_weights()
-        if not self.base_loaded:
-            with torch.no_grad():
-                for name, param in self.delta_parameters().items():
-                    param.copy_(kept[name])
-
     def train(self, mode: bool = True) -> 'TunedFamily':
         """Set the mode and return self, as PyTorch does."""
         super().train(mode)
         return self
+
+
+def place_numbered_norms(tensors: Dict[str, Tensor], outputs: Sequence[str],
+                         last: str, map_final_norm: bool
+                         ) -> Tuple[Dict[str, Tensor], List[str]]:
+    """Leave out heads, and the norms that no output has.
+
+    A file with one output norm alone comes from a classifier: that norm is
+    its final one. Several belong to a dense model and are loaded.
+
+    Args:
+        tensors (dict[str, Tensor]): Of a file, under mm names.
+        outputs (Sequence[str]): Names of the output norms, in order.
+        last (str): Name of the last stage's norm.
+        map_final_norm (bool): Whether a classifier's final norm becomes the
+            last of ``outputs``.
+
+    Returns:
+        tuple[dict[str, Tensor], list[str]]: What is loaded, and the keys that
+        are rightly left out.
+    """
+    norms = {k.split('.')[0] for k in tensors if k.startswith('norm')}
+    final = 'norm' if 'norm' in norms else last
+    renames: Dict[str, Optional[str]] = {}
+    if len(norms - {'norm'}) < 2:
+        renames[final] = outputs[-1] if map_final_norm and outputs else None
+    placed, left = {}, []
+    for key, value in tensors.items():
+        top, dot, rest = key.partition('.')
+        top = renames.get(top, top)
+        if top in (None, 'head') or (
+                top.startswith('norm') and top not in outputs):
+            left.append(key)
+        else:
+            placed[top + dot + rest] = value
+    return placed, left
+
+
+def unusual(**given: Any) -> Dict[str, Any]:
+    """Of a family's facts only what is unusual, so that the others fit.
+
+    Args:
+        **given: (value, usual value) by name.
+    """
+    return {k: v for k, (v, usual) in given.items() if v != usual}
 
 
 def refuse_frozen_stages(owner: str, kwargs: dict, none: int) -> None:

@@ -1,6 +1,6 @@
 """ConvNeXt (arXiv 2201.03545) and V2 (arXiv 2301.00808) with tuners."""
 import re
-from typing import Dict, Iterator, Optional, Sequence, Tuple, Union
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 from mmpretrain.models.backbones.convnext import ConvNeXt, ConvNeXtBlock
 from mmpretrain.models.utils import GRN
@@ -9,7 +9,13 @@ from torch import Tensor, nn
 from mona_mm.registry import MODELS
 from mona_mm.tuners import Tuner
 
-from ..family import LinspaceOnCPU, TunedFamily, refuse_frozen_stages
+from ..family import (
+    LinspaceOnCPU,
+    TunedFamily,
+    place_numbered_norms,
+    refuse_frozen_stages,
+    unusual,
+)
 from ..tuned import Slot
 from .blocks import TunedConvNeXtBlock
 from .layouts import LAYOUTS
@@ -24,8 +30,8 @@ class TunedConvNeXt(TunedFamily, ConvNeXt):
     """mmpretrain's ConvNeXt, tuned by any method that its sites can serve.
 
     A block has one branch, without attention. A method that asks for the
-    same place of both branches (Mona: ``after_attn`` and ``after_ffn``)
-    stands at the one that is there, so once per block.
+    same place of both branches (``after_attn`` and ``after_ffn``) stands at
+    the one that is there, so once per block.
 
     Args:
         arch (str | dict): ``'tiny'``, ``'base'`` and so on, or a dict with
@@ -69,7 +75,8 @@ class TunedConvNeXt(TunedFamily, ConvNeXt):
     stem = 'downsample_layers.0.0.weight'
     sites = ('ffn_in', 'ffn_out', 'beside_ffn', 'after_ffn', 'fc1', 'fc2',
              'side')
-    one_branch = True
+    twins = dict(attn_in='ffn_in', attn_out='ffn_out',
+                 beside_attn='beside_ffn', after_attn='after_ffn')
     #: GRN counts: it normalises, with a weight and a bias per channel.
     norms = (nn.LayerNorm, GRN)
     layouts = LAYOUTS
@@ -117,8 +124,8 @@ class TunedConvNeXt(TunedFamily, ConvNeXt):
                   fit_channels, base_dtype, allow_random_base, map_final_norm)
 
     def block_slots(self) -> Iterator[Slot]:
-        """The blocks of all stages, in order."""
-        for s, stage in enumerate(self.stages):
+        """The blocks up to the last output, in order."""
+        for s, stage in enumerate(self.stages[:max(self.out_indices) + 1]):
             for b in range(len(stage)):
                 yield Slot(f'stages.{s}.{b}', stage, b)
 
@@ -127,24 +134,36 @@ class TunedConvNeXt(TunedFamily, ConvNeXt):
         """Rebuild one block with the tuner's modules at its sites."""
         return TunedConvNeXtBlock(block, tuner)
 
+    def unused(self, tuner: Tuner) -> List[str]:
+        """Stages behind the last output; its norms under a side network."""
+        behind = range(max(self.out_indices) + 1, self.num_stages)
+        found = [f'{part}.{i}.' for i in behind
+                 for part in ('downsample_layers', 'stages')]
+        if 'side' in tuner.sites:
+            found += [f'norm{i}.' for i in self.out_indices]
+        return found
+
     def output_norms(self) -> Dict[int, str]:
         """``{i: 'norm<i>'}`` of the stages that are output."""
         return {i: f'norm{i}' for i in self.out_indices}
 
-    def fit(self, name: str, given: Tensor, own: Tensor) -> Tensor:
+    def place(self, tensors: Dict[str, Tensor], map_final_norm: bool
+              ) -> Tuple[Dict[str, Tensor], List[str]]:
+        """Leave out the head, and the norms that no output has."""
+        return place_numbered_norms(
+            tensors, list(self.output_norms().values()),
+            f'norm{self.num_stages - 1}', map_final_norm)
+
+    def fit(self, name: str, given: Tensor,
+            own: Tensor) -> Tuple[Tensor, str]:
         """Point-wise layers as linear layers or as 1x1 convolutions."""
         if _POINTWISE.search(name) and given.shape[:2] == own.shape[:2] and (
                 given.numel() == own.numel()):
-            return given.view_as(own)
-        return given
+            return given.view_as(own), ''
+        return super().fit(name, given, own)
 
     def facts(self) -> dict:
         """What a checkpoint must agree with, beyond shapes."""
-        unusual = {}
-        if self.in_channels != 3:
-            unusual['in_channels'] = self.in_channels
-        if self.fit_channels is not None:
-            unusual['fit_channels'] = self.fit_channels
         return dict(
             family='convnext',
             depths=list(self.depths),
@@ -152,7 +171,8 @@ class TunedConvNeXt(TunedFamily, ConvNeXt):
             use_grn=self.use_grn,
             gap_before_final_norm=self.gap_before_final_norm,
             out_indices=list(self.out_indices),
-            **unusual)
+            **unusual(in_channels=(self.in_channels, 3),
+                      fit_channels=(self.fit_channels, None)))
 
     def arguments(self, facts: dict) -> dict:
         """The arguments behind facts: an arch by its name if it has one."""

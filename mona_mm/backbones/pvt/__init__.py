@@ -4,7 +4,7 @@ mmpretrain's models import mmdet's wherever it is installed, so the import
 here costs nothing more.
 """
 import re
-from typing import Dict, Iterator, Optional, Sequence, Tuple, Union
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 from mmdet.models.backbones.pvt import (
     PVTEncoderLayer,
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from mona_mm.registry import MODELS
 from mona_mm.tuners import Tuner
 
-from ..family import LinspaceOnCPU, TunedFamily
+from ..family import LinspaceOnCPU, TunedFamily, unusual
 from ..tuned import Slot
 from .blocks import TunedPVTLayer
 from .layouts import LAYOUTS
@@ -63,8 +63,9 @@ class _TunedPVT(TunedFamily):
                   fit_channels, base_dtype, allow_random_base, map_final_norm)
 
     def block_slots(self) -> Iterator[Slot]:
-        """The encoder layers of all stages, in order."""
-        for s, (_, blocks, _) in enumerate(self.layers):
+        """The encoder layers up to the last output, in order."""
+        used = max(self.out_indices) + 1
+        for s, (_, blocks, _) in enumerate(self.layers[:used]):
             for b, block in enumerate(blocks):
                 if isinstance(block, (PVTEncoderLayer, TunedPVTLayer)):
                     yield Slot(f'layers.{s}.1.{b}', blocks, b)
@@ -74,11 +75,20 @@ class _TunedPVT(TunedFamily):
         """Rebuild one encoder layer with the tuner's modules."""
         return TunedPVTLayer(block, tuner, self._with_cp)
 
+    def unused(self, tuner: Tuner) -> List[str]:
+        """Stages behind the last output; its norm under a side network."""
+        last = max(self.out_indices)
+        found = [f'layers.{i}.' for i in range(last + 1, self.num_stages)]
+        if 'side' in tuner.sites and list(self.layers[last][2].parameters()):
+            found.append(f'layers.{last}.2.')
+        return found
+
     def output_norms(self) -> Dict[int, str]:
         """None: v2's norms stand inside, before the next stage."""
         return {}
 
-    def place(self, tensors: Dict[str, Tensor], map_final_norm: bool):
+    def place(self, tensors: Dict[str, Tensor], map_final_norm: bool
+              ) -> Tuple[Dict[str, Tensor], List[str]]:
         """Leave out what only classifiers have: (the rest, what is left).
 
         These are the head, v1's final norm, and its class token with the
@@ -93,26 +103,25 @@ class _TunedPVT(TunedFamily):
             placed[grid] = placed[grid][:, 1:]
         return placed, left
 
-    def fit(self, name: str, given: Tensor, own: Tensor) -> Tensor:
+    def fit(self, name: str, given: Tensor,
+            own: Tensor) -> Tuple[Tensor, str]:
         """Resize position grids (1, N, C) of square pictures."""
         if not _POSITIONS.search(name) or given.shape == own.shape or (
                 given.ndim != 3 or given.shape[2] != own.shape[2]):
-            return given
-        sides = [round(t.shape[1]**.5) for t in (given, own)]
-        if any(side**2 != t.shape[1] for side, t in zip(sides, (given, own))):
-            return given
-        grid = given.float().transpose(1, 2).unflatten(2, (sides[0], ) * 2)
-        grid = F.interpolate(grid, size=(sides[1], ) * 2, mode='bicubic',
+            return super().fit(name, given, own)
+        old, new = (round(t.shape[1]**.5) for t in (given, own))
+        if (old**2, new**2) != (given.shape[1], own.shape[1]):
+            return given, ''
+        grid = given.float().transpose(1, 2).unflatten(2, (old, old))
+        grid = F.interpolate(grid, size=(new, new), mode='bicubic',
                              align_corners=False)
-        return grid.flatten(2).transpose(1, 2).to(given.dtype)
+        return grid.flatten(2).transpose(1, 2).to(given.dtype), (
+            'pos_embed: interpolated, because pretrain_img_size is not the '
+            'one that the base was trained with; images may have any size '
+            'without it')
 
     def facts(self) -> dict:
         """What a checkpoint must agree with, beyond shapes."""
-        unusual = {}
-        if self.in_channels != 3:
-            unusual['in_channels'] = self.in_channels
-        if self.fit_channels is not None:
-            unusual['fit_channels'] = self.fit_channels
         return dict(
             family=self.family,
             embed_dims=self.embed_dims,
@@ -120,7 +129,8 @@ class _TunedPVT(TunedFamily):
             num_heads=list(self.num_heads),
             sr_ratios=list(self.sr_ratios),
             out_indices=list(self.out_indices),
-            **unusual)
+            **unusual(in_channels=(self.in_channels, 3),
+                      fit_channels=(self.fit_channels, None)))
 
     def arguments(self, facts: dict) -> dict:
         """The arguments behind facts."""

@@ -1,5 +1,5 @@
 """Swin Transformer V2 (arXiv 2111.09883) with tuners at its sites."""
-from typing import Dict, Iterator, Optional, Sequence, Tuple, Union
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 from mmpretrain.models.backbones.swin_transformer_v2 import (
     SwinBlockV2,
@@ -10,7 +10,13 @@ from torch import Tensor
 from mona_mm.registry import MODELS
 from mona_mm.tuners import SITES, Tuner
 
-from ..family import LinspaceOnCPU, TunedFamily, refuse_frozen_stages
+from ..family import (
+    LinspaceOnCPU,
+    TunedFamily,
+    place_numbered_norms,
+    refuse_frozen_stages,
+    unusual,
+)
 from ..tuned import Slot
 from .blocks import TunedSwinBlockV2
 from .layouts import LAYOUTS
@@ -108,8 +114,8 @@ class TunedSwinTransformerV2(TunedFamily, SwinTransformerV2):
                   fit_channels, base_dtype, allow_random_base, map_final_norm)
 
     def block_slots(self) -> Iterator[Slot]:
-        """The blocks of all stages, in order."""
-        for s, stage in enumerate(self.stages):
+        """The blocks up to the last output, in order."""
+        for s, stage in enumerate(self.stages[:max(self.out_indices) + 1]):
             for b in range(len(stage.blocks)):
                 yield Slot(f'stages.{s}.blocks.{b}', stage.blocks, b)
 
@@ -118,17 +124,27 @@ class TunedSwinTransformerV2(TunedFamily, SwinTransformerV2):
         """Rebuild one block with the tuner's modules at its sites."""
         return TunedSwinBlockV2(block, tuner)
 
+    def unused(self, tuner: Tuner) -> List[str]:
+        """Stages behind the last output; its norms under a side network."""
+        found = [f'stages.{i}.' for i in range(
+            max(self.out_indices) + 1, len(self.stages))]
+        if 'side' in tuner.sites:
+            found += [f'norm{i}.' for i in self.out_indices]
+        return found
+
     def output_norms(self) -> Dict[int, str]:
         """``{i: 'norm<i>'}`` of the stages that are output."""
         return {i: f'norm{i}' for i in self.out_indices}
 
+    def place(self, tensors: Dict[str, Tensor], map_final_norm: bool
+              ) -> Tuple[Dict[str, Tensor], List[str]]:
+        """Leave out the head, and the norms that no output has."""
+        return place_numbered_norms(
+            tensors, list(self.output_norms().values()),
+            f'norm{len(self.depths) - 1}', map_final_norm)
+
     def facts(self) -> dict:
         """What a checkpoint must agree with, beyond shapes."""
-        unusual = {}
-        if self.in_channels != 3:
-            unusual['in_channels'] = self.in_channels
-        if self.fit_channels is not None:
-            unusual['fit_channels'] = self.fit_channels
         return dict(
             family='swin_v2',
             embed_dims=self.embed_dims,
@@ -139,7 +155,8 @@ class TunedSwinTransformerV2(TunedFamily, SwinTransformerV2):
             pretrained_window_sizes=list(self._pretrained_windows),
             pad_small_map=self.stages[0].blocks[0].attn.pad_small_map,
             out_indices=list(self.out_indices),
-            **unusual)
+            **unusual(in_channels=(self.in_channels, 3),
+                      fit_channels=(self.fit_channels, None)))
 
     def arguments(self, facts: dict) -> dict:
         """The arguments behind facts: an arch by its name if it has one."""
