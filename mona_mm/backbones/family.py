@@ -91,6 +91,14 @@ class TunedFamily(TunedBackbone, KeepsInserted):
         """
         return []
 
+    def part_of(self, name: str) -> str:
+        """``'stage 2'`` and the like, ``'output norms'``, or the first part.
+        """
+        parts = name.split('.')
+        if parts[1].isdigit():
+            return f'{parts[0].removesuffix("s")} {parts[1]}'
+        return 'output norms' if parts[0].startswith('norm') else parts[0]
+
     def cache_bytes(self) -> int:
         """Bytes of casts of frozen weights that are kept."""
         return sum(m.casts.nbytes for m in self.modules()

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from mona_mm.errors import CheckpointError
 from mona_mm.tuners.lora import LoRALinear
 
-from .delta import slim, tuned_backbones
+from .delta import slim
 from .files import check_not_itself, whole_state, write_checkpoint
 from .io import read_checkpoint
-from .models import build, load_all
+from .models import build, load_all, tuned_backbones
 from .record import FILE_KEY, KEY
 
 #: Of a tuned backbone's config: what its plain class does not take.

@@ -81,7 +81,6 @@ class TunedConvNeXt(TunedFamily, ConvNeXt):
     norms = (nn.LayerNorm, GRN)
     layouts = LAYOUTS
     plain_class = ConvNeXt
-    derived: Tuple[str, ...] = ()
 
     def __init__(self,
                  arch: Union[str, dict] = 'tiny',
@@ -203,5 +202,5 @@ class TunedConvNeXt(TunedFamily, ConvNeXt):
             RuntimeError: In training or inside a Runner, if the frozen base
                 was never loaded.
         """
-        self._require_base()
+        self.frozen.require()
         return self.beside(x, super().forward)

@@ -34,7 +34,6 @@ class _TunedPVT(TunedFamily):
     sites = ('attn_in', 'attn_out', 'beside_attn', 'after_attn', 'ffn_in',
              'ffn_out', 'beside_ffn', 'after_ffn', 'proj', 'side')
     layouts = LAYOUTS
-    derived: Tuple[str, ...] = ()
 
     def __init__(self,
                  tuner: Optional[dict] = None,
@@ -154,7 +153,7 @@ class _TunedPVT(TunedFamily):
             RuntimeError: In training or inside a Runner, if the frozen base
                 was never loaded.
         """
-        self._require_base()
+        self.frozen.require()
         return tuple(self.beside(x, super().forward))
 
 

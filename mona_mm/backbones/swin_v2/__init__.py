@@ -188,7 +188,7 @@ class TunedSwinTransformerV2(TunedFamily, SwinTransformerV2):
             RuntimeError: In training or inside a Runner, if the frozen base
                 was never loaded.
         """
-        self._require_base()
+        self.frozen.require()
         return self.beside(x, super().forward)
 
     def _delete_reinit_params(self, state_dict, prefix: str, *args) -> None:
