@@ -108,6 +108,12 @@ class TunedBackbone:
     #: Classes of the family's norms.
     norms: Tuple[type, ...] = (nn.LayerNorm, nn.GroupNorm, _NormBase)
 
+    #: Arguments that change nothing of what a run computes, or of which the
+    #: outcome is compared (the base): a resumed run may have others, and in
+    #: reports they are no deviation.
+    free: Tuple[str, ...] = ('allow_random_base', 'init_cfg', 'line_by_line',
+                             'skip_dropped', 'with_cp')
+
     def block_slots(self) -> Iterator[Slot]:
         """The blocks in order, from input to output."""
         raise NotImplementedError

@@ -7,6 +7,7 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
+from mona_mm.config import read_config
 from mona_mm.errors import CheckpointError, ConfigError
 
 from .compare import Misfit
@@ -32,6 +33,11 @@ def tuned_backbones(model: nn.Module) -> Iterator[Tuple[str, nn.Module]]:
             yield path, module
 
 
+def tuned_backbone(model: nn.Module) -> Optional[nn.Module]:
+    """The first tuned backbone in a model; None if there is none."""
+    return next((module for _, module in tuned_backbones(model)), None)
+
+
 def config_for(content: Dict[str, Any], source: str,
                config: Optional[str] = None) -> Config:
     """The config given, or the one inside a checkpoint.
@@ -45,7 +51,6 @@ def config_for(content: Dict[str, Any], source: str,
         ConfigError: If there is none, or the one inside could run anything.
     """
     if config is not None:
-        from mona_mm.engine.launch import read_config
         return read_config(config)
     meta = content.get('meta')
     text = meta.get('cfg') if isinstance(meta, dict) else None
@@ -65,7 +70,7 @@ def build(cfg: Config) -> nn.Module:
     """
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     model = MODELS.build(copy.deepcopy(cfg.model))
-    if not dict(tuned_backbones(model)):
+    if tuned_backbone(model) is None:
         raise ConfigError(f'no backbone of {cfg.filename or "the config"} '
                           'takes a tuner: there is no base in its checkpoints'
                           ' that could be left out')

@@ -13,12 +13,11 @@ from mona_mm.checkpoint.compare import compare
 from mona_mm.checkpoint.delta import check_places
 from mona_mm.checkpoint.models import config_for, tuned_backbones
 from mona_mm.checkpoint.record import Record, records
-from mona_mm.config import name_of
+from mona_mm.config import flat, name_of
 from mona_mm.engine.quiet import quiet
 from mona_mm.errors import CheckpointError, ConfigError
 
-from .changes import flat
-from .fingerprint import check_same_run
+from .resumable.same_run import check_same_run
 
 #: Settings in an error; with more, it is simply another model.
 _MOST = 8

@@ -23,6 +23,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from mona_mm.compat import softmax_backward
+
 from .precision import no_autocast
 from .windows import WindowPlan, cut, paste
 
@@ -155,8 +157,7 @@ def _rows_backward(rows, grad, bias, scale, out: Tensor) -> Tensor:
     weights = scores.softmax(
         -1, dtype=torch.float32 if half else None).to(scores.dtype)
     v_grad.copy_(weights.transpose(-2, -1) @ grad)
-    scores = torch.ops.aten._softmax_backward_data(
-        grad @ v.transpose(-2, -1), weights, -1, weights.dtype)
+    scores = softmax_backward(grad @ v.transpose(-2, -1), weights)
     scaled = scores * scale
     q_grad.copy_(scaled @ k)
     k_grad.copy_(scaled.transpose(-2, -1) @ q)
