@@ -6,6 +6,7 @@ from typing import (
     Iterable,
     Iterator,
     List,
+    Mapping,
     NamedTuple,
     Optional,
     Sequence,
@@ -20,6 +21,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
 from mona_mm.checkpoint.candidates import pretrained_cfg
+from mona_mm.checkpoint.describe import defaults
 from mona_mm.checkpoint.layouts import Layout
 from mona_mm.checkpoint.record import Base
 from mona_mm.config import class_of
@@ -122,6 +124,20 @@ class TunedBackbone:
     #: reports they are no deviation.
     free: Tuple[str, ...] = ('allow_random_base', 'init_cfg', 'line_by_line',
                              'skip_dropped', 'with_cp')
+
+    @classmethod
+    def plain_arguments(cls, given: Mapping[str, Any]) -> Dict[str, Any]:
+        """The arguments with which :attr:`plain_class` is the same network.
+
+        Args:
+            given (Mapping[str, Any]): Those of this class.
+        """
+        ours, theirs = defaults(cls), defaults(cls.plain_class)
+        found = {k: usual for k, usual in ours.items()
+                 if k in theirs and usual != theirs[k]}
+        found.update((k, v) for k, v in given.items() if k in theirs)
+        found.pop('init_cfg', None)
+        return found
 
     def block_slots(self) -> Iterator[Slot]:
         """The blocks in order, from input to output."""

@@ -2,7 +2,7 @@
 import pytest
 import torch
 from families import TINY, library, tiny
-from helpers import image, on_meta
+from helpers import TUNERS, image, on_meta
 from mmdet.models.backbones.pvt import pvt_convert
 
 from mona_mm.backbones import (
@@ -219,18 +219,21 @@ def expected_counts(widths, depths, ratios, reductions, grids, kernels, v2):
     }
 
 
-@pytest.mark.parametrize('name, depths', [(V1, [3, 8, 27, 3]),
-                                          (V2, [3, 4, 6, 3])])
-def test_parameters_follow_from_the_widths(name, depths):
+@pytest.mark.parametrize('name, dims, heads, depths, tuners', [
+    (V1, 8, [1, 2, 5, 8], [1, 2, 1, 1], TUNERS),
+    (V2, 8, [1, 2, 5, 8], [1, 1, 2, 1], TUNERS),
+    (V1, 64, [1, 2, 5, 8], [3, 8, 27, 3], ['Full', 'Mona'])])
+def test_parameters_follow_from_the_widths(name, dims, heads, depths, tuners):
     v2 = name == V2
     expected = expected_counts(
-        [64, 128, 320, 512], depths, [8, 8, 4, 4], [8, 4, 2, 1],
+        [dims * h for h in heads], depths, [8, 8, 4, 4], [8, 4, 2, 1],
         [56, 28, 14, 7], [7, 3, 3, 3] if v2 else [4, 2, 2, 2], v2)
-    for tuner, number in expected.items():
+    for tuner in set(expected) & set(tuners):
         with on_meta():
-            share = CLASSES[name](num_layers=depths,
-                                  tuner=dict(type=tuner)).share()
-        assert share.trained == number, tuner
+            share = CLASSES[name](
+                embed_dims=dims, num_heads=heads, num_layers=depths,
+                tuner=dict(type=tuner)).share()
+        assert share.trained == expected[tuner], tuner
         assert share.frozen + share.released == expected['Full'], tuner
 
 

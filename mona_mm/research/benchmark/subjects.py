@@ -120,16 +120,8 @@ class Comparison:
 
     def plain(self) -> nn.Module:
         """Build the library's own backbone of the same shape."""
-        cls = library_class(self.family)
-        accepted = set(inspect.signature(cls).parameters)
-        ours = inspect.signature(_tuned_class(self.family)).parameters
-        kwargs = {
-            k: p.default
-            for k, p in ours.items() if p.default is not p.empty
-        }
-        kwargs.update(self.backbone)
-        return cls(**{k: v for k, v in kwargs.items() if k in accepted
-                      and k != 'init_cfg'})
+        cls = self.family.plain_class
+        return cls(**self.family.plain_arguments(self.backbone))
 
     def _others(self, names: Sequence[str]) -> Dict[str, dict]:
         """Methods to compare with, as ``configs/_base_/tuners`` has them."""
@@ -174,11 +166,3 @@ def library_class(family: type) -> type:
     """The class of an OpenMMLab library that a family builds on."""
     return next(c for c in family.__mro__
                 if not c.__module__.startswith('mona_mm'))
-
-
-def _tuned_class(family: type) -> type:
-    """The most basic class of ours: its defaults are the family's."""
-    library = library_class(family)
-    return next(c for c in reversed(family.__mro__)
-                if c.__module__.startswith('mona_mm')
-                and issubclass(c, library))
