@@ -8,7 +8,7 @@ from torchvision.models import ConvNeXt as TorchvisionConvNeXt
 from torchvision.models.convnext import CNBlockConfig
 
 from mona_mm.backbones import TunedConvNeXt
-from mona_mm.backbones.convnext.layouts import LAYOUTS
+from mona_mm.backbones.convnext.layouts import ConvNeXtNames
 
 DEPTHS, CHANNELS = [1, 1, 2, 1], [8, 16, 24, 32]
 ARCH = dict(depths=DEPTHS, channels=CHANNELS)
@@ -48,7 +48,7 @@ def agree(found, expected):
 
 
 def known(state):
-    return [layout.name for layout in LAYOUTS if layout.knows(state)]
+    return [one.name for one in ConvNeXtNames.layouts if one.knows(state)]
 
 
 def test_torchvision_file_gives_torchvisions_features(tmp_path):
@@ -103,7 +103,7 @@ def test_meta_file_loads_tensor_by_tensor(use_grn, tmp_path):
     net = load(theirs, tmp_path, use_grn=use_grn)
     for key, value in state.items():
         assert torch.equal(net.state_dict()[key], value), key
-    back = LAYOUTS[0].from_mm(state)
+    back = ConvNeXtNames.layouts[0].from_mm(state)
     assert set(back) == set(theirs) - {'head.weight', 'head.bias'}
     assert all(torch.equal(back[k], theirs[k]) for k in back)
 

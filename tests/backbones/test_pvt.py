@@ -9,7 +9,7 @@ from mona_mm.backbones import (
     TunedPyramidVisionTransformer,
     TunedPyramidVisionTransformerV2,
 )
-from mona_mm.backbones.pvt.layouts import LAYOUTS
+from mona_mm.backbones.pvt.layouts import PVTNames
 from mona_mm.errors import CheckpointError
 
 V1, V2 = 'TunedPyramidVisionTransformer', 'TunedPyramidVisionTransformerV2'
@@ -18,7 +18,7 @@ CLASSES = {V1: TunedPyramidVisionTransformer,
 
 
 def known(state):
-    return [layout.name for layout in LAYOUTS if layout.knows(state)]
+    return [layout.name for layout in PVTNames.layouts if layout.knows(state)]
 
 
 def official_names(state, v2):

@@ -10,7 +10,7 @@ from torchvision.models.swin_transformer import (
 )
 
 from mona_mm.backbones import TunedSwinTransformerV2
-from mona_mm.backbones.swin_v2.layouts import LAYOUTS
+from mona_mm.backbones.swin_v2.layouts import SwinV2Names
 from mona_mm.tuners import Tuner
 
 NAME = 'TunedSwinTransformerV2'
@@ -43,7 +43,7 @@ def agree(found, expected):
 
 
 def known(state):
-    return [layout.name for layout in LAYOUTS if layout.knows(state)]
+    return [one.name for one in SwinV2Names.layouts if one.knows(state)]
 
 
 def microsoft_names(state):
@@ -110,9 +110,9 @@ def test_microsofts_names_and_back():
     state = {k: v for k, v in library(
         NAME, out_indices=(3, )).state_dict().items()
         if 'relative' not in k}
-    there = LAYOUTS[0].from_mm(state)
+    there = SwinV2Names.layouts[0].from_mm(state)
     assert known(there) == ['microsoft'] and known(state) == []
-    back = LAYOUTS[0].to_mm(there)
+    back = SwinV2Names.layouts[0].to_mm(there)
     assert set(back) == {k.replace('norm3.', 'norm.') if k.startswith('norm')
                          else k for k in state}
     assert all(torch.equal(back[k], state[k]) for k in set(back) & set(state))

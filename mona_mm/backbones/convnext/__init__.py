@@ -28,7 +28,7 @@ from ..family import (
 )
 from ..tuned import Slot
 from .blocks import TunedConvNeXtBlock
-from .layouts import LAYOUTS
+from .layouts import ConvNeXtNames
 
 __all__ = ['TunedConvNeXt']
 
@@ -89,7 +89,7 @@ class TunedConvNeXt(TunedFamily, ConvNeXt):
                  beside_attn='beside_ffn', after_attn='after_ffn')
     #: GRN counts: it normalises, with a weight and a bias per channel.
     norms = (nn.LayerNorm, GRN)
-    layouts = LAYOUTS
+    layouts, derived = ConvNeXtNames.layouts, ConvNeXtNames.derived
     plain_class = ConvNeXt
 
     def __init__(self,
