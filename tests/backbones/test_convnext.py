@@ -9,6 +9,7 @@ from torchvision.models.convnext import CNBlockConfig
 
 from mona_mm.backbones import TunedConvNeXt
 from mona_mm.backbones.convnext.layouts import ConvNeXtNames
+from mona_mm.checkpoint.convert import convert
 
 DEPTHS, CHANNELS = [1, 1, 2, 1], [8, 16, 24, 32]
 ARCH = dict(depths=DEPTHS, channels=CHANNELS)
@@ -103,6 +104,9 @@ def test_meta_file_loads_tensor_by_tensor(use_grn, tmp_path):
     net = load(theirs, tmp_path, use_grn=use_grn)
     for key, value in state.items():
         assert torch.equal(net.state_dict()[key], value), key
+    converted = convert(theirs)
+    assert converted.layout == 'meta' and converted.tuner == 'none'
+    assert set(converted.tensors) == set(state)
     back = ConvNeXtNames.layouts[0].from_mm(state)
     assert set(back) == set(theirs) - {'head.weight', 'head.bias'}
     assert all(torch.equal(back[k], theirs[k]) for k in back)

@@ -10,6 +10,7 @@ from mona_mm.backbones import (
     TunedPyramidVisionTransformerV2,
 )
 from mona_mm.backbones.pvt.layouts import PVTNames
+from mona_mm.checkpoint.convert import convert
 from mona_mm.errors import CheckpointError
 
 V1, V2 = 'TunedPyramidVisionTransformer', 'TunedPyramidVisionTransformerV2'
@@ -86,6 +87,10 @@ def test_official_file_loads_as_mmdet_converts_it(name, tmp_path):
     theirs = classifier(official_names(state, name == V2), 64, name == V2)
     assert known(theirs) == ['official'] and known(state) == []
     converted = pvt_convert(theirs)
+    ours = convert(theirs)
+    assert ours.layout == 'official'
+    assert set(ours.tensors) == set(converted)
+    assert all(torch.equal(ours.tensors[k], converted[k]) for k in converted)
     net = load(name, theirs, tmp_path, **size)
     own = net.state_dict()
     assert set(converted) == set(state) == set(own) - net.delta_names
