@@ -6,6 +6,7 @@ from typing import (
     Iterable,
     Iterator,
     List,
+    Mapping,
     NamedTuple,
     Optional,
     Sequence,
@@ -18,6 +19,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mona_mm.checkpoint.candidates import pretrained_cfg
+from mona_mm.checkpoint.describe import defaults
 from mona_mm.checkpoint.layouts import Layout
 from mona_mm.checkpoint.record import Base
 from mona_mm.config import class_of
@@ -89,6 +91,9 @@ class TunedBackbone:
 
     #: Sites that the family's blocks offer, and extras.
     sites: Tuple[str, ...] = ()
+    #: Where blocks have one branch alone: {site of the other one: its place
+    #: at the one that is there}. A tuner that asks for both gets the latter.
+    twins: Dict[str, str] = {}
     #: Layouts of its pretrained files, besides OpenMMLab's.
     layouts: Tuple[Layout, ...] = ()
     #: The library's class that the same pretrained tensors fit.
@@ -120,6 +125,20 @@ class TunedBackbone:
     #: reports they are no deviation.
     free: Tuple[str, ...] = ('allow_random_base', 'init_cfg', 'line_by_line',
                              'skip_dropped', 'with_cp')
+
+    @classmethod
+    def plain_arguments(cls, given: Mapping[str, Any]) -> Dict[str, Any]:
+        """The arguments with which :attr:`plain_class` is the same network.
+
+        Args:
+            given (Mapping[str, Any]): Those of this class.
+        """
+        ours, theirs = defaults(cls), defaults(cls.plain_class)
+        found = {k: usual for k, usual in ours.items()
+                 if k in theirs and usual != theirs[k]}
+        found.update((k, v) for k, v in given.items() if k in theirs)
+        found.pop('init_cfg', None)
+        return found
 
     def block_slots(self) -> Iterator[Slot]:
         """The blocks in order, from input to output."""
@@ -267,7 +286,8 @@ class TunedBackbone:
             RuntimeError: If the tuner renames or drops a pretrained tensor.
         """
         tuner = build_tuner(tuner)
-        if unknown := [s for s in tuner.sites if s not in self.sites]:
+        if unknown := [s for s in tuner.sites if s not in self.sites
+                       and self.twins.get(s) not in tuner.sites]:
             raise ValueError(
                 f'{type(tuner).__name__} asks for the sites '
                 f'{list(tuner.sites)}, but the blocks of '
