@@ -380,8 +380,8 @@ class TunedBackbone:
         own = {id(m) for m in before}
         for block in self.modules():
             if isinstance(block, TunedBlock):
-                own -= {id(block.get_submodule(path))
-                        for path in block.linears.values()}
+                own -= {id(m) for m in block.modules()
+                        if not isinstance(m, self.norms)}
         kinds = (*self.norms, _ConvNd, nn.Linear)
         for name, module in list(self.named_modules()):
             if id(module) in own and isinstance(module, kinds):

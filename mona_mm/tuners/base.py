@@ -27,8 +27,8 @@ What a module at a site may say of itself:
   keyword ``tokens`` is T; without it they pass the site unchanged.
 - ``takes_normed = True`` (``beside_*``): its input is what the norm of the
   branch gives, instead of the block's stream.
-- ``in_drop_path = True`` (``beside_*``): drop-path drops its output together
-  with the branch's; without it the output stays outside.
+- ``in_drop_path = True`` (``beside_*``): its output goes through the branch's
+  drop-path too, by a draw of its own; without it the output stays outside.
 - ``line_by_line = False``: it has a fast, exact form beside the plain one;
   the backbone's switch of that name sets the attribute.
 - ``takes_norm = True`` (``after_*``): it accepts ``next_norm``, a frozen
@@ -189,7 +189,7 @@ class Tuner:
         """Return what stands in for a pretrained module.
 
         A backbone asks for every norm, and for every convolution and linear
-        layer that is none of ``LINEARS``, if the method overrides this.
+        layer outside of the blocks, if the method overrides this.
 
         Args:
             name (str): Its name within the backbone.

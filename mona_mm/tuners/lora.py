@@ -1,6 +1,6 @@
 """LoRA (arXiv 2106.09685), as the paper's release has it."""
 import math
-from typing import Sequence
+from typing import Dict, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -98,11 +98,19 @@ class LoRALinear(Forgetful, Foldable, MixedLinear):
 
     def make_folded(self) -> Tensor:
         """The weight (3C, C) with the updates added."""
-        weight = self.weight.detach().to(self.lora_B.dtype, copy=True)
+        return self._added(self.lora_B.dtype)
+
+    def merged(self) -> Dict[str, Tensor]:
+        """The weight of a plain layer that computes the same."""
+        return dict(weight=self._added(torch.double))
+
+    def _added(self, dtype: torch.dtype) -> Tensor:
+        weight = self.weight.detach().to(dtype, copy=True)
         thirds = weight.chunk(3)
         count = len(self.targets)
-        for target, a, b in zip(self.targets, self.lora_A.chunk(count),
-                                self.lora_B.chunk(count)):
+        for target, a, b in zip(self.targets,
+                                self.lora_A.to(dtype).chunk(count),
+                                self.lora_B.to(dtype).chunk(count)):
             thirds[_TARGETS.index(target)].addmm_(b, a, alpha=self.scale)
         return weight
 
