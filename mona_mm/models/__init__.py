@@ -73,7 +73,18 @@ def SingleRoIExtractor(**kwargs) -> nn.Module:
     return Extractor(**kwargs)
 
 
+@MODELS.register_module()
+def SimpleFeaturePyramid(**kwargs) -> nn.Module:
+    """Build :class:`mona_mm.models.simple_feature_pyramid.SimpleFeaturePyramid`.
+
+    Args:
+        **kwargs: ``in_channels``, ``out_channels``, ``scales``, ``num_outs``.
+    """
+    from .simple_feature_pyramid import SimpleFeaturePyramid as Pyramid
+    return Pyramid(**kwargs)
+
+
 __all__ = [
-    'RetinaHead', 'SingleRoIExtractor', 'WindowedFasterRCNN',
+    'RetinaHead', 'SimpleFeaturePyramid', 'SingleRoIExtractor', 'WindowedFasterRCNN',
     'WindowedH2RBoxV2', 'WindowedRetinaNet', 'WindowedTest'
 ]
