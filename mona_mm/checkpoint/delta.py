@@ -5,6 +5,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Sequence
 import torch
 from torch import Tensor, nn
 
+from mona_mm.compat import metadata_of, set_metadata
 from mona_mm.errors import CheckpointError
 
 from .digest import joined, tensor_digests
@@ -90,8 +91,8 @@ def _ordered(checkpoint: Dict[str, Any], key: str) -> Dict[str, Tensor]:
     """Its own dict, with its own metadata: neither is the model's."""
     state = checkpoint[key]
     copy = OrderedDict(state)
-    copy._metadata = OrderedDict(
-        (k, dict(v)) for k, v in getattr(state, '_metadata', {}).items())
+    set_metadata(copy, OrderedDict(
+        (k, dict(v)) for k, v in metadata_of(state).items()))
     checkpoint[key] = copy
     return copy
 
@@ -111,7 +112,7 @@ def _drop(half: _Half, prefix: str, names) -> None:
     inside = half.lead + prefix
     for name in names:
         half.state.pop(inside + name, None)
-    metadata = half.state._metadata
+    metadata = metadata_of(half.state)
     for path in [p for p in metadata if p.startswith(inside)]:
         if metadata[path] == dict(version=1):  # what no entry means as well
             del metadata[path]
@@ -128,10 +129,10 @@ def _record(halves: Sequence[_Half], backbones: Dict[str, nn.Module],
         base = backbone.frozen
         complete = full or base.source is None
         for half in halves:
-            entry = half.state._metadata.setdefault(
+            entry = metadata_of(half.state).setdefault(
                 (half.lead + path).rstrip('.'), {})
             entry[KEY] = base.record(stored, complete).to_dict()
     config = (checkpoint.get('meta') or {}).get('cfg')
     for half, found in zip(halves, digests):
-        half.state._metadata.setdefault('', {})[FILE_KEY] = file_record(
+        metadata_of(half.state).setdefault('', {})[FILE_KEY] = file_record(
             len(half.state), [joined(found)], config)

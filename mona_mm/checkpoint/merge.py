@@ -1,7 +1,7 @@
 """From base and delta to one plain file."""
 import copy
-import inspect
 import os.path as osp
+from collections import OrderedDict
 from typing import Any, Dict, List
 
 import torch
@@ -9,13 +9,17 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from mona_mm.compat import metadata_of, set_metadata
+from mona_mm.config import read_config
 from mona_mm.errors import CheckpointError
 from mona_mm.ops.fold import Foldable
 from mona_mm.text import some
 
 from .delta import slim
+from .describe import defaults
 from .files import check_not_itself, whole_state, write_checkpoint
 from .io import read_checkpoint
+from .layouts import below
 from .models import build, load_all, tuned_backbones
 from .record import FILE_KEY, KEY
 
@@ -27,7 +31,7 @@ def merge_delta(config: str, delta: str, out: str) -> List[str]:
     """Write base and delta as one checkpoint.
 
     Where the tuner inserts nothing, or only what changes weights (LoRA, DoRA,
-    SSF), the file loads into the library's own class of the backbone; that
+    SSF), the file loads into the plain backbone of the mm libraries; that
     both compute the same is checked before it is written. Otherwise the file
     holds the tuned model in full.
 
@@ -43,7 +47,6 @@ def merge_delta(config: str, delta: str, out: str) -> List[str]:
         CheckpointError: If the delta does not load, or the merged model
             computes something else.
     """
-    from mona_mm.config import read_config
     check_not_itself(delta, out)
     cfg, content = read_config(config), read_checkpoint(delta)
     model = build(cfg)
@@ -60,9 +63,9 @@ def merge_delta(config: str, delta: str, out: str) -> List[str]:
         cfg = _plain_config(cfg, model)
         kept['meta']['cfg'] = cfg.pretty_text
         kept['state_dict'] = _plain_state(model, cfg, merged)
-        plain = {_node(p, cfg)['type'] for p in merged}
-        lines = [f'plain: it loads into {", ".join(sorted(plain))}, and '
-                 'whatever has its keys']
+        names = {b.plain_class.__name__ for _, b in tuned_backbones(model)}
+        lines = [f'plain: it loads into the {" and the ".join(names)} of the '
+                 'mm libraries']
     write_checkpoint(kept, out)
     return [*lines, f'{out}: {osp.getsize(out):,} bytes']
 
@@ -79,6 +82,9 @@ def merged_tensors(backbone: nn.Module) -> Dict[str, Tensor]:
     Raises:
         CheckpointError: If some of what was inserted has no place in them.
     """
+    if backbone.plain_class is None:
+        raise CheckpointError('no library has a class that computes what '
+                              f'{type(backbone).__name__} does')
     own, found = backbone.state_dict(), {}
     rest = set(backbone.delta_names)
     with torch.no_grad():
@@ -101,29 +107,23 @@ def merged_tensors(backbone: nn.Module) -> Dict[str, Tensor]:
 def _plain_state(model: nn.Module, cfg: Config,
                  merged: Dict[str, Dict[str, Tensor]]) -> Dict[str, Tensor]:
     state = whole_state(dict(state_dict=model.state_dict()), 'the model')
-    state._metadata = copy.deepcopy(state._metadata)
-    for entry in state._metadata.values():
-        entry.pop(KEY, None)
-        entry.pop(FILE_KEY, None)
+    set_metadata(state, OrderedDict(
+        (path, {k: v for k, v in entry.items() if k not in (KEY, FILE_KEY)})
+        for path, entry in metadata_of(state).items()))
     for path, backbone in tuned_backbones(model):
         prefix = f'{path}.' if path else ''
         state.update((prefix + k, v) for k, v in merged[path].items())
         for name in backbone.delta_names:
             del state[prefix + name]
-        _check(backbone, _plain(path, cfg), {
-            k[len(prefix):]: v
-            for k, v in state.items() if k.startswith(prefix)
-        })
+        plain = MODELS.build(copy.deepcopy(dict(_node(path, cfg))))
+        plain.load_state_dict(below(state, prefix), strict=True)
+        _check_equal(backbone, plain.eval() or plain)
     return state
 
 
-def _check(backbone: nn.Module, plain: nn.Module,
-           state: Dict[str, Tensor]) -> None:
-    """Load the plain backbone and compare what both compute."""
-    plain.load_state_dict(state, strict=True)
-    plain.eval()
-    channels = getattr(backbone, 'in_channels', 3)
-    images = torch.randn(1, channels, 224, 224)
+def _check_equal(backbone: nn.Module, plain: nn.Module) -> None:
+    """Compare what both compute."""
+    images = torch.randn(1, backbone.in_channels, 224, 224)
     with torch.no_grad():
         pairs = list(zip(backbone(images), plain(images)))
     for ours, theirs in pairs:
@@ -133,10 +133,6 @@ def _check(backbone: nn.Module, plain: nn.Module,
                 'the merged backbone computes something else: a difference '
                 f'of {float((ours - theirs).abs().max()):.3g}, where '
                 f'{limit:.3g} are allowed; nothing was written')
-
-
-def _plain(path: str, cfg: Config) -> nn.Module:
-    return MODELS.build(copy.deepcopy(dict(_node(path, cfg))))
 
 
 def _node(path: str, cfg: Config) -> Any:
@@ -152,14 +148,11 @@ def _plain_config(cfg: Config, model: nn.Module) -> Config:
     cfg = copy.deepcopy(cfg)
     for path, backbone in tuned_backbones(model):
         node, plain = _node(path, cfg), backbone.plain_class
-        takes = inspect.signature(plain).parameters
-        for cls in type(backbone).__mro__:
-            if cls is plain:
-                break
-            for key, own in inspect.signature(cls).parameters.items():
-                if key in takes and own.default != takes[key].default:
-                    node.setdefault(key, own.default)
-        for key in set(node) - set(takes) | {'init_cfg'}:
+        ours, theirs = defaults(type(backbone)), defaults(plain)
+        for key in {*ours} - {*theirs} | {'init_cfg'}:
             node.pop(key, None)
+        for key, usual in ours.items():
+            if key in theirs and usual != theirs[key]:
+                node.setdefault(key, usual)
         node['type'] = f'{plain.__module__.split(".")[0]}.{plain.__name__}'
     return cfg

@@ -8,11 +8,9 @@ from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
 from torch.optim import SGD, Adam, AdamW
 
-from mona_mm.checkpoint.delta import tuned_backbones
+from mona_mm.checkpoint.models import tuned_backbones, unwrapped
 from mona_mm.config import means
 from mona_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
-
-from .runner import unwrapped
 
 DELTA, PRETRAINED, NEW = 'delta', 'pretrained', 'neck and head'
 

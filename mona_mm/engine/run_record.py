@@ -5,7 +5,6 @@ import os.path as osp
 import resource
 import time
 from datetime import datetime, timezone
-from numbers import Real
 from pathlib import Path
 from typing import Any, Dict, Optional
 
@@ -17,16 +16,14 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import IterBasedTrainLoop, Runner
 
-from mona_mm.checkpoint.delta import tuned_backbones
 from mona_mm.checkpoint.describe import describe_tuner
+from mona_mm.checkpoint.models import tuned_backbone, unwrapped
 from mona_mm.compat import resumes
 from mona_mm.config import changes
 from mona_mm.engine.machine import device_name, versions
 from mona_mm.errors import ConfigError
 from mona_mm.registry import HOOKS
 from mona_mm.text import read_json, write_atomically
-
-from .runner import unwrapped
 
 #: The file's name within the work dir.
 RUN_RECORD = 'run.json'
@@ -142,7 +139,7 @@ def _config_name(cfg: Config) -> str:
 
 def _tuned(model: torch.nn.Module) -> Dict[str, Any]:
     """Which tuner, and what it trains; nothing of another model."""
-    backbone = next((b for _, b in tuned_backbones(model)), None)
+    backbone = tuned_backbone(model)
     if backbone is None:
         return dict(tuner={})
     share = backbone.share()

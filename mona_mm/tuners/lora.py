@@ -109,8 +109,8 @@ class LoRALinear(Forgetful, Foldable, MixedLinear):
         thirds = weight.chunk(3)
         count = len(self.targets)
         for target, a, b in zip(self.targets,
-                                self.lora_A.to(dtype).chunk(count),
-                                self.lora_B.to(dtype).chunk(count)):
+                                self.lora_A.detach().to(dtype).chunk(count),
+                                self.lora_B.detach().to(dtype).chunk(count)):
             thirds[_TARGETS.index(target)].addmm_(b, a, alpha=self.scale)
         return weight
 

@@ -7,10 +7,9 @@ from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from mona_mm.checkpoint.models import unwrapped
 from mona_mm.registry import HOOKS
 from mona_mm.text import some
-
-from ..runner import unwrapped
 
 
 @HOOKS.register_module()
