@@ -242,8 +242,8 @@ class TunedBackbone:
         Args:
             tuner (dict | Tuner): A tuner or its config.
             keep_frozen (Sequence[str]): Pretrained parameters whose names
-                start with one of these are frozen, whatever the tuner says.
-                Defaults to ().
+                start with one of these are frozen, whatever the tuner says,
+                and the modules there are not wrapped. Defaults to ().
 
         Raises:
             ValueError: If the tuner asks for a site that is not offered, or
@@ -260,7 +260,7 @@ class TunedBackbone:
             block = slot.container[slot.index]
             slot.container[slot.index] = self.tune_block(block, tuner)
         if type(tuner).wrap is not Tuner.wrap:
-            self._wrap(tuner, before)
+            self._wrap(tuner, before, keep_frozen)
         if 'side' in tuner.sites:
             self.add_module('side', tuner.side(self))
         present = set(self.state_dict())
@@ -375,8 +375,10 @@ class TunedBackbone:
             size = self.get_submodule(self.stem.rpartition('.')[0]).stride
         return size if isinstance(size, int) else size[0]
 
-    def _wrap(self, tuner: Tuner, before: List[nn.Module]) -> None:
+    def _wrap(self, tuner: Tuner, before: List[nn.Module],
+              keep: Sequence[str]) -> None:
         """Let the tuner replace what is outside of the blocks' sites."""
+        keep = (keep, ) if isinstance(keep, str) else tuple(keep)
         own = {id(m) for m in before}
         for block in self.modules():
             if isinstance(block, TunedBlock):
@@ -384,7 +386,8 @@ class TunedBackbone:
                         if not isinstance(m, self.norms)}
         kinds = (*self.norms, _ConvNd, nn.Linear)
         for name, module in list(self.named_modules()):
-            if id(module) in own and isinstance(module, kinds):
+            if (id(module) in own and isinstance(module, kinds)
+                    and not f'{name}.'.startswith(keep)):
                 parent, _, last = name.rpartition('.')
                 setattr(self.get_submodule(parent), last,
                         tuner.wrap(name, module))

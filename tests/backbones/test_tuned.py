@@ -185,7 +185,7 @@ def test_frozen_stages_is_refused_because_the_tuner_decides():
 @pytest.mark.parametrize('name', TUNERS)
 def test_named_parts_stay_frozen_with_every_tuner(name, keep):
     net, free = nano(name, keep_frozen=keep), nano(name)
-    trained, usual = ({k for k, p in model.base_parameters().items()
+    trained, usual = ({k for k, p in model.named_parameters()
                        if p.requires_grad} for model in (net, free))
     assert trained == {k for k in usual if not k.startswith('patch_embed.')}
     assert trained != usual or name not in ('Full', 'BitFit', 'NormTuning')
