@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from mona_mm.ops import is_plain
-from mona_mm.tuners import EXTRAS, LINEARS, BlockOutput, Tuner
+from mona_mm.tuners import LINEARS, BlockOutput, Tuner
 
 from .drop_path import add_branch
 
@@ -76,7 +76,7 @@ class TunedBlock(nn.Module):
                 owner, _, name = self.linears[site].rpartition('.')
                 owner = self.get_submodule(owner)
                 setattr(owner, name, tuner.adapt(site, getattr(owner, name)))
-            elif site not in EXTRAS:
+            elif set(self.branches) & set(site.split('_')):
                 self.add_module(site, tuner.build(site, dims))
         if 'tokens' in tuner.sites:
             self.add_module('tokens', tuner.tokens(dims))

@@ -90,6 +90,9 @@ class TunedBackbone:
 
     #: Sites that the family's blocks offer, and extras.
     sites: Tuple[str, ...] = ()
+    #: Where blocks have one branch alone: {site of the other one: its place
+    #: at the one that is there}. A tuner that asks for both gets the latter.
+    twins: Dict[str, str] = {}
     #: Layouts of its pretrained files, besides OpenMMLab's.
     layouts: Tuple[Layout, ...] = ()
     #: The library's class that the same pretrained tensors fit.
@@ -360,7 +363,8 @@ class TunedBackbone:
             sum(p.numel() for p in self.delta_parameters().values()))
 
     def _check_sites(self, tuner: Tuner) -> None:
-        unknown = [s for s in tuner.sites if s not in self.sites]
+        unknown = [s for s in tuner.sites if s not in self.sites
+                   and self.twins.get(s) not in tuner.sites]
         if unknown:
             raise ValueError(
                 f'{type(tuner).__name__} asks for the sites '
