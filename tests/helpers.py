@@ -6,6 +6,7 @@ import torch
 from mmpretrain.models import SwinTransformer
 
 from mona_mm.backbones import TunedSwinTransformer
+from mona_mm.backbones.tuned import lacking
 from mona_mm.tuners import build_tuner, known_tuners
 
 NANO = dict(embed_dims=16, depths=[2, 2, 2, 2], num_heads=[1, 2, 4, 8])
@@ -16,8 +17,8 @@ def tuners_of(family: type) -> tuple:
 
     So a new one is tested without a new test.
     """
-    return tuple(t for t in known_tuners() if set(
-        build_tuner(dict(type=t)).sites) <= set(family.sites))
+    return tuple(t for t in known_tuners()
+                 if not lacking(family, build_tuner(dict(type=t))))
 
 
 TUNERS = tuners_of(TunedSwinTransformer)

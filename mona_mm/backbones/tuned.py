@@ -363,9 +363,7 @@ class TunedBackbone:
             sum(p.numel() for p in self.delta_parameters().values()))
 
     def _check_sites(self, tuner: Tuner) -> None:
-        unknown = [s for s in tuner.sites if s not in self.sites
-                   and self.twins.get(s) not in tuner.sites]
-        if unknown:
+        if unknown := lacking(self, tuner):
             raise ValueError(
                 f'{type(tuner).__name__} asks for the sites '
                 f'{list(tuner.sites)}, but the blocks of '
@@ -447,6 +445,17 @@ def _from_end(name: str, paths) -> Optional[int]:
         if name.startswith(path):
             return i
     return None
+
+
+def lacking(family, tuner: Tuner) -> List[str]:
+    """The sites that a tuner asks for and a family's blocks do not offer.
+
+    Args:
+        family (type | TunedBackbone): A class, or a backbone.
+        tuner (Tuner): The method.
+    """
+    return [site for site in tuner.sites if site not in family.sites
+            and family.twins.get(site) not in tuner.sites]
 
 
 def tuned_class(backbone: dict, scope: Optional[str] = None) -> Optional[type]:

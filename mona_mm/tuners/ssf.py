@@ -9,7 +9,14 @@ from torch.nn import functional as F
 
 from mona_mm.ops import is_plain
 from mona_mm.ops.fold import Foldable
-from mona_mm.ops.frozen import PLAIN, MixedLinear, mixed_linear
+from mona_mm.ops.frozen import (
+    PLAIN,
+    CastOnce,
+    Forgetful,
+    MixedLinear,
+    accelerated,
+    mixed_linear,
+)
 from mona_mm.ops.precision import compute_dtype, no_autocast
 from mona_mm.registry import TUNERS
 
@@ -117,7 +124,7 @@ class ScaledConv(Scaled, nn.Conv2d):
         return self._conv_forward(x, *self.in_use())
 
 
-class ScaledLinear(Scaled, MixedLinear):
+class ScaledLinear(Forgetful, Scaled, MixedLinear):
     """A linear layer, (..., C) to (..., D).
 
     Args:
@@ -139,6 +146,7 @@ class ScaledLinear(Scaled, MixedLinear):
             linear.bias is not None,
             device='meta')
         self.take(linear)
+        self.casts = CastOnce()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., C) to (..., D)."""
@@ -148,8 +156,14 @@ class ScaledLinear(Scaled, MixedLinear):
         if is_plain(self) or any(t is not None and t.requires_grad
                                  for t in base):
             return self.formula(x)
-        return _ScaledLinear.apply(x, *base, self.scale, self.shift,
-                                   compute_dtype(x))
+        dtype = compute_dtype(x)
+        if accelerated(x):  # one cast each; the backward pass needs none
+            base = (self.casts(t, dtype) for t in base)
+        return _ScaledLinear.apply(x, *base, self.scale, self.shift, dtype)
+
+    def forget(self) -> None:
+        """Forget the casts of the frozen weights."""
+        self.casts.clear()
 
     def formula(self, x: Tensor) -> Tensor:
         """The layer line by line: the specification."""

@@ -1,11 +1,11 @@
 """Comparisons from an arch, or from configs."""
-import inspect
 from os.path import basename, splitext
 from typing import Dict, List, Optional, Sequence, Union
 
 from mmengine.config import Config
 
 from mona_mm.backbones import tuned_class
+from mona_mm.checkpoint.describe import defaults
 from mona_mm.config import backbone_of, name_of
 from mona_mm.engine.launch import read_config
 from mona_mm.errors import ConfigError
@@ -123,9 +123,8 @@ def _shared(described: dict, drop_path: Optional[float],
     # The paper's name differs in its default tuner alone.
     if backbone['type'] == 'mona_mm.SwinTransformerMona':
         backbone['type'] = 'mona_mm.TunedSwinTransformer'
-    parameters = inspect.signature(MODELS.get(backbone['type'])).parameters
-    backbone.setdefault('drop_path_rate',
-                        parameters['drop_path_rate'].default)
+    usual = defaults(MODELS.get(backbone['type']))
+    backbone.setdefault('drop_path_rate', usual['drop_path_rate'])
     backbone['with_cp'] = with_cp or backbone.get('with_cp', False)
     if drop_path is not None:
         backbone['drop_path_rate'] = drop_path
