@@ -1,11 +1,11 @@
 """Comparisons from an arch, or from configs."""
+import inspect
 from os.path import basename, splitext
 from typing import Dict, List, Optional, Sequence, Union
 
 from mmengine.config import Config
 
-from mona_mm.backbones import tuned_class
-from mona_mm.checkpoint.describe import defaults
+from mona_mm.backbones import tuned_class, tuned_types
 from mona_mm.config import backbone_of, name_of
 from mona_mm.engine.launch import read_config
 from mona_mm.errors import ConfigError
@@ -30,27 +30,41 @@ def from_arch(arch: Arch,
               methods: Optional[Sequence[str]] = None,
               against: Sequence[str] = (FULL, PLAIN),
               drop_path: Optional[float] = None,
-              with_cp: bool = False) -> List[Comparison]:
-    """Compare methods on a Swin Transformer.
+              with_cp: bool = False,
+              *,
+              family: str) -> List[Comparison]:
+    """Compare methods on a backbone of some size.
 
     Args:
-        arch (str | dict): As of ``TunedSwinTransformer``.
+        arch (str | dict): As the backbone's argument of that name.
         methods (Sequence[str], optional): Defaults to Mona.
         against (Sequence[str]): See :meth:`Comparison.add_subjects`.
         drop_path (float, optional): Defaults to 0.3.
         with_cp (bool): Recompute blocks in the backward pass.
+        family (str): The backbone's type.
 
     Raises:
-        ConfigError: If the arch or a method is unknown.
+        ConfigError: If the family, the arch or a method is unknown.
     """
-    arch = _known_arch(arch)
+    cls = tuned_class(dict(type=family))
+    if cls is None:
+        raise ConfigError(f'--family {family!r}: expected one of '
+                          f'{tuned_types()}')
+    library = library_class(cls)
+    if isinstance(arch, str):
+        arch = arch.lower()
+        if arch not in library.arch_zoo:
+            raise ConfigError(
+                f'--arch {arch!r}: expected one of '
+                f'{", ".join(n for n in library.arch_zoo if len(n) > 1)}')
     backbone = dict(
-        type='mona_mm.TunedSwinTransformer',
+        type=family,
         arch=arch,
         drop_path_rate=0.3 if drop_path is None else drop_path,
         with_cp=with_cp)
     comparison = Comparison(
-        f'Swin {arch if isinstance(arch, str) else "custom"}', backbone,
+        f'{library.__name__} '
+        f'{arch if isinstance(arch, str) else "custom"}', backbone,
         _OPTIM_WRAPPER, choose_tuners(methods or ['mona']))
     return [comparison.add_subjects(against)]
 
@@ -107,8 +121,7 @@ def _backbone(path: str, cfg: Config) -> dict:
     if cls is None:
         raise ConfigError(
             f'the backbone {name_of(found.get("type"))!r} of {path} takes no '
-            'tuner; expected mona_mm.TunedSwinTransformer or another of '
-            'mona_mm')
+            f'tuner; expected one of {tuned_types()}')
     described = found.to_dict()
     if cls.__module__.startswith('mona_mm.'):
         # By one name, so that configs of all forms share a table.
@@ -120,20 +133,26 @@ def _shared(described: dict, drop_path: Optional[float],
             with_cp: bool) -> dict:
     """A backbone's config without what may differ inside one table."""
     backbone = {k: v for k, v in described.items() if k not in _NOT_SHARED}
-    # The paper's name differs in its default tuner alone.
-    if backbone['type'] == 'mona_mm.SwinTransformerMona':
-        backbone['type'] = 'mona_mm.TunedSwinTransformer'
-    usual = defaults(MODELS.get(backbone['type']))
-    backbone.setdefault('drop_path_rate', usual['drop_path_rate'])
-    backbone['with_cp'] = with_cp or backbone.get('with_cp', False)
+    cls = MODELS.get(backbone['type'])
+    if cls.general:  # called after a method, its default tuner
+        backbone['type'] = cls.general
+        cls = MODELS.get(cls.general)
+    arguments = {name: parameter for base in reversed(cls.__mro__)
+                 for name, parameter in
+                 inspect.signature(base).parameters.items()}
+    backbone.setdefault('drop_path_rate', arguments['drop_path_rate'].default)
+    if 'with_cp' in arguments:
+        backbone['with_cp'] = with_cp or backbone.get('with_cp', False)
+    elif with_cp:
+        raise ConfigError(f'--with-cp: {cls.__name__} has no such argument')
     if drop_path is not None:
         backbone['drop_path_rate'] = drop_path
     return backbone
 
 
 def _own_tuner(described: dict) -> Dict[str, dict]:
-    tuner = described.get('tuner') or dict(
-        type='Mona' if described['type'].endswith('Mona') else 'Full')
+    tuner = described.get('tuner') or MODELS.get(
+        described['type']).default_tuner
     return {name_of(tuner['type']): tuner}
 
 
@@ -144,13 +163,3 @@ def _optim_wrapper(cfg: Config) -> dict:
     return dict(
         optimizer=found['optimizer'].to_dict(),
         paramwise_cfg=dict(found.get('paramwise_cfg') or {}))
-
-
-def _known_arch(arch: Arch) -> Arch:
-    zoo = library_class(MODELS.get('mona_mm.TunedSwinTransformer')).arch_zoo
-    if not isinstance(arch, str):
-        return arch
-    if arch.lower() not in zoo:
-        raise ConfigError(f'--arch {arch!r}: expected one of '
-                          f'{", ".join(n for n in zoo if len(n) > 1)}')
-    return arch.lower()
