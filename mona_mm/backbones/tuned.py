@@ -24,6 +24,7 @@ from mona_mm.checkpoint.layouts import Layout
 from mona_mm.checkpoint.record import Base
 from mona_mm.config import class_of
 from mona_mm.ops.frozen import PLAIN, MixedLinear
+from mona_mm.registry import MODELS as OURS
 from mona_mm.text import some
 from mona_mm.tuners import Facts, Tuner, build_tuner
 
@@ -105,6 +106,14 @@ class TunedBackbone:
     fit_channels: Optional[str] = None
     allow_random_base = False
     map_final_norm = False
+    #: The tuner of a config that names none.
+    default_tuner: Dict[str, Any] = dict(type='Full')
+    #: For a class that is called after a method: the type under which a
+    #: config may name any other.
+    general = ''
+    #: MiB of activations that published code of a method keeps, by (arch,
+    #: batch x side) and method, to compare with.
+    saved_mib: Dict[Tuple[str, str], Dict[str, float]] = {}
     #: Classes of the family's norms.
     norms: Tuple[type, ...] = (nn.LayerNorm, nn.GroupNorm, _NormBase)
 
@@ -456,6 +465,14 @@ def lacking(family, tuner: Tuner) -> List[str]:
     """
     return [site for site in tuner.sites if site not in family.sites
             and family.twins.get(site) not in tuner.sites]
+
+
+def tuned_types() -> str:
+    """The types of all tuned backbones, for a message."""
+    OURS.import_from_location()
+    found = [f'mona_mm.{name}' for name, cls in OURS.module_dict.items()
+             if isinstance(cls, type) and issubclass(cls, TunedBackbone)]
+    return ', '.join(sorted(found))
 
 
 def tuned_class(backbone: dict, scope: Optional[str] = None) -> Optional[type]:

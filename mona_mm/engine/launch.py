@@ -102,7 +102,11 @@ def load_config(args: argparse.Namespace) -> Config:
     set_address(args.launcher)
     allow_hosts(getattr(args, 'base_host', ()))
     cfg = read_config(args.config)
-    _check_options(args.cfg_options)
+    for key in args.cfg_options:
+        if key == 'tuner' or key.startswith('tuner.'):
+            raise ConfigError(
+                f'--cfg-options {key}=... would change nothing: configs copy '
+                f'`tuner` into the backbone; use model.backbone.{key}=...')
     if args.tuner:
         set_tuner(cfg, args.tuner)
     try:
@@ -124,19 +128,15 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or osp.join(
         'work_dirs', name)
     if getattr(args, 'trust_checkpoint', False):
-        _trust_named(cfg, args)
+        # The checkpoint that a run starts from, and no other file.
+        resume = getattr(args, 'resume', None)
+        for named in (getattr(args, 'checkpoint', None), resume,
+                      cfg.get('load_from')):
+            if named not in (None, 'auto'):
+                trust(named)
+        if resume == 'auto' or cfg.get('resume'):
+            trust_run(cfg)
     return cfg
-
-
-def _trust_named(cfg: Config, args: argparse.Namespace) -> None:
-    """Vouch for the checkpoint that a run starts from, and no other file."""
-    resume = getattr(args, 'resume', None)
-    for named in (getattr(args, 'checkpoint', None), resume,
-                  cfg.get('load_from')):
-        if named not in (None, 'auto'):
-            trust(named)
-    if resume == 'auto' or cfg.get('resume'):
-        trust_run(cfg)
 
 
 def set_amp(cfg: Config) -> None:
@@ -255,11 +255,3 @@ def run(cfg: Config, job: Callable[[Runner], Any],
             cannot_write(error.filename or cfg.work_dir, error) +
             '; what was saved before is whole: go on with --resume'
         ) from error
-
-
-def _check_options(options: dict) -> None:
-    for key in options:
-        if key == 'tuner' or key.startswith('tuner.'):
-            raise ConfigError(
-                f'--cfg-options {key}=... would change nothing: configs copy '
-                f'`tuner` into the backbone; use model.backbone.{key}=...')

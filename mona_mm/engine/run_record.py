@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Dict, Optional
 
 import torch
-from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import get_world_size, master_only
 from mmengine.hooks import Hook
@@ -59,8 +58,24 @@ class RunRecordHook(Hook):
         """Start a record, or go on with that of the resumed run."""
         old = _read(runner.work_dir) if resumes(runner) else {}
         self.began, self.seconds = time.time(), old.get('wall_seconds', 0.0)
+        config = Path(runner.cfg.filename or '').resolve()
+        if config.is_relative_to(_ROOT):
+            config = config.relative_to(_ROOT)
+        kind, count = torch.device(get_device()), get_world_size()
+        device = f'{count} x ' * (count > 1) + device_name(kind)
+        if kind.type == 'cpu':
+            device += f', {torch.get_num_threads()} threads'
+        iters = _counts_iters(runner)
         self.record = dict(
-            _described(runner),
+            config=config.as_posix(),
+            changed=changes(runner.cfg),
+            **_tuned(unwrapped(runner.model)),
+            seed=runner.seed,
+            device=device,
+            world_size=count,
+            unit='iter' if iters else 'epoch',
+            total=runner.max_iters if iters else runner.max_epochs,
+            versions=versions(_PACKAGES),
             started=old.get('started', _now()),
             sessions=old.get('sessions', 0) + 1,
             memory_mib=old.get('memory_mib', 0.0),
@@ -109,32 +124,12 @@ class RunRecordHook(Hook):
             Path(path).write_text(json.dumps(self.record, indent=1))
 
 
-def _described(runner: Runner) -> Dict[str, Any]:
-    iters = _counts_iters(runner)
-    return dict(
-        config=_config_name(runner.cfg),
-        changed=changes(runner.cfg),
-        **_tuned(unwrapped(runner.model)),
-        seed=runner.seed,
-        device=_device(),
-        world_size=get_world_size(),
-        unit='iter' if iters else 'epoch',
-        total=runner.max_iters if iters else runner.max_epochs,
-        versions=versions(_PACKAGES))
-
-
 def _counts_iters(runner: Runner) -> bool:
     return isinstance(runner.train_loop, IterBasedTrainLoop)
 
 
 def _done(runner: Runner) -> int:
     return runner.iter if _counts_iters(runner) else runner.epoch
-
-
-def _config_name(cfg: Config) -> str:
-    path = Path(cfg.filename or '').resolve()
-    inside = path.is_relative_to(_ROOT)
-    return path.relative_to(_ROOT).as_posix() if inside else str(path)
 
 
 def _tuned(model: torch.nn.Module) -> Dict[str, Any]:
@@ -145,14 +140,6 @@ def _tuned(model: torch.nn.Module) -> Dict[str, Any]:
     share = backbone.share()
     return dict(tuner=describe_tuner(backbone.tuner), trained=share.trained,
                 share=share.ratio)
-
-
-def _device() -> str:
-    kind, count = torch.device(get_device()), get_world_size()
-    many = f'{count} x ' if count > 1 else ''
-    threads = '' if kind.type != 'cpu' else (
-        f', {torch.get_num_threads()} threads')
-    return many + device_name(kind) + threads
 
 
 def _peak_memory() -> float:

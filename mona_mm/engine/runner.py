@@ -4,7 +4,7 @@ import os.path as osp
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.dist import master_only
+from mmengine.dist import is_main_process, master_only
 from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -64,34 +64,29 @@ class _DumpConfigHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Put it beside the checkpoints; the one before it is kept."""
-        self._replace(runner)
+        if is_main_process():
+            path, text = self._place(runner), runner.cfg.dump()
+            if path.is_file() and path.read_text() != text:
+                stamp = osp.basename(runner.log_dir)
+                kept = path.parent / EARLIER / (
+                    f'{path.stem}_until_{stamp}{path.suffix}')
+                kept.parent.mkdir(exist_ok=True)
+                os.replace(path, kept)
+            self._write(path, text)
         leave_signals()  # to the hook that saves, or to nobody
-
-    @master_only
-    def _replace(self, runner: Runner) -> None:
-        path = Path(runner.work_dir, _name(runner))
-        text = runner.cfg.dump()
-        if path.is_file() and path.read_text() != text:
-            stamp = osp.basename(runner.log_dir)
-            kept = path.parent / EARLIER / (
-                f'{path.stem}_until_{stamp}{path.suffix}')
-            kept.parent.mkdir(exist_ok=True)
-            os.replace(path, kept)
-        _write(path, text)
 
     @master_only
     def before_test(self, runner: Runner) -> None:
         """Leave that of the training that lies there alone."""
-        path = Path(runner.work_dir, _name(runner))
+        path = self._place(runner)
         if path.exists():
             path = Path(runner.log_dir, path.name)
-        _write(path, runner.cfg.dump())
+        self._write(path, runner.cfg.dump())
 
+    def _place(self, runner: Runner) -> Path:
+        return Path(runner.work_dir, osp.basename(
+            runner.cfg.filename or f'{runner.timestamp}.py'))
 
-def _name(runner: Runner) -> str:
-    return osp.basename(runner.cfg.filename or f'{runner.timestamp}.py')
-
-
-def _write(path: Path, text: str) -> None:
-    with write_atomically(path) as partial:
-        Path(partial).write_text(text)
+    def _write(self, path: Path, text: str) -> None:
+        with write_atomically(path) as partial:
+            Path(partial).write_text(text)

@@ -4,7 +4,7 @@ import os.path as osp
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
-from mona_mm.backbones import tuned_class
+from mona_mm.backbones import tuned_class, tuned_types
 from mona_mm.config import backbone_of, name_of, tuner_fragments
 from mona_mm.errors import ConfigError
 
@@ -27,10 +27,9 @@ def set_tuner(cfg: Config, tuner: str) -> None:
     if cls is None:
         raise ConfigError(
             f'--tuner {tuner}: the backbone {name_of(backbone.get("type"))!r}'
-            ' takes no tuner; expected mona_mm.TunedSwinTransformer or '
-            'another of mona_mm')
-    if cls.__name__ == 'SwinTransformerMona':  # another name would mislead
-        backbone.type = 'mona_mm.TunedSwinTransformer'
+            f' takes no tuner; expected one of {tuned_types()}')
+    if cls.general:  # called after a method
+        backbone.type = cls.general
     backbone.tuner = ConfigDict(fragment)
     print_log(
         f'--tuner: {name_of(fragment["type"])}; learning rate, drop-path and '

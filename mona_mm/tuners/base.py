@@ -29,8 +29,8 @@ What a module at a site may say of itself:
   branch gives, instead of the block's stream.
 - ``in_drop_path = True`` (``beside_*``): its output goes through the branch's
   drop-path too, by a draw of its own; without it the output stays outside.
-- ``line_by_line = False``: it has a fast, exact form beside the plain one;
-  the backbone's switch of that name sets the attribute.
+- ``line_by_line = False``: it has a fast, exact form beside the one that
+  the papers write; the backbone's switch of that name sets the attribute.
 - ``takes_norm = True`` (``after_*``): it accepts ``next_norm``, a frozen
   layer norm that follows, and then returns a tuple of its output and the
   norm of it; so it need not keep its output.

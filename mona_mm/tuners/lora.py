@@ -1,4 +1,4 @@
-"""LoRA (arXiv 2106.09685), as the paper's release has it."""
+"""LoRA (arXiv 2106.09685), as Mona's published code has it."""
 import math
 from typing import Dict, Sequence
 
@@ -29,7 +29,8 @@ class LoRALinear(Forgetful, Foldable, MixedLinear):
 
     ``W_t + (alpha / rank) B_t A_t`` for every target t; ``weight`` and
     ``bias`` keep their names and are never written to. A starts at Kaiming
-    uniform (sqrt 5), B at zero, so the start is the plain layer.
+    uniform (sqrt 5), B at zero, so the start is the pretrained
+    layer.
 
     Args:
         linear (nn.Linear): The pretrained layer; its tensors are taken over.

@@ -75,7 +75,7 @@ class LoRandLayer(nn.Module):
 class LoRand(Tuner):
     """Low-rank adapters on the outputs of attention and MLP.
 
-    They stand before drop-path, like the Mona release's adapters
+    They stand before drop-path, like Mona's published adapters
     (STAR-MMRotate puts them after it).
 
     Args:

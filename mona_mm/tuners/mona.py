@@ -13,8 +13,8 @@ from mona_mm.ops.mona import MonaParams, MonaSpec, mona
 from mona_mm.ops.mona_folded import FoldedMona, fold_mona, mona_folded
 from mona_mm.ops.mona_fused import (
     Shared,
+    combine_all,
     draw_seeds,
-    merge_all,
     mona_fused,
     uncovered,
 )
@@ -71,8 +71,8 @@ class MonaLayer(Foldable):
         linear_init (str): How linear layers start, see :class:`Mona`.
 
     Attributes:
-        line_by_line (bool): Run the layer as released, one operation after
-            the other, instead of :func:`mona_mm.ops.mona.mona`, which
+        line_by_line (bool): Run the layer as published, one operation
+            after the other, instead of :func:`mona_mm.ops.mona.mona`, which
             computes the same and keeps less.
     """
 
@@ -130,7 +130,7 @@ class MonaLayer(Foldable):
         return y if next_norm is None else (y, next_norm(y))
 
     def formula(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
-        """The layer as released, line by line: the specification."""
+        """The layer as published, line by line: the specification."""
         y = self.norm(x) * self.gamma + x * self.gammax \
             if self.scaled_norm else x
         y = self.project1(y)
@@ -184,7 +184,7 @@ class MonaLayer(Foldable):
         norm = next_norm and (next_norm.weight, next_norm.bias)
         if shared is None and (params := self.joins(x)) is not None:
             with torch.no_grad():
-                shared = Shared(params, merge_all([params]))
+                shared = Shared(params, combine_all([params]))
         if shared is not None and spec.drop_rate and shared.seeds is None:
             shared = shared._replace(
                 seeds=draw_seeds(shared.row + 1, x.device))
@@ -213,7 +213,7 @@ class Mona(Tuner):
             layer norm (paper, equation 3). Defaults to True.
         drop_rate (float): Dropout rate. Defaults to 0.1.
         linear_init (str): How linear layers start: ``'trunc_normal'`` (0.02,
-            zero bias) as in the paper's release, ``'pytorch'`` (PyTorch's
+            zero bias) as published, ``'pytorch'`` (PyTorch's
             default) as in STAR-MMRotate; the paper says Kaiming uniform.
             Convolutions keep PyTorch's default. Defaults to
             ``'trunc_normal'``.

@@ -2,6 +2,7 @@
 import json
 import math
 import runpy
+from functools import partial
 from statistics import median
 
 import cv2
@@ -19,7 +20,6 @@ from mona_mm.research.benchmark import (
     Options,
     Size,
     benchmark,
-    from_arch,
 )
 from mona_mm.research.benchmark.device_work import (
     measure_shapes,
@@ -36,8 +36,8 @@ from mona_mm.research.benchmark.optimizer import (
     measure_optimizer,
 )
 from mona_mm.research.benchmark.options import parse_size
+from mona_mm.research.benchmark.published import published_saved_mib
 from mona_mm.research.benchmark.ratios import fit_line, ratio
-from mona_mm.research.benchmark.released import released_saved_mib
 from mona_mm.research.benchmark.saved import saved_activations
 from mona_mm.research.benchmark.subjects import build
 from mona_mm.research.benchmark.timing import alternate
@@ -45,6 +45,8 @@ from mona_mm.research.benchmark.training import Bar, measure_saved
 from mona_mm.research.benchmark.whole import random_batches
 
 FLOAT = 4
+from_arch = partial(mona_mm.research.benchmark.from_arch,
+                    family='mona_mm.TunedSwinTransformer')
 CPU = torch.device('cpu')
 
 
@@ -118,7 +120,7 @@ def test_what_is_recomputed_is_not_counted():
     assert saved.activations == 5 * 8 * FLOAT  # the input alone
 
 
-def test_counting_meets_the_figures_of_the_released_definitions():
+def test_counting_meets_the_figures_of_the_published_definitions():
     # 207.5 and 221.1 MiB, Swin-T, 2 x 224.
     (comparison, ) = from_arch('tiny')
     del comparison.subjects['Mona']
@@ -129,17 +131,19 @@ def test_counting_meets_the_figures_of_the_released_definitions():
                         abs_tol=.05)
 
 
-def test_released_figures_stand_by_what_they_were_measured_on():
-    backbone = dict(arch='b', drop_path_rate=0.3)
+def test_published_figures_stand_by_what_they_were_measured_on():
     size = Size(1, 512, 512)
-    assert released_saved_mib(backbone, 'float32', size, 'Mona') == 1206.4
-    assert released_saved_mib(backbone, 'float32', size,
-                              'full (mmpretrain)') == 1216.4
-    assert released_saved_mib(backbone, 'bfloat16', size, 'Mona') is None
-    assert released_saved_mib(
-        dict(backbone, drop_path_rate=0.2), 'float32', size, 'Mona') is None
-    assert released_saved_mib(backbone, 'float32', Size(1, 224, 224),
-                              'Mona') is None
+
+    def figure(dtype, size, method, **kwargs):
+        comparison, = from_arch(kwargs.pop('arch', 'b'), **kwargs)
+        return published_saved_mib(comparison, dtype, size, method)
+
+    assert figure('float32', size, 'Mona') == 1206.4
+    assert figure('float32', size, 'full (mmpretrain)') == 1216.4
+    assert figure('bfloat16', size, 'Mona') is None
+    assert figure('float32', size, 'Mona', drop_path=0.2) is None
+    assert figure('float32', size, 'Mona', arch=NANO) is None
+    assert figure('float32', Size(1, 224, 224), 'Mona') is None
 
 
 def test_subjects_take_turns_and_warm_up_is_left_out():

@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict
 from mmengine.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.runner import Runner
-from torch import Tensor, nn
+from torch import nn
 
 from mona_mm.checkpoint.describe import (
     defaults,
@@ -165,14 +165,11 @@ def _checksum(tuned: Optional[nn.Module]) -> Optional[str]:
     digest = hashlib.sha256()
     for name, param in sorted(tuned.base_parameters().items()):
         if not param.requires_grad:
-            digest.update(f'{name} {_bits(param.detach())};'.encode())
+            numbers = param.detach().contiguous().flatten()
+            kind = torch.int32 if param.element_size() == 4 else torch.uint8
+            bits = int(numbers.view(kind).sum(dtype=torch.int64))
+            digest.update(f'{name} {bits};'.encode())
     return digest.hexdigest()[:16]
-
-
-def _bits(tensor: Tensor) -> int:
-    flat = tensor.contiguous().flatten()
-    kind = torch.int32 if tensor.element_size() == 4 else torch.uint8
-    return int(flat.view(kind).sum(dtype=torch.int64))
 
 
 def _named_groups(model: nn.Module, groups: Iterable[dict]
@@ -235,17 +232,13 @@ def _other_groups(saved: list, own: list) -> List[str]:
         what = 'the same parameters, but in other optimizer groups'
     else:
         what = 'other parameters in the optimizer'
-    return [what + _moved(saved, own)]
-
-
-def _moved(saved: list, own: list) -> str:
     before, now = (dict(sum(groups, [])) for groups in (saved, own))
     told = (('only then', [n for n in before if n not in now]),
             ('only now', [n for n in now if n not in before]),
             ('of another size', [n for n, size in before.items()
                                  if now.get(n, size) != size]))
-    return ''.join(f'; {what}: {some(names, 4)}' for what, names in told
-                   if names)
+    return [what + ''.join(f'; {which}: {some(names, 4)}'
+                           for which, names in told if names)]
 
 
 def _other_counts(optimizer: dict, runner: Runner) -> List[str]:

@@ -21,15 +21,15 @@ def inference_ratios(comparison: Comparison,
 
 
 def saved_ratios(comparison: Comparison, rows: Dict[str, dict]) -> List[dict]:
-    """Ratios of the bytes kept, caches apart, and to the released form."""
+    """Ratios of the bytes kept, caches apart, and to the published form."""
     found = _single(comparison, rows, 'activations_mib')
     for label, row in rows.items():
-        if released := row['released_mib']:
+        if published := row['published_mib']:
             found.append(
                 dict(
                     method=label,
-                    against='released',
-                    **_flat(ratio([row['activations_mib']], [released]))))
+                    against='published',
+                    **_flat(ratio([row['activations_mib']], [published]))))
     return found
 
 

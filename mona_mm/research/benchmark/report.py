@@ -65,13 +65,13 @@ def footer(result: dict) -> str:
 def saved_table(comparison: Comparison, size: Size, found: dict) -> str:
     """Bytes kept for the backward pass."""
     words = _words(comparison)
-    head = ['subject', *(f'of {w}' for w in words), 'of released', 'MiB',
-            'cache MiB', 'released MiB']
+    head = ['subject', *(f'of {w}' for w in words), 'of published',
+            'MiB', 'cache MiB', 'published MiB']
     rows = [[
         label, *_against(comparison, found, label, words),
-        _short(find(found['ratios'], method=label, against='released')),
+        _short(find(found['ratios'], method=label, against='published')),
         number(row['activations_mib']), number(row['cache_mib']),
-        number(row['released_mib'])
+        number(row['published_mib'])
     ] for label, row in found['subjects'].items()]
     return table(f'Saved activations, {size}', head, rows)
 

@@ -8,8 +8,8 @@ import torch
 from mona_mm.tuners import build_tuner
 
 from .options import Options, Size
+from .published import published_saved_mib
 from .ratios import fit_line
-from .released import released_saved_mib
 from .saved import saved_activations
 from .step import TrainingStep
 from .subjects import Builder, Comparison, build, set_skip
@@ -38,7 +38,7 @@ def measure_saved(comparison: Comparison, size: Size, options: Options,
 
     Returns:
         dict: ``activations_mib``, ``cache_mib`` and, where that was
-        measured, ``released_mib``, by label.
+        measured, ``published_mib``, by label.
     """
     images, rows = options.images(size, comparison.channels), {}
     with progress(f'saved {size}', len(comparison.subjects)) as bar:
@@ -52,7 +52,7 @@ def measure_saved(comparison: Comparison, size: Size, options: Options,
             rows[label] = dict(
                 activations_mib=saved.activations / MIB,
                 cache_mib=saved.cache / MIB,
-                released_mib=_released(comparison, size, options, label))
+                published_mib=_published(comparison, size, options, label))
             bar.update()
     return rows
 
@@ -116,13 +116,13 @@ def measure_area(comparison: Comparison, options: Options,
     return rows
 
 
-def _released(comparison: Comparison, size: Size, options: Options,
-              label: str) -> Optional[float]:
-    """The released figure, for a method in its default setting alone."""
+def _published(comparison: Comparison, size: Size, options: Options,
+               label: str) -> Optional[float]:
+    """The published figure, for a method in its default setting alone."""
     tuner = {**comparison.others, **comparison.tuners}.get(label)
     if tuner is not None and not _is_default(tuner):
         return None
-    return released_saved_mib(comparison.backbone, options.dtype, size, label)
+    return published_saved_mib(comparison, options.dtype, size, label)
 
 
 def _is_default(tuner: dict) -> bool:

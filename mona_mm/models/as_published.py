@@ -77,7 +77,7 @@ class SingleRoIExtractor(MMDetSingleRoIExtractor):
     from 1024 on are whole pixels, in bfloat16 those from 256 on even ones.
 
     Args:
-        float32 (bool): Work as the release. Defaults to True.
+        float32 (bool): Work as published. Defaults to True.
         *args: See mmdet's ``SingleRoIExtractor``.
         **kwargs: See mmdet's ``SingleRoIExtractor``.
     """

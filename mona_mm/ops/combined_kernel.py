@@ -1,4 +1,4 @@
-"""Merged filters of many layers by one kernel.
+"""Combined filters of many layers by one kernel.
 
 The sum of :mod:`.filters`, ``F = pad(mean_i(F_i)) + impulse`` and ``P + I``,
 laid out for :mod:`.mona_forward`: per layer F (K * K, NP), the mean of the
@@ -10,8 +10,8 @@ from .launch import kernel
 
 
 @kernel(num_warps=4, num_stages=2)
-def merge_layers(table, out, N: tl.constexpr, NP: tl.constexpr,
-                 SIZES: tl.constexpr, K: tl.constexpr, KP: tl.constexpr):
+def combine_layers(table, out, N: tl.constexpr, NP: tl.constexpr,
+                   SIZES: tl.constexpr, K: tl.constexpr, KP: tl.constexpr):
     """Table of addresses (L, 2 * filters + 1) -> (L, K * K + 1 + NP, NP).
 
     A row of the table has weight and bias of every filter in turn, then the
