@@ -11,7 +11,7 @@ from mona_mm.errors import ConfigError
 from mona_mm.reports.records import collect
 from mona_mm.reports.results import render
 
-SHAPES = 'configs/mini_study/{}_swin-nano{}_shapes.py'
+SHAPES = 'configs/quickstart/{}_swin-nano{}_shapes.py'
 
 
 def rows_of(markdown, title):
