@@ -75,7 +75,7 @@ def SingleRoIExtractor(**kwargs) -> nn.Module:
 
 @MODELS.register_module()
 def SimpleFeaturePyramid(**kwargs) -> nn.Module:
-    """Build :class:`mona_mm.models.simple_feature_pyramid.SimpleFeaturePyramid`.
+    """Build the pyramid of :mod:`mona_mm.models.simple_feature_pyramid`.
 
     Args:
         **kwargs: ``in_channels``, ``out_channels``, ``scales``, ``num_outs``.
@@ -85,6 +85,7 @@ def SimpleFeaturePyramid(**kwargs) -> nn.Module:
 
 
 __all__ = [
-    'RetinaHead', 'SimpleFeaturePyramid', 'SingleRoIExtractor', 'WindowedFasterRCNN',
-    'WindowedH2RBoxV2', 'WindowedRetinaNet', 'WindowedTest'
+    'RetinaHead', 'SimpleFeaturePyramid', 'SingleRoIExtractor',
+    'WindowedFasterRCNN', 'WindowedH2RBoxV2', 'WindowedRetinaNet',
+    'WindowedTest'
 ]
