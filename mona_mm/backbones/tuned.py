@@ -270,7 +270,12 @@ class TunedBackbone:
             RuntimeError: If the tuner renames or drops a pretrained tensor.
         """
         tuner = build_tuner(tuner)
-        self._check_sites(tuner)
+        if unknown := lacking(self, tuner):
+            raise ValueError(
+                f'{type(tuner).__name__} asks for the sites '
+                f'{list(tuner.sites)}, but the blocks of '
+                f'{type(self).__name__} offer {list(self.sites)}: '
+                f'{unknown} cannot be served')
         pretrained, before = set(self.state_dict()), list(self.modules())
         slots = list(self.block_slots())
         tuner.start(Facts(len(slots), self._patch_size(), self.norms))
@@ -289,7 +294,14 @@ class TunedBackbone:
         self.tuner = tuner
         self.delta_names = frozenset(present - pretrained)
         self._made = tuple(self._find_made(before))
-        self._freeze(tuner, [slot.path + '.' for slot in slots])
+        for name, param in self.named_parameters():
+            owner = self.get_submodule(name.rpartition('.')[0])
+            from_end = next(
+                (i for i, slot in enumerate(reversed(slots))
+                 if name.startswith(f'{slot.path}.')), None)
+            param.requires_grad_(
+                name in self.delta_names
+                or tuner.trains(name, param, owner, from_end))
         if not (self.delta_names or tuner.may_do_nothing
                 or any(p.requires_grad for p in self.parameters())):
             raise ValueError(
@@ -299,7 +311,13 @@ class TunedBackbone:
                 'use Fixed, or set may_do_nothing in the tuner')
         self._keep_frozen(keep_frozen)
         self.frozen = FrozenBase(self)
-        print_log(self._report(), logger='current')
+        share = self.share()
+        print_log(
+            f'{type(self).__name__} with {type(tuner).__name__}: '
+            f'{share.frozen:,} parameters frozen, {share.released:,} '
+            f'pretrained and trained, {share.inserted:,} inserted; '
+            f'{share.ratio:.2%} train',
+            logger='current')
 
     def beside(self, images: Tensor, run: Callable) -> Tuple[Tensor, ...]:
         """Run the backbone, and the tuner's side network if it has one.
@@ -377,14 +395,6 @@ class TunedBackbone:
             sum(p.numel() for p in base if p.requires_grad),
             sum(p.numel() for p in self.delta_parameters().values()))
 
-    def _check_sites(self, tuner: Tuner) -> None:
-        if unknown := lacking(self, tuner):
-            raise ValueError(
-                f'{type(tuner).__name__} asks for the sites '
-                f'{list(tuner.sites)}, but the blocks of '
-                f'{type(self).__name__} offer {list(self.sites)}: '
-                f'{unknown} cannot be served')
-
     def _patch_size(self) -> int:
         """Side of a patch: what the family says, or its stem's stride."""
         size = getattr(self, 'patch_size', None)
@@ -427,13 +437,6 @@ class TunedBackbone:
                 outer = name + '.'
                 yield name
 
-    def _freeze(self, tuner: Tuner, paths) -> None:
-        for name, param in self.named_parameters():
-            owner = self.get_submodule(name.rpartition('.')[0])
-            param.requires_grad_(
-                name in self.delta_names or tuner.trains(
-                    name, param, owner, _from_end(name, paths)))
-
     def _keep_frozen(self, starts: Sequence[str]) -> None:
         base = self.base_parameters()
         for start in [starts] if isinstance(starts, str) else starts:
@@ -446,20 +449,6 @@ class TunedBackbone:
                     f'parts of their names are {", ".join(tops)}')
             for name in found:
                 base[name].requires_grad_(False)
-
-    def _report(self) -> str:
-        share = self.share()
-        return (f'{type(self).__name__} with {type(self.tuner).__name__}: '
-                f'{share.frozen:,} parameters frozen, {share.released:,} '
-                f'pretrained and trained, {share.inserted:,} inserted; '
-                f'{share.ratio:.2%} train')
-
-
-def _from_end(name: str, paths) -> Optional[int]:
-    for i, path in enumerate(reversed(paths)):
-        if name.startswith(path):
-            return i
-    return None
 
 
 def lacking(family, tuner: Tuner) -> List[str]:

@@ -36,6 +36,9 @@ What a module at a site may say of itself:
   norm of it; so it need not keep its output.
 - ``bias_of_zeros = True`` (linear sites): it maps zeros to its ``bias``, as
   the layer does that it stands for.
+- ``neutral()``: the values of its own parameters with which it does nothing,
+  by name, where they are not zeros (:class:`mona_mm.checkpoint.switch.
+  DeltaSwitch` switches it off with them).
 - :class:`mona_mm.ops.fold.Foldable`: it has a folded form for inference.
 """
 import inspect
@@ -245,7 +248,11 @@ def build_tuner(cfg) -> Tuner:
                         f"dict(type='Mona'), but got {cfg!r}")
     kwargs = {k: v for k, v in cfg.items() if k not in ('type', '_scope_')}
     cls = tuner_class(cfg['type'])
-    _check_arguments(cls, kwargs)
+    accepted = list(inspect.signature(cls).parameters)
+    if unknown := sorted(set(kwargs) - set(accepted)):
+        raise TypeError(f'tuner {cls.__name__}: unknown argument '
+                        f'{", ".join(unknown)}; it takes '
+                        f'{", ".join(accepted) or "none"}')
     return cls(**kwargs)
 
 
@@ -271,15 +278,6 @@ def tuner_class(kind) -> type:
         raise KeyError(f'tuner: unknown type {kind!r}; expected one of '
                        f'{", ".join(names)}')
     return cls
-
-
-def _check_arguments(cls: type, kwargs: dict) -> None:
-    accepted = list(inspect.signature(cls).parameters)
-    unknown = sorted(set(kwargs) - set(accepted))
-    if unknown:
-        raise TypeError(f'tuner {cls.__name__}: unknown argument '
-                        f'{", ".join(unknown)}; it takes '
-                        f'{", ".join(accepted) or "none"}')
 
 
 def check_positive_int(owner: str, name: str, value) -> None:

@@ -67,8 +67,12 @@ class DoRALinear(Foldable, nn.Linear):
     def reset_magnitude(self) -> None:
         """Take the lengths of the pretrained rows, once these are there."""
         with torch.no_grad():
-            rows = _chosen(self.weight, self.parts, self.count)
-            self.magnitude.copy_(_length(rows.to(self.magnitude)).flatten())
+            self.magnitude.copy_(self.neutral()['magnitude'])
+
+    def neutral(self) -> Dict[str, Tensor]:
+        """The lengths of the pretrained rows; with B at zero, W' is W."""
+        rows = _chosen(self.weight, self.parts, self.count)
+        return dict(magnitude=_length(rows.to(self.magnitude)).flatten())
 
     def adapted(self) -> Tensor:
         """The weight W' (D, C)."""

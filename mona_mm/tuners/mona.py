@@ -239,7 +239,12 @@ class Mona(Tuner):
                  linear_init: str = 'trunc_normal') -> None:
         check_positive_int('Mona', 'bottleneck_dims', bottleneck_dims)
         check_rate('Mona', 'drop_rate', drop_rate)
-        _check_kernel_sizes(kernel_sizes)
+        if not (isinstance(kernel_sizes, (list, tuple)) and kernel_sizes
+                and all(isinstance(s, int) and s > 0 and s % 2
+                        for s in kernel_sizes)):
+            raise ValueError(
+                'Mona: kernel_sizes must be a non-empty sequence of odd '
+                f'positive integers, but got {kernel_sizes!r}')
         if linear_init not in ('trunc_normal', 'pytorch'):
             raise ValueError("Mona: linear_init must be 'trunc_normal' or "
                              f"'pytorch', but got {linear_init!r}")
@@ -253,11 +258,3 @@ class Mona(Tuner):
         """Make one :class:`MonaLayer` of width ``dims``."""
         return MonaLayer(dims, self.bottleneck_dims, self.kernel_sizes,
                          self.scaled_norm, self.drop_rate, self.linear_init)
-
-
-def _check_kernel_sizes(sizes: Sequence[int]) -> None:
-    fits = isinstance(sizes, (list, tuple)) and len(sizes) > 0 and all(
-        isinstance(s, int) and s > 0 and s % 2 for s in sizes)
-    if not fits:
-        raise ValueError('Mona: kernel_sizes must be a non-empty sequence of '
-                         f'odd positive integers, but got {sizes!r}')

@@ -44,6 +44,10 @@ class Scaled(Foldable):
         nn.init.normal_(self.scale, mean=1, std=_STD)
         nn.init.normal_(self.shift, std=_STD)
 
+    def neutral(self) -> Dict[str, Tensor]:
+        """A factor of one; the shift is zero."""
+        return dict(scale=torch.ones_like(self.scale))
+
     def scaled(self,
                dtype: Optional[torch.dtype] = None) -> Tuple[Tensor, Tensor]:
         """Weight and bias that do it all."""
