@@ -276,8 +276,8 @@ class TunedBackbone:
         Args:
             tuner (dict | Tuner): A tuner or its config.
             keep_frozen (Sequence[str]): Pretrained parameters whose names
-                start with one of these are frozen, whatever the tuner says.
-                Defaults to ().
+                start with one of these are frozen, whatever the tuner says,
+                and the modules there are not wrapped. Defaults to ().
 
         Raises:
             ValueError: If the tuner asks for a site that is not offered, or
@@ -286,8 +286,7 @@ class TunedBackbone:
             RuntimeError: If the tuner renames or drops a pretrained tensor.
         """
         tuner = build_tuner(tuner)
-        if unknown := [s for s in tuner.sites if s not in self.sites
-                       and self.twins.get(s) not in tuner.sites]:
+        if unknown := lacking(self, tuner):
             raise ValueError(
                 f'{type(tuner).__name__} asks for the sites '
                 f'{list(tuner.sites)}, but the blocks of '
@@ -300,7 +299,7 @@ class TunedBackbone:
             block = slot.container[slot.index]
             slot.container[slot.index] = self.tune_block(block, tuner)
         if type(tuner).wrap is not Tuner.wrap:
-            self._wrap(tuner, before)
+            self._wrap(tuner, before, keep_frozen)
         if 'side' in tuner.sites:
             self.add_module('side', tuner.side(self))
         present = set(self.state_dict())
@@ -419,16 +418,19 @@ class TunedBackbone:
             size = self.get_submodule(self.stem.rpartition('.')[0]).stride
         return size if isinstance(size, int) else size[0]
 
-    def _wrap(self, tuner: Tuner, before: List[nn.Module]) -> None:
+    def _wrap(self, tuner: Tuner, before: List[nn.Module],
+              keep: Sequence[str]) -> None:
         """Let the tuner replace what is outside of the blocks' sites."""
+        keep = (keep, ) if isinstance(keep, str) else tuple(keep)
         own = {id(m) for m in before}
         for block in self.modules():
             if isinstance(block, TunedBlock):
-                own -= {id(block.get_submodule(path))
-                        for path in block.linears.values()}
+                own -= {id(m) for m in block.modules()
+                        if not isinstance(m, self.norms)}
         kinds = (*self.norms, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
         for name, module in list(self.named_modules()):
-            if id(module) in own and isinstance(module, kinds):
+            if (id(module) in own and isinstance(module, kinds)
+                    and not f'{name}.'.startswith(keep)):
                 parent, _, last = name.rpartition('.')
                 setattr(self.get_submodule(parent), last,
                         tuner.wrap(name, module))
@@ -463,6 +465,17 @@ class TunedBackbone:
                     f'parts of their names are {", ".join(tops)}')
             for name in found:
                 base[name].requires_grad_(False)
+
+
+def lacking(family, tuner: Tuner) -> List[str]:
+    """The sites that a tuner asks for and a family's blocks do not offer.
+
+    Args:
+        family (type | TunedBackbone): A class, or a backbone.
+        tuner (Tuner): The method.
+    """
+    return [site for site in tuner.sites if site not in family.sites
+            and family.twins.get(site) not in tuner.sites]
 
 
 def tuned_types() -> str:
