@@ -37,7 +37,7 @@ from .record import needs_base
 TARGETS = ('mm', 'mona')
 
 #: The release's modules, and STAR-MMRotate's, in a block.
-_RELEASED = re.compile(r'(.+\.)?(my_module_\d\..+|lora_[AB])')
+_OF_RELEASE = re.compile(r'(.+\.)?(my_module_\d\..+|lora_[AB])')
 _STAR = re.compile(r'^(?:my_module|mona|adapter|lorand)_?([12]?)\.')
 _FACTOR = re.compile(r'(.+)\.param_dict\.([AgB])(\d+)')
 _FACTORS = {'A': 'left', 'g': 'kernel', 'B': 'right'}
@@ -171,7 +171,7 @@ def convert(state: StateDict,
     if target == 'mona':
         made = {k.split('.')[-1] for k in names.buffers(tensors)}
         dropped = [k for k in dropped if k.split('.')[-1] not in made]
-        tensors = _released(tensors, tuner, layout, names)
+        tensors = _to_release(tensors, tuner, layout, names)
     tensors = {prefix + k: v for k, v in tensors.items()}
     return Conversion({**tensors, **outside}, layout, _name(tuner),
                       len(inside) - len(heads), len(outside),
@@ -201,7 +201,7 @@ def _check_layout(state: StateDict, names: Names, found: str,
     inner = [m[2] for m in map(names.block.fullmatch, state) if m]
     if found == 'mm':
         found = 'star' if any(map(_STAR.match, inner)) else 'mm'
-    elif any(map(_RELEASED.fullmatch, inner)):
+    elif any(map(_OF_RELEASE.fullmatch, inner)):
         found = 'mona'
     if asked == 'auto':
         return found
@@ -275,7 +275,7 @@ def _name(tuner: Optional[Tuner]) -> str:
     return type(tuner).__name__ if tuner else 'none'
 
 
-def _released(state: StateDict, tuner: Optional[Tuner], layout: str,
+def _to_release(state: StateDict, tuner: Optional[Tuner], layout: str,
               names: Names) -> StateDict:
     """Give a backbone the release's names."""
     if layout == 'star':

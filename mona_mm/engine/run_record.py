@@ -69,6 +69,7 @@ class RunRecordHook(Hook):
         self.record = dict(
             config=config.as_posix(),
             changed=changes(runner.cfg),
+            tuner_option=runner.cfg.get('tuner_option', {}).get('name'),
             **_tuned(unwrapped(runner.model)),
             seed=runner.seed,
             device=device,
@@ -138,7 +139,8 @@ def _tuned(model: torch.nn.Module) -> Dict[str, Any]:
     if backbone is None:
         return dict(tuner={})
     share = backbone.share()
-    return dict(tuner=describe_tuner(backbone.tuner), trained=share.trained,
+    return dict(tuner=describe_tuner(backbone.tuner),
+                method=backbone.tuner.display_name, trained=share.trained,
                 share=share.ratio)
 
 

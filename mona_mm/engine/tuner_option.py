@@ -1,4 +1,5 @@
 """Any method on any config: what ``--tuner`` does."""
+import copy
 import os.path as osp
 
 from mmengine.config import Config, ConfigDict
@@ -31,6 +32,10 @@ def set_tuner(cfg: Config, tuner: str) -> None:
     if cls.general:  # called after a method
         backbone.type = cls.general
     backbone.tuner = ConfigDict(fragment)
+    # What --cfg-options change in it from here on is a change.
+    cfg.tuner_option = ConfigDict(
+        name=osp.splitext(osp.basename(tuner))[0], type=backbone.type,
+        tuner=copy.deepcopy(fragment))
     print_log(
         f'--tuner: {name_of(fragment["type"])}; learning rate, drop-path and '
         f'everything else stay those of {cfg.filename}',
