@@ -12,7 +12,7 @@ mona_mm, which can run any code in them.
 ``mmpretrain.models`` imports its multimodal models (BLIP, Flamingo, ...) as
 soon as any transformers from 4.28 on is installed. They need names that later
 versions dropped, so that beside one of those no model of mmpretrain can be
-imported, not even its Swin. :func:`watch_mmpretrain` looks at what they need
+imported, none at all. :func:`watch_mmpretrain` looks at what they need
 first, and takes mmpretrain's own way out, the one for environments without
 transformers, where something is missing.
 

@@ -122,10 +122,10 @@ def check_moves(run):
 
 
 def _matrix():
-    """Every method in every family; Mona, and one family, by default."""
+    """Every method in every family; Mona, and the quickest, by default."""
     for family in FAMILIES:
         for tuner in TUNERS:
-            quick = tuner == 'Mona' or family == 'upernet'
+            quick = tuner == 'Mona' or not family
             yield pytest.param(
                 family, tuner, id=f'{family or "classification"}-{tuner}',
                 marks=() if quick else pytest.mark.slow)
@@ -268,15 +268,15 @@ def test_pictures_go_below_the_time_stamp_unless_the_folder_is_absolute(
 
 @pytest.mark.parametrize('tuner', ['mona', 'lora'])
 def test_a_folded_model_predicts_the_same(root, tmp_path, tuner):
-    config, file = with_tuner(root, '', tuner)
-    train((config, file), tmp_path / 'train')
+    config, option = with_tuner(root, '', tuner)
+    train((config, option), tmp_path / 'train')
     scores = []
     for words in ([], ['--fuse']):
         out = tmp_path / f'{len(words)}.pkl'
         main_of(root, 'test')([
             config, str(tmp_path / 'train/epoch_1.pth'), '--work-dir',
             str(tmp_path / 'test'), '--out', str(out), *words,
-            *([f'--tuner={file}'] if file else [])])
+            *([f'--tuner={option}'] if option else [])])
         with open(out, 'rb') as file:
             scores.append([p['pred_score'] for p in pickle.load(file)])
     plain, folded = scores
@@ -301,8 +301,9 @@ def test_augmentation_without_a_pipeline_is_refused(root):
             [config_of(root, 'retinanet'), 'any.pth', '--tta'])
 
 
-@pytest.mark.parametrize('library', ['mmdet', 'mmseg', 'mmpretrain',
-                                     'mmrotate'])
+@pytest.mark.parametrize('library', ['mmdet', *(
+    pytest.param(library, marks=pytest.mark.slow)
+    for library in ('mmseg', 'mmpretrain', 'mmrotate'))])
 def test_scope_prefix_alone_finds_the_backbone_in_every_library(library):
     code = (
         'import sys\n'

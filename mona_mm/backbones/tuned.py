@@ -215,6 +215,11 @@ class TunedBackbone:
             if first:  # a random base is one, too
                 self.tell_loaded()
 
+    def train(self, mode: bool = True) -> 'TunedBackbone':
+        """Set the mode and return self, as PyTorch does; not all libraries."""
+        super().train(mode)
+        return self
+
     def load_base(self, source: str, prefix: Optional[str] = None) -> None:
         """Load the pretrained weights from a file.
 
@@ -222,7 +227,7 @@ class TunedBackbone:
         under ``state_dict`` or ``model``, with or without ``backbone.``.
         Left out are heads, the classifier's final norm (unless
         ``map_final_norm``), and with it the output norms, which keep weight
-        1 and bias 0 as released.
+        1 and bias 0 as published.
 
         Args:
             source (str): A path or URL.
