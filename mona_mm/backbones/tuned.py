@@ -16,8 +16,6 @@ import torch
 from mmengine.logging import print_log
 from mmengine.registry import MODELS
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.conv import _ConvNd
 
 from mona_mm.checkpoint.candidates import pretrained_cfg
 from mona_mm.checkpoint.layouts import Layout
@@ -112,7 +110,10 @@ class TunedBackbone:
     #: batch x side) and method, to compare with.
     saved_mib: Dict[Tuple[str, str], Dict[str, float]] = {}
     #: Classes of the family's norms.
-    norms: Tuple[type, ...] = (nn.LayerNorm, nn.GroupNorm, _NormBase)
+    norms: Tuple[type, ...] = (
+        nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d,
+        nn.BatchNorm3d, nn.SyncBatchNorm, nn.InstanceNorm1d,
+        nn.InstanceNorm2d, nn.InstanceNorm3d)
 
     #: Arguments that change nothing of what a run computes, or of which the
     #: outcome is compared (the base): a resumed run may have others, and in
@@ -214,6 +215,11 @@ class TunedBackbone:
             if first:  # a random base is one, too
                 self.tell_loaded()
 
+    def train(self, mode: bool = True) -> 'TunedBackbone':
+        """Set the mode and return self, as PyTorch does; not all libraries."""
+        super().train(mode)
+        return self
+
     def load_base(self, source: str, prefix: Optional[str] = None) -> None:
         """Load the pretrained weights from a file.
 
@@ -221,7 +227,7 @@ class TunedBackbone:
         under ``state_dict`` or ``model``, with or without ``backbone.``.
         Left out are heads, the classifier's final norm (unless
         ``map_final_norm``), and with it the output norms, which keep weight
-        1 and bias 0 as released.
+        1 and bias 0 as published.
 
         Args:
             source (str): A path or URL.
@@ -391,7 +397,7 @@ class TunedBackbone:
             if isinstance(block, TunedBlock):
                 own -= {id(block.get_submodule(path))
                         for path in block.linears.values()}
-        kinds = (*self.norms, _ConvNd, nn.Linear)
+        kinds = (*self.norms, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
         for name, module in list(self.named_modules()):
             if id(module) in own and isinstance(module, kinds):
                 parent, _, last = name.rpartition('.')

@@ -17,11 +17,12 @@ import torch
 from mmengine.dist import barrier
 from mmengine.logging import print_log
 
-from mona_mm.checkpoint.receiving import check_url, receive
 from mona_mm.errors import CheckpointError, UserError
 from mona_mm.text import kind_of, write_atomically
 
 from .atomic import remove_partials
+from .digest import file_digest
+from .receiving import check_url, receive
 
 _NAMED_HASH = re.compile(r'-([a-f0-9]{8,64})\.(?:pth|safetensors)$')
 
@@ -29,7 +30,7 @@ _NAMED_HASH = re.compile(r'-([a-f0-9]{8,64})\.(?:pth|safetensors)$')
 def fetch(source: str) -> str:
     """Return the local path of a checkpoint, downloading a URL once.
 
-    The hash at the end of a name such as ``swin-4f79f7c0.pth`` is compared
+    The hash at the end of a name such as ``base-4f79f7c0.pth`` is compared
     with the file. For a URL, downloaded now or before, it must be the file's;
     for a path another one is a warning, because mmengine's
     ``published_keys`` names files by a hash that is not quite theirs.
@@ -151,7 +152,7 @@ def _other_hash(path: str, name: str) -> Optional[str]:
     if named is None:
         return None
     status = os.stat(path)
-    found = _sha256(path, status.st_mtime_ns, status.st_size)
+    found = _known_digest(path, status.st_mtime_ns, status.st_size)
     if found.startswith(named):
         return None
     return (f'{path}: its name says that its SHA-256 hash starts with '
@@ -164,10 +165,6 @@ def _named_hash(name: str) -> Optional[str]:
 
 
 @lru_cache(maxsize=64)
-def _sha256(path: str, mtime: int, size: int) -> str:
+def _known_digest(path: str, mtime: int, size: int) -> str:
     """Hash a file, once per process as long as it does not change."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return file_digest(path)

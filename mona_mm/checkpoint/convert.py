@@ -37,7 +37,7 @@ from .record import needs_base
 TARGETS = ('mm', 'mona')
 
 #: The release's modules, and STAR-MMRotate's, in a block.
-_RELEASED = re.compile(r'(.+\.)?(my_module_\d\..+|lora_[AB])')
+_OF_RELEASE = re.compile(r'(.+\.)?(my_module_\d\..+|lora_[AB])')
 _STAR = re.compile(r'^(?:my_module|mona|adapter|lorand)_?([12]?)\.')
 _FACTOR = re.compile(r'(.+)\.param_dict\.([AgB])(\d+)')
 _FACTORS = {'A': 'left', 'g': 'kernel', 'B': 'right'}
@@ -61,9 +61,9 @@ def sources() -> Dict[str, Tuple[str, ...]]:
             found['mona'] += (names.release.name, )
         for layout in names.layouts:
             # A layout that refines another one looks like it in old files.
-            found[layout.name] = (layout.name, *(
-                one.name for one in names.layouts
-                if one is not layout and isinstance(layout, type(one))))
+            found[layout.name] = (*found.get(layout.name, ()), *(
+                one.name for one in (layout, *names.layouts)
+                if isinstance(layout, type(one))))
     return found
 
 
@@ -154,13 +154,16 @@ def convert(state: StateDict,
     outside = {k: v for k, v in state.items() if not k.startswith(prefix)}
     given = below(state, prefix)
     names, known = _family(given)
-    dropped = [k for k in given if k.endswith(names.derived)
-               or (not outside and k.startswith('head.'))]
+    dropped = [k for k in given if k.endswith(names.derived)]
     inside = {k: v for k, v in given.items() if k not in set(dropped)}
 
     tensors = known.to_mm(inside) if known else inside
+    heads = [k for k in tensors
+             if not outside and k.startswith(names.heads)]
+    dropped += heads
     if not outside:
-        tensors = names.place_final_norm(tensors)
+        tensors = names.place_final_norm(
+            {k: v for k, v in tensors.items() if k not in set(heads)})
     layout = _check_layout(tensors, names, known.name if known else 'mm',
                            layout)
     tuner, tensors = _ours(tensors, {id(v): k for k, v in inside.items()},
@@ -168,10 +171,10 @@ def convert(state: StateDict,
     if target == 'mona':
         made = {k.split('.')[-1] for k in names.buffers(tensors)}
         dropped = [k for k in dropped if k.split('.')[-1] not in made]
-        tensors = _released(tensors, tuner, layout, names)
+        tensors = _to_release(tensors, tuner, layout, names)
     tensors = {prefix + k: v for k, v in tensors.items()}
     return Conversion({**tensors, **outside}, layout, _name(tuner),
-                      len(inside), len(outside),
+                      len(inside) - len(heads), len(outside),
                       tuple(prefix + k for k in dropped))
 
 
@@ -198,7 +201,7 @@ def _check_layout(state: StateDict, names: Names, found: str,
     inner = [m[2] for m in map(names.block.fullmatch, state) if m]
     if found == 'mm':
         found = 'star' if any(map(_STAR.match, inner)) else 'mm'
-    elif any(map(_RELEASED.fullmatch, inner)):
+    elif any(map(_OF_RELEASE.fullmatch, inner)):
         found = 'mona'
     if asked == 'auto':
         return found
@@ -272,7 +275,7 @@ def _name(tuner: Optional[Tuner]) -> str:
     return type(tuner).__name__ if tuner else 'none'
 
 
-def _released(state: StateDict, tuner: Optional[Tuner], layout: str,
+def _to_release(state: StateDict, tuner: Optional[Tuner], layout: str,
               names: Names) -> StateDict:
     """Give a backbone the release's names."""
     if layout == 'star':

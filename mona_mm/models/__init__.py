@@ -73,7 +73,19 @@ def SingleRoIExtractor(**kwargs) -> nn.Module:
     return Extractor(**kwargs)
 
 
+@MODELS.register_module()
+def SimpleFeaturePyramid(**kwargs) -> nn.Module:
+    """Build the pyramid of :mod:`mona_mm.models.simple_feature_pyramid`.
+
+    Args:
+        **kwargs: ``in_channels``, ``out_channels``, ``scales``, ``num_outs``.
+    """
+    from .simple_feature_pyramid import SimpleFeaturePyramid as Pyramid
+    return Pyramid(**kwargs)
+
+
 __all__ = [
-    'RetinaHead', 'SingleRoIExtractor', 'WindowedFasterRCNN',
-    'WindowedH2RBoxV2', 'WindowedRetinaNet', 'WindowedTest'
+    'RetinaHead', 'SimpleFeaturePyramid', 'SingleRoIExtractor',
+    'WindowedFasterRCNN', 'WindowedH2RBoxV2', 'WindowedRetinaNet',
+    'WindowedTest'
 ]

@@ -90,8 +90,8 @@ class Leaf(NamedTuple):
     @property
     def backbone(self) -> str:
         """As the paper writes it, ``'Swin-L'``."""
-        name, _, size = self.head.split('_')[-1].partition('-')
-        size = size.upper() if len(size) == 1 else size
+        name, _, size = self.head.split('_')[-1].rpartition('-')
+        size = size if size in _SIZES[:1] else size.capitalize()
         return '-'.join(filter(None, [name.capitalize(), size]))
 
     def stem(self, word: str) -> str:
@@ -116,7 +116,8 @@ def parse(config: str, *others: str) -> Leaf:
     if found:
         return Leaf(*(part or '' for part in found.groups()))
     # Full fine-tuning: the backbone is the first part with a size.
-    found = re.fullmatch(r'(.*?[a-z]+-(?:nano|[a-z]))(_.+)', stem)
+    sizes = '|'.join(_SIZES)
+    found = re.fullmatch(rf'(.*?[a-z0-9]-(?:{sizes})\d*)(_.+)', stem)
     head, tail = found.groups() if found else (stem, '')
     return Leaf(head, 'full', '', tail)
 
@@ -160,7 +161,7 @@ def place(backbone: str, method: str, variant: str) -> Tuple:
         variant (str): Numbers in it count as such: 32 before 128.
     """
     order = methods()
-    size = backbone.partition('-')[2].lower()
+    size = backbone.rpartition('-')[2].lower().rstrip('0123456789')
     words = re.split(r'(\d+)', variant)
     natural = [(int(w), '') if w.isdecimal() else (-1, w) for w in words]
     def index(known, word) -> int:

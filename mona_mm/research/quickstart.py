@@ -49,7 +49,7 @@ def run(methods: Sequence[str]) -> List[dict]:
 
     say(1, 'pictures: five data formats and a source task (half a minute)')
     make_shapes('data/shapes', progress=sys.stderr.isatty())
-    say(2, 'base: a small Swin learns the source task (4 minutes)')
+    say(2, 'base: a small backbone learns the source task (4 minutes)')
     pretrain(OUT / 'base.pth', OUT / PRETRAIN)
     rows = []
     for i, method in enumerate(methods, 3):
@@ -79,7 +79,7 @@ def run_tool(name: str, *args: str) -> None:
 
 
 def pretrain(base: Path, folder: Path, *options: str) -> None:
-    """Teach a small Swin the source task and keep its backbone.
+    """Teach a small backbone the source task and keep its backbone.
 
     Args:
         base (Path): Where the backbone goes; nothing is done if it is there.
@@ -147,7 +147,7 @@ def _report(rows: List[dict]) -> None:
              for row in rows], padded=True) + '\n'
     with write_atomically(OUT / 'results.md') as path:
         Path(path).write_text(table)
-    print(f'\nShapes, RetinaNet, one frozen Swin:\n\n{table}')
+    print(f'\nShapes, RetinaNet, one frozen backbone:\n\n{table}')
     curves = {display_name(m): Line(100 * read_log(OUT / m).curve(
         'pascal_voc/mAP')) for m in methods}
     draw([Panel(curves, 'epochs', 'mAP@.5 (%)')], OUT / 'curves',

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from mona_mm.compat import is_watched, recomputing
 from mona_mm.ops import is_plain
 from mona_mm.ops.frozen import PLAIN, CastOnce, Forgetful, MixedLinear
 from mona_mm.ops.fused_attention import fits, fused_attention
@@ -100,7 +101,7 @@ class TunedSwinBlock(TunedBlock, Forgetful, BaseModule):
                            ('ffn', self.drop_path2)):
             module = getattr(self, f'after_{part}', None)
             joins = (
-                hasattr(module, 'joins') and not module._forward_pre_hooks
+                hasattr(module, 'joins') and not is_watched(module)
                 and type(path) in (DropPath, nn.Identity)
                 and self.skip_dropped is not True
                 and not self.adds_beside(part))
@@ -207,7 +208,7 @@ class TunedSwinStage(BaseModule):
         """Map (B, N, C), (H, W) to the next resolution's, or to its own."""
         normed, blocks = None, list(self.blocks)
         step = self.step
-        if step is None or not (step.open or _recomputing()):
+        if step is None or not (step.open or recomputing()):
             step = Step(blocks)
         for block, following in zip(blocks, blocks[1:]):
             x, normed = block(x, hw_shape, normed, following.norm1, step)
@@ -217,17 +218,11 @@ class TunedSwinStage(BaseModule):
         return x, hw_shape
 
 
-def _recomputing() -> bool:
-    """Whether a backward pass runs on this thread."""
-    return torch._C._current_graph_task_id() != -1
-
-
 def _is_constant(norm: Optional[nn.Module]) -> bool:
     """Whether a norm is a plain layer norm that does not train."""
     return (type(norm) is nn.LayerNorm and norm.weight is not None
             and norm.bias is not None and not norm.weight.requires_grad
-            and not norm.bias.requires_grad and not norm._forward_hooks
-            and not norm._forward_pre_hooks)
+            and not norm.bias.requires_grad and not is_watched(norm))
 
 
 def _is_standard(attn: nn.Module) -> bool:

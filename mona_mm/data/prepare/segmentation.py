@@ -1,20 +1,20 @@
-"""ISPRS Potsdam, cut into tiles of 512."""
+"""Pictures with masks: what each dataset is, and how it is arranged."""
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
 from mona_mm.data.tiling import windows
 from mona_mm.errors import ConfigError
-from mona_mm.text import write_atomically
 
 from .base import Archive, Preparer
 from .checks import broken, same, total
 from .files import names
-from .pictures import picture_size, read_picture
+from .pictures import picture_size, read_picture, write_png
 
+URL = 'https://zenodo.org/records/5706578/files/'
+_KINDS = dict(images_png='img_dir', masks_png='ann_dir')
 #: The customary division of the 38 large tiles.
 VAL = frozenset('2_13 2_14 3_13 3_14 4_13 4_14 4_15 5_13 5_14 5_15 6_13 6_14 '
                 '6_15 7_13'.split())
@@ -25,7 +25,73 @@ SIZE = 512
 _ENDINGS = dict(_RGB='image', _label_noBoundary='label')
 
 
-class Potsdam(Preparer):
+class Masked(Preparer):
+    """Datasets with a folder of pictures and one of masks for each split."""
+
+    #: Where the pictures of a split are, and how their names end.
+    images: Tuple[str, str] = ('img_dir/{}', '.png')
+    #: The same of its masks.
+    masks: Tuple[str, str] = ('ann_dir/{}', '.png')
+
+    def check(self) -> List[str]:
+        """Compare pictures and masks of all splits."""
+        problems = []
+        for split, count in self.expected.items():
+            images, masks = (self.root / place.format(split)
+                             for place, _ in (self.images, self.masks))
+            found = names(images, self.images[1])
+            masked = names(masks, self.masks[1])
+            problems += [
+                *total(f'{images}', len(found), count),
+                *same(split, found, masked, (str(images), str(masks))),
+                *broken([*(images / (n + self.images[1]) for n in found),
+                         *(masks / (n + self.masks[1]) for n in masked)],
+                        self.progress),
+            ]
+        return problems
+
+
+class ADE20K(Masked):
+    """Masks of 150 classes, as the scene parsing challenge of 2016 cut it."""
+
+    name = 'ade20k'
+    folder = 'ade'
+    page = 'https://groups.csail.mit.edu/vision/datasets/ADE20K'
+    licence = 'research and education only'
+    archives = (Archive(
+        'ADEChallengeData2016.zip',
+        'http://data.csail.mit.edu/places/ADEchallenge/'
+        'ADEChallengeData2016.zip', 0.92), )
+    images = 'ADEChallengeData2016/images/{}', '.jpg'
+    masks = 'ADEChallengeData2016/annotations/{}', '.png'
+    expected = dict(training=20_210, validation=2_000)
+
+
+class LoveDA(Masked):
+    """Masks of 7 classes; the test's are secret, so it is left out."""
+
+    name = 'loveda'
+    folder = 'loveDA'
+    page = 'https://github.com/Junjue-Wang/LoveDA'
+    licence = 'CC BY-NC-SA 4.0'
+    archives = (
+        Archive('Train.zip', URL + 'Train.zip', 4.0,
+                'de2b196043ed9b4af1690b3f9a7d558f', 'train'),
+        Archive('Val.zip', URL + 'Val.zip', 2.4,
+                '84cae2577468ff0b5386758bb386d31d', 'val'),
+    )
+    expected = dict(train=2_522, val=1_669)
+
+    def place(self, archive: Archive, member: str) -> Optional[str]:
+        """Put town and country together: their names do not collide."""
+        parts = member.split('/')
+        if len(parts) < 2 or not parts[-1].endswith('.png'):
+            return None
+        kind = _KINDS.get(parts[-2])
+        return kind and f'{kind}/{archive.folder}/{parts[-1]}'
+
+
+class Potsdam(Masked):
     """Masks of 6 classes; class i is stored as i + 1, 0 is ignored.
 
     As in mmseg's documentation 144 tiles are cut from each of 24 and 14
@@ -59,22 +125,6 @@ class Potsdam(Preparer):
                       self.root / 'ann_dir' / split)
             _cut(tile, files, places)
 
-    def check(self) -> List[str]:
-        """Compare pictures and masks of both splits."""
-        problems = []
-        for split in ('train', 'val'):
-            images, masks = (self.root / kind / split
-                             for kind in ('img_dir', 'ann_dir'))
-            found, masked = names(images, '.png'), names(masks, '.png')
-            problems += [
-                *total(f'{images}', len(found), self.expected[split]),
-                *same(split, found, masked, (str(images), str(masks))),
-                *broken([*(images / f'{n}.png' for n in found),
-                         *(masks / f'{n}.png' for n in masked)],
-                        self.progress),
-            ]
-        return problems
-
 
 def _pairs(raw: Path) -> Dict[str, Dict[str, Path]]:
     """{large tile: its picture and its labels}"""
@@ -106,12 +156,7 @@ def _cut(tile: str, files: Dict[str, Path], places: tuple) -> None:
                                   f'{files["label"]} differ in size')
         for target, pixels in zip(targets, (image, labels)):
             if not target.is_file():
-                _write(target, pixels[y1:y2, x1:x2])
-
-
-def _write(path: Path, pixels: np.ndarray) -> None:
-    with write_atomically(path) as partial:
-        Path(partial).write_bytes(cv2.imencode('.png', pixels)[1].tobytes())
+                write_png(target, pixels[y1:y2, x1:x2])
 
 
 def to_labels(colours: np.ndarray) -> np.ndarray:
