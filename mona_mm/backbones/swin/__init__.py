@@ -142,6 +142,16 @@ class TunedSwinTransformer(TunedFamily, SwinTransformer):
                     for slot in self.block_slots())
         return super().cache_bytes() + masks + PLANS.nbytes
 
+    def unused(self, tuner: Tuner) -> List[str]:
+        """What follows the last output; its norms under a side network."""
+        if 'side' in tuner.sites or not self.out_indices:
+            return [f'norm{i}.' for i in self.out_indices]
+        last = max(self.out_indices)
+        found = [f'stages.{i}.' for i in range(last + 1, len(self.stages))]
+        if found and not self.out_after_downsample:
+            found.append(f'stages.{last}.downsample.')
+        return found
+
     def output_norms(self) -> dict:
         """``{i: 'norm<i>'}`` of the stages that are output."""
         return {i: f'norm{i}' for i in self.out_indices}
