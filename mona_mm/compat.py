@@ -12,7 +12,7 @@ mona_mm, which can run any code in them.
 ``mmpretrain.models`` imports its multimodal models (BLIP, Flamingo, ...) as
 soon as any transformers from 4.28 on is installed. They need names that later
 versions dropped, so that beside one of those no model of mmpretrain can be
-imported, not even its Swin. :func:`watch_mmpretrain` looks at what they need
+imported, none at all. :func:`watch_mmpretrain` looks at what they need
 first, and takes mmpretrain's own way out, the one for environments without
 transformers, where something is missing.
 
@@ -103,6 +103,10 @@ PRIVATE: Tuple[Private, ...] = (
             'how many boxes of a level are kept is decided within it', True),
     Private('torch.nn.Module.state_dict', '_metadata',
             'all that reaches a module of a file through every loader'),
+    *(Private('torch._utils', name,
+              'torch.save writes these names into files, which are read '
+              'without running them')
+      for name in ('_rebuild_parameter', '_rebuild_tensor_v2')),
     Private('torch.nn.Module', '_forward_hooks',
             'a fast form that passes a module by has to know who listens'),
     Private('torch.nn.Module', '_forward_pre_hooks', 'as above'),

@@ -226,7 +226,12 @@ def changes(cfg: Config) -> List[str]:
     """
     if not cfg.filename or not osp.isfile(cfg.filename):
         return []
-    written = flat(Config.fromfile(cfg.filename).to_dict())
+    file = Config.fromfile(cfg.filename)
+    if option := cfg.get('tuner_option'):
+        # --tuner says which method it is, as the config's name does.
+        backbone_of(file).update(type=option.type, tuner=None)
+        backbone_of(file).tuner = option.tuner
+    written = flat(file.to_dict())
     used = flat(cfg.to_dict())
     cls = class_of(backbone_of(cfg).get('type'), MODELS,
                    cfg.get('default_scope'))

@@ -14,12 +14,8 @@ import torch
 from mona_mm.engine.quiet import quiet
 from mona_mm.errors import ConfigError, UserError
 from mona_mm.research import benchmark
-from mona_mm.research.benchmark.options import (
-    DTYPES,
-    MEASURES,
-    Options,
-    parse_size,
-)
+from mona_mm.research.benchmark import MEASURES, Options
+from mona_mm.research.benchmark.options import DTYPES, parse_size
 from mona_mm.text import write_atomically
 
 _SKIP = dict(auto='auto', on=True, off=False)
@@ -33,10 +29,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     add = parser.add_argument
     add('config', nargs='*', help='config files; those that share a backbone '
         'share a table')
-    add('--arch', help='a backbone of this size, without configs: tiny '
-        '(default), small, base or large')
-    add('--family', default='mona_mm.TunedSwinTransformer', help='the type '
-        'of backbone for --arch (default: %(default)s)')
+    add('--arch', help='Swin of this size, without configs: tiny (default), '
+        'small, base or large')
     add('--methods', type=_words, metavar='A,B', help='tuning methods, or '
         'all (default: those of the configs; without configs mona)')
     add('--against', type=_words, metavar='A,B', default=['full', 'plain'],
@@ -123,8 +117,7 @@ def subjects_of(args: argparse.Namespace) -> list:
             raise ConfigError(f'--arch {args.arch} goes without configs: '
                               'these say their own')
         return benchmark.from_configs(args.config, *how)
-    return benchmark.from_arch(
-        args.arch or 'tiny', *how, family=args.family)
+    return benchmark.from_arch(args.arch or 'tiny', *how)
 
 
 def _check_chart(args: argparse.Namespace) -> None:

@@ -7,7 +7,9 @@ stack, beside a list of their hashes::
     DIR/torch2.11.0-cpu/onedl_mmcv-2.3.6-cp311-cp311-linux_x86_64.whl
     DIR/torch2.11.0-cpu/SHA256SUMS
 
-``DIR`` may be a folder or the address of one on a server. Everything here
+``DIR`` may be a folder or the address of one on a server. Where a server
+has no folders (the files of a release), ``torch2.11.0-cpu.SHA256SUMS`` and so
+on do. Everything here
 runs before anything but torch is installed, on Python's own library and tqdm.
 """
 import hashlib
@@ -133,13 +135,14 @@ def fetch(requirement: str, source: str, into: Path) -> Path:
     kinds = [stack(True)] if torch.version.cuda else []
     if not torch.cuda.is_available():
         kinds.append(stack(False))
-    for kind in kinds:
-        place = f'{source.rstrip("/")}/{kind}'
+    starts = [f'{source.rstrip("/")}/{kind}{between}'
+              for kind in kinds for between in '/.']
+    for place in starts:
         try:
-            sums = _sums(_read(f'{place}/{SUMS}').decode('utf-8', 'replace'))
+            sums = _sums(_read(place + SUMS).decode('utf-8', 'replace'))
             break
         except UserError:
-            if kind == kinds[-1]:
+            if place == starts[-1]:
                 raise
     name, version = requirement.replace('-', '_').split('==')
     tag = f'cp{sys.version_info[0]}{sys.version_info[1]}'
@@ -150,12 +153,12 @@ def fetch(requirement: str, source: str, into: Path) -> Path:
     fits = [n for n in sums if n.startswith(start)
             and n.endswith(f'{machine}.whl') and '/' not in n]
     if not fits:
-        raise UserError(f'{place}: no wheel {start}*{machine}.whl; there are '
+        raise UserError(f'{place}*: no wheel {start}*{machine}.whl; there are '
                         f'{", ".join(sorted(sums)) or "none"}')
-    content = _read(f'{place}/{fits[0]}')
+    content = _read(f'{place}{fits[0]}')
     found = hashlib.sha256(content).hexdigest()
     if found != sums[fits[0]]:
-        raise UserError(f'{place}/{fits[0]}: its sha256 is {found}, and '
+        raise UserError(f'{place}{fits[0]}: its sha256 is {found}, and '
                         f'{SUMS} says {sums[fits[0]]}')
     wheel = Path(into) / fits[0]
     wheel.write_bytes(content)

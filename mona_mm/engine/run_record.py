@@ -19,7 +19,7 @@ from mona_mm.checkpoint.describe import describe_tuner
 from mona_mm.checkpoint.models import tuned_backbone, unwrapped
 from mona_mm.compat import resumes
 from mona_mm.config import changes
-from mona_mm.engine.machine import device_name, versions
+from mona_mm.engine.device import device_name, versions
 from mona_mm.errors import ConfigError
 from mona_mm.registry import HOOKS
 from mona_mm.text import read_json, write_atomically
@@ -69,6 +69,7 @@ class RunRecordHook(Hook):
         self.record = dict(
             config=config.as_posix(),
             changed=changes(runner.cfg),
+            tuner_option=runner.cfg.get('tuner_option', {}).get('name'),
             **_tuned(unwrapped(runner.model)),
             seed=runner.seed,
             device=device,
@@ -138,7 +139,8 @@ def _tuned(model: torch.nn.Module) -> Dict[str, Any]:
     if backbone is None:
         return dict(tuner={})
     share = backbone.share()
-    return dict(tuner=describe_tuner(backbone.tuner), trained=share.trained,
+    return dict(tuner=describe_tuner(backbone.tuner),
+                method=backbone.tuner.display_name, trained=share.trained,
                 share=share.ratio)
 
 

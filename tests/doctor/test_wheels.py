@@ -55,6 +55,13 @@ def test_wheel_of_this_stack_is_taken(shelf, address, tmp_path,
     assert found.read_text() == found.name
 
 
+def test_server_without_folders_serves_too(shelf, address, tmp_path) -> None:
+    for path in list(shelf.iterdir()):
+        path.rename(shelf.parent / f'{shelf.name}.{path.name}')
+    found = wheels.fetch('onedl-mmcv==2.3.6', address, tmp_path)
+    assert found.read_text() == found.name == NAME.format(MACHINE)
+
+
 def test_wheel_of_another_hash_is_not_taken(shelf, address, tmp_path) -> None:
     (shelf / NAME.format(MACHINE)).write_bytes(b'something else')
     with pytest.raises(UserError, match='its sha256 is'):

@@ -277,11 +277,6 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
         finally:
             step.open = False
 
-    def train(self, mode: bool = True) -> 'TunedSwinTransformer':
-        """Set the mode and return self, as PyTorch does."""
-        super().train(mode)
-        return self
-
 
 @MODELS.register_module()
 class SwinTransformerMona(TunedSwinTransformer):
