@@ -3,6 +3,7 @@ import os
 import resource
 import shutil
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -88,13 +89,14 @@ class Order(runs.Hook):
 
     def __init__(self, folder, monkeypatch) -> None:
         self.seen = []
-        whole = atomic._write_through
+        whole = atomic.write_atomically
 
-        def write(path, content):
-            before = names(folder)
-            whole(path, content)
-            self.seen.append((Path(path).name, before))
-        monkeypatch.setattr(atomic, '_write_through', write)
+        @contextmanager
+        def write(path, **kwargs):
+            self.seen.append((Path(path).name, names(folder)))
+            with whole(path, **kwargs) as partial:
+                yield partial
+        monkeypatch.setattr(atomic, 'write_atomically', write)
 
 
 def test_outdated_checkpoints_go_only_after_the_new_one_is_in_place(
