@@ -113,6 +113,9 @@ PRIVATE: Tuple[Private, ...] = (
     Private('torch.nn.Module', '_modules',
             'an attribute of a module costs ten times as much by its name',
             True),
+    Private('torch.nn.Conv2d', '_conv_forward',
+            'a convolution by other weights than its own, padding included',
+            True),
     *(Private('torch.nn.Module', name,
               'what a module keeps of its weights is stale once they move or '
               'are loaded; torch documents it for overriding', True)
