@@ -431,7 +431,7 @@ class FrozenBase:
                 f'the checkpoint holds what {type(backbone.tuner).__name__} '
                 'inserts, but neither the frozen base nor the record of it: '
                 f'{lost}. The record is in the state dict\'s _metadata, '
-                'which a copy into a plain dict loses: load the file as it '
+                'which a copy into a mere dict loses: load the file as it '
                 'was saved')
         much = 'only a part of' if len(missing) < len(self.required) else 'no'
         there = sorted(set(given) - self.computed)
