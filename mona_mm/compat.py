@@ -102,6 +102,9 @@ PRIVATE: Tuple[Private, ...] = (
     Private('mmdet.models.dense_heads.base_dense_head.BaseDenseHead',
             '_predict_by_feat_single',
             'how many boxes of a level are kept is decided within it', True),
+    Private('mmpretrain.models.backbones.swin_transformer_v2.'
+            'SwinTransformerV2', '_delete_reinit_params',
+            'a hook of its own that makes every strict load complain', True),
     Private('torch.nn.Module.state_dict', '_metadata',
             'all that reaches a module of a file through every loader'),
     *(Private('torch._utils', name,
