@@ -3,7 +3,6 @@ import os
 import resource
 import shutil
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -85,18 +84,17 @@ def test_full_disk_during_training_keeps_what_was_saved(
 
 
 class Order(runs.Hook):
-    """Notes which files there are whenever one is being written."""
+    """Notes which files there are whenever one is put in place."""
 
     def __init__(self, folder, monkeypatch) -> None:
         self.seen = []
-        whole = atomic.write_atomically
+        replace = os.replace
 
-        @contextmanager
-        def write(path, **kwargs):
-            self.seen.append((Path(path).name, names(folder)))
-            with whole(path, **kwargs) as partial:
-                yield partial
-        monkeypatch.setattr(atomic, 'write_atomically', write)
+        def note(source, target):
+            before = names(folder)
+            replace(source, target)
+            self.seen.append((Path(target).name, before))
+        monkeypatch.setattr(os, 'replace', note)
 
 
 def test_outdated_checkpoints_go_only_after_the_new_one_is_in_place(
