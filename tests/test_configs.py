@@ -49,8 +49,8 @@ def test_dumped_config_says_the_same(name, tmp_path):
     cfg = read(name)
     cfg.dump(tmp_path / 'dumped.py')
     assert Config.fromfile(tmp_path / 'dumped.py').model == cfg.model
-    # The paper's own name for the backbone.
-    assert cfg.model.backbone.type == 'mona_mm.SwinTransformerMona'
+    if 'swin' in name:  # the paper's own name for the backbone
+        assert cfg.model.backbone.type == 'mona_mm.SwinTransformerMona'
 
 
 def test_leaves_are_what_somebody_published_and_the_tasks_own():
@@ -65,17 +65,14 @@ def test_leaves_are_what_somebody_published_and_the_tasks_own():
         assert (FOLDER.parent / config).with_name(f'{leaf.task}.py').is_file()
 
 
-def test_quickstart_has_two_leaves_and_mona_in_every_task():
-    found = [parse(c) for c in CONFIGS if c.startswith('quickstart')]
-    methods = {}
-    for leaf in found:
-        methods.setdefault(leaf.task, set()).add(leaf.word)
-    assert methods.pop('pretrain_swin-nano_source') == {'full'}
-    assert methods.pop('retinanet_swin-nano_shapes') == {
+def test_quickstart_has_the_leaves_of_its_table_and_of_mona():
+    words = {}
+    for leaf in (parse(c) for c in CONFIGS if c.startswith('quickstart')):
+        words.setdefault(leaf.task, set()).add(leaf.word)
+    assert words.pop('retinanet_swin-nano_shapes') == {
         'full', 'mona', 'fixed'}
-    assert len(methods) == 4
-    assert set(map(frozenset, methods.values())) == {
-        frozenset({'full', 'mona'})}
+    for task, found in words.items():
+        assert 'full' in found <= {'full', 'mona'}, task
 
 
 def test_index_imports_every_metafile():
