@@ -105,7 +105,8 @@ def _cell(model: Dict[str, Any]) -> Dict[str, Any]:
     return dict(
         _common(model['In Collection'], data), config=model['Config'],
         home=home_of(model['Config']), setting=leaf.variant,
-        backbone=leaf.backbone, metrics=published or data['Metrics'],
+        backbone=data.get('Backbone', leaf.backbone),
+        metrics=published or data['Metrics'],
         published=published, others=data.get('Also Reported', ()),
         by=source.removeprefix('published by '),
         config_deviations=tuple(data.get('Deviations', ())),
