@@ -60,7 +60,9 @@ def test_leaves_are_what_somebody_published_and_the_tasks_own():
     for config, model in listed.items():
         leaf = parse(config)
         task = leaf.method == 'full' and not leaf.variant
-        assert 'Results' in model or task, config
+        # Mona on a backbone that the paper did not try is ours.
+        ours = leaf.method == 'mona' and leaf.backbone[:5] != 'Swin-'
+        assert 'Results' in model or task or ours, config
         # Any other method by --tuner.
         assert (FOLDER.parent / config).with_name(f'{leaf.task}.py').is_file()
 
@@ -116,4 +118,4 @@ def test_fragment_of_a_method_states_its_defaults(tuner):
 def test_command_at_the_head_of_a_config_runs_that_config():
     for name in CONFIGS:
         if not name.startswith('own_data'):
-            assert f'configs/{name}' in (FOLDER / name).read_text()[:200]
+            assert f'configs/{name}' in (FOLDER / name).read_text()[:400]
