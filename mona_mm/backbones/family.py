@@ -118,11 +118,6 @@ class TunedFamily(TunedBackbone, KeepsInserted):
             if module is not self and hasattr(module, 'line_by_line'):
                 module.line_by_line = value
 
-    def train(self, mode: bool = True) -> 'TunedFamily':
-        """Set the mode and return self, as PyTorch does."""
-        super().train(mode)
-        return self
-
 
 def place_numbered_norms(tensors: Dict[str, Tensor], outputs: Sequence[str],
                          last: str, map_final_norm: bool
