@@ -205,7 +205,8 @@ def test_counts_are_those_of_the_built_backbones():
         assert leaf == parse(cell.config)
         # All that a number of parameters depends on.
         key = str([backbone.get(k) for k in (
-            'arch', 'out_indices', 'keep_frozen', 'tuner')])
+            'type', 'arch', 'num_layers', 'out_indices', 'keep_frozen',
+            'tuner')])
         if key not in known:
             init_default_scope(cfg.default_scope)
             with on_meta():
