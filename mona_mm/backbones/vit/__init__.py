@@ -157,7 +157,7 @@ class TunedVisionTransformer(TunedBackbone, VisionTransformer):
             quarter = max(self.num_layers // 4, 1)
             global_blocks = range(quarter - 1, self.num_layers, quarter)
         self.global_blocks = self._indices('global_blocks', global_blocks)
-        tuner = build_tuner(tuner or dict(type='Full'))
+        tuner = build_tuner(tuner or self.default_tuner)
         if num_registers or window_size or list(self.out_indices) != sorted(
                 set(self.out_indices)):
             self.plain_class = None  # mmpretrain's has none of that
