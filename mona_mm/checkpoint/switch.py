@@ -55,6 +55,9 @@ class DeltaSwitch:
         if not self.backbone.frozen.names:
             raise ConfigError(f'{type(tuner).__name__} freezes nothing: there'
                               ' is no base that deltas could share')
+        if type(tuner).wrap is not Tuner.wrap:
+            raise ConfigError(f'{type(tuner).__name__} cannot be switched off'
+                              ': it replaces pretrained modules by others')
         for site in tuner.sites:
             if not _is_off(tuner, site):
                 raise ConfigError(

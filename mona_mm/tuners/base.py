@@ -245,7 +245,11 @@ def build_tuner(cfg) -> Tuner:
                         f"dict(type='Mona'), but got {cfg!r}")
     kwargs = {k: v for k, v in cfg.items() if k not in ('type', '_scope_')}
     cls = tuner_class(cfg['type'])
-    _check_arguments(cls, kwargs)
+    accepted = list(inspect.signature(cls).parameters)
+    if unknown := sorted(set(kwargs) - set(accepted)):
+        raise TypeError(f'tuner {cls.__name__}: unknown argument '
+                        f'{", ".join(unknown)}; it takes '
+                        f'{", ".join(accepted) or "none"}')
     return cls(**kwargs)
 
 
@@ -271,15 +275,6 @@ def tuner_class(kind) -> type:
         raise KeyError(f'tuner: unknown type {kind!r}; expected one of '
                        f'{", ".join(names)}')
     return cls
-
-
-def _check_arguments(cls: type, kwargs: dict) -> None:
-    accepted = list(inspect.signature(cls).parameters)
-    unknown = sorted(set(kwargs) - set(accepted))
-    if unknown:
-        raise TypeError(f'tuner {cls.__name__}: unknown argument '
-                        f'{", ".join(unknown)}; it takes '
-                        f'{", ".join(accepted) or "none"}')
 
 
 def check_positive_int(owner: str, name: str, value) -> None:

@@ -6,7 +6,7 @@ from mmengine.model.weight_init import trunc_normal_
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mona_mm.ops import is_plain
+from mona_mm.ops import runs_line_by_line
 from mona_mm.ops.fold import Foldable
 from mona_mm.ops.launch import say_once, usable
 from mona_mm.ops.mona import MonaParams, MonaSpec, mona
@@ -122,7 +122,7 @@ class MonaLayer(Foldable):
         """
         if self._runs_folded():
             y = mona_folded(x, hw_shape, self.folded)
-        elif is_plain(self):
+        elif runs_line_by_line(self):
             y = self.formula(x, hw_shape)
         else:
             y, t = self._run(x, hw_shape, next_norm, branch, shared)
@@ -161,7 +161,7 @@ class MonaLayer(Foldable):
         Args:
             x (Tensor): (B, N, C).
         """
-        if not usable(x) or is_plain(self) or self._runs_folded():
+        if not usable(x) or runs_line_by_line(self) or self._runs_folded():
             return None
         params = self.parameters_in_order()
         why = uncovered(x, compute_dtype(x), params)
@@ -239,7 +239,12 @@ class Mona(Tuner):
                  linear_init: str = 'trunc_normal') -> None:
         check_positive_int('Mona', 'bottleneck_dims', bottleneck_dims)
         check_rate('Mona', 'drop_rate', drop_rate)
-        _check_kernel_sizes(kernel_sizes)
+        if not (isinstance(kernel_sizes, (list, tuple)) and kernel_sizes
+                and all(isinstance(s, int) and s > 0 and s % 2
+                        for s in kernel_sizes)):
+            raise ValueError(
+                'Mona: kernel_sizes must be a non-empty sequence of odd '
+                f'positive integers, but got {kernel_sizes!r}')
         if linear_init not in ('trunc_normal', 'pytorch'):
             raise ValueError("Mona: linear_init must be 'trunc_normal' or "
                              f"'pytorch', but got {linear_init!r}")
@@ -253,11 +258,3 @@ class Mona(Tuner):
         """Make one :class:`MonaLayer` of width ``dims``."""
         return MonaLayer(dims, self.bottleneck_dims, self.kernel_sizes,
                          self.scaled_norm, self.drop_rate, self.linear_init)
-
-
-def _check_kernel_sizes(sizes: Sequence[int]) -> None:
-    fits = isinstance(sizes, (list, tuple)) and len(sizes) > 0 and all(
-        isinstance(s, int) and s > 0 and s % 2 for s in sizes)
-    if not fits:
-        raise ValueError('Mona: kernel_sizes must be a non-empty sequence of '
-                         f'odd positive integers, but got {sizes!r}')
