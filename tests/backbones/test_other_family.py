@@ -8,11 +8,11 @@ from helpers import TUNERS, image
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
 from mmpretrain.models import VisionTransformer
+from mona_mm.engine.tuner_option import set_tuner
 from other_family import OtherTransformer
 from runs import config, start
 
 from mona_mm.checkpoint import read_checkpoint
-from mona_mm.engine.tuner_option import set_tuner
 from mona_mm.reports.names import name_run
 from mona_mm.tuners import Tuner, build_tuner
 
