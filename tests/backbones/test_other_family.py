@@ -12,7 +12,7 @@ from other_family import OtherTransformer
 from runs import config, start
 
 from mona_mm.checkpoint import read_checkpoint
-from mona_mm.engine.tuner_option import set_tuner
+from mona_mm.engine.launch import set_tuner
 from mona_mm.reports.names import name_run
 from mona_mm.tuners import Tuner, build_tuner
 
