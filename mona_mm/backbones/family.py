@@ -48,7 +48,7 @@ class TunedFamily(TunedBackbone, KeepsInserted):
         """Attach the tuner, and set what the arguments say.
 
         Args:
-            tuner (dict, optional): The tuning method; None:
+            tuner (dict, optional): The tuning method; by default
                 :attr:`default_tuner`.
             keep_frozen (Sequence[str]): See :meth:`attach`.
             line_by_line (bool): Run everything as it is written.
