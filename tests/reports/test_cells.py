@@ -204,9 +204,9 @@ def test_counts_are_those_of_the_built_backbones():
         leaf = name_run(cell.config, backbone.tuner.type)
         assert leaf == parse(cell.config)
         # All that a number of parameters depends on.
-        key = str([backbone.get(k) for k in (
-            'type', 'arch', 'num_layers', 'out_indices', 'keep_frozen',
-            'tuner')])
+        key = str([MODELS.get(backbone.type).plain_class, *(
+            backbone.get(k) for k in ('arch', 'num_layers', 'out_indices',
+                                      'keep_frozen', 'tuner'))])
         if key not in known:
             init_default_scope(cfg.default_scope)
             with on_meta():
