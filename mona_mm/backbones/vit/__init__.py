@@ -388,10 +388,10 @@ class TunedVisionTransformer(TunedFamily, VisionTransformer):
             if self.final_norm and i + 1 == self.num_layers:
                 x = self.ln1(x)
             if i in self.out_indices:
-                found[i] = self._format_output(x, hw_shape)
+                found[i] = self._formed(x, hw_shape)
         return tuple(found[i] for i in self.out_indices)
 
-    def _format_output(self, x: Tensor, hw: Tuple[int, int]) -> Tensor:
+    def _formed(self, x: Tensor, hw: Tuple[int, int]) -> Tensor:
         """Give (B, T + N, C) the form that ``out_type`` says."""
         if self.out_type == 'raw':
             return x
