@@ -30,6 +30,3 @@ def is_traced() -> bool:
     counters of FLOPs).
     """
     return torch.jit.is_tracing() or torch.compiler.is_exporting()
-
-
-is_plain = runs_line_by_line  # TEMPORARY: until all branches say the new name
