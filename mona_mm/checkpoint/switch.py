@@ -36,6 +36,8 @@ class DeltaSwitch:
 
     Args:
         model (nn.Module): A tuned backbone, or a model with one.
+        off (bool): Whether ``use(None)`` is wanted too. Without it, tuners
+            that cannot be switched off are fine. Defaults to True.
 
     Raises:
         ConfigError: If there is no tuned backbone in it, or several, or its
@@ -43,7 +45,7 @@ class DeltaSwitch:
         CheckpointError: If the base in place has no known source.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, off: bool = True) -> None:
         found = dict(tuned_backbones(model))
         if len(set(map(id, found.values()))) != 1:
             raise ConfigError('DeltaSwitch needs a model with one tuned '
@@ -56,14 +58,15 @@ class DeltaSwitch:
         if not self.backbone.frozen.names:
             raise ConfigError(f'{type(tuner).__name__} freezes nothing: there'
                               ' is no base that deltas could share')
+        self._deltas: Dict[Optional[str], Dict[str, Tensor]] = {}
+        if not off:
+            return
         if place := _still_changes(tuner):
             raise ConfigError(
                 f'{type(tuner).__name__} cannot be switched off: with its '
                 'parameters zero, or as its modules say, what it inserts at '
                 f'{place!r} still changes its input')
-        self._deltas: Dict[Optional[str], Dict[str, Tensor]] = {
-            None: self._off()
-        }
+        self._deltas[None] = self._off()
 
     @property
     def names(self) -> Tuple[str, ...]:
@@ -98,7 +101,8 @@ class DeltaSwitch:
                 pretrained backbone alone; neck and head stay.
 
         Raises:
-            ConfigError: If nothing of this name was loaded.
+            ConfigError: If nothing of this name was loaded, or None is
+                asked for without ``off``.
         """
         if name not in self._deltas:
             raise ConfigError(f'no delta {name!r} was loaded; there are '
