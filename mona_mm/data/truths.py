@@ -48,6 +48,11 @@ class Truths:
                     (len(self._sets), i))
             self._sets.append(dataset)
 
+    def knows(self, path: str) -> bool:
+        """Whether the dataset has this file, or one of its name."""
+        return (osp.realpath(path) in self._paths
+                or osp.basename(path) in self._names)
+
     def find(self, picture: Picture) -> Optional[Any]:
         """The annotated sample of a picture: the same file, or its name.
 

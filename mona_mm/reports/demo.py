@@ -75,16 +75,19 @@ def show(cfg: Config, predictor: Predictor, inputs: Inputs,
     if annotations and inputs.video:
         raise ConfigError('--annotations: the frames of a video have none')
     truths = Truths(cfg) if annotations else None
+    if truths and not any(map(truths.knows, inputs.files)):
+        raise ConfigError(
+            '--annotations: the test data of the config know none of the '
+            f'{len(inputs)} pictures, such as {inputs.files[0]}; name others '
+            'with --cfg-options test_dataloader.dataset.data_root=...')
     drawing = Drawing(cfg, predictor, score_thr)
     entries: List[Entry] = []
     taken: set = set()
-    without, film = [], None
+    film = None
     try:
         for picture in tqdm(inputs, disable=not progress, unit='picture',
                             desc='predict'):
             truth = truths and truths.find(picture)
-            if truths and truth is None:
-                without.append(picture.name)
             panels, rows = _panels(picture, predictor, drawing, checkpoints,
                                    truth, truths is not None, side)
             image = side_by_side(panels)
@@ -99,12 +102,6 @@ def show(cfg: Config, predictor: Predictor, inputs: Inputs,
             entries.append(Entry(
                 picture.name, name, image.shape[1::-1],
                 f'{width} x {height} pixels', rows))
-        if truths and len(without) == len(entries):
-            raise ConfigError(
-                f'--annotations: the test data of the config know none of '
-                f'the {len(entries)} pictures, such as {without[0]}; name '
-                'others with --cfg-options test_dataloader.dataset.'
-                'data_root=...')
         if film:
             film.close()
     finally:
