@@ -1,7 +1,7 @@
 """Ground truth of pictures, as the dataset of a config has it."""
 import copy
 import os.path as osp
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 from mmengine.config import Config
 from mmengine.registry import DATASETS
@@ -10,6 +10,7 @@ from mona_mm.config import datasets, name_of
 from mona_mm.errors import ConfigError
 
 from .inputs import Picture
+from .labels.names import as_names, difference
 
 #: Steps of a pipeline that load, and leave everything where it is.
 _LOADS = ('LoadImageFromFile', 'LoadAnnotations', 'ConvertBoxType')
@@ -21,12 +22,14 @@ class Truths:
     Args:
         cfg (Config): Of any of the four libraries. Its default scope must be
             in place.
+        classes (Sequence[str], optional): Those of the checkpoints.
 
     Raises:
-        ConfigError: If the dataset cannot be read.
+        ConfigError: If the dataset cannot be read, or has other classes.
     """
 
-    def __init__(self, cfg: Config) -> None:
+    def __init__(self, cfg: Config,
+                 classes: Optional[Sequence[str]] = None) -> None:
         self._sets: List[Any] = []
         self._paths: Dict[str, tuple] = {}
         self._names: Dict[str, set] = {}
@@ -41,6 +44,10 @@ class Truths:
                     f'--annotations: {where} of the config cannot be read: '
                     f'{error}; name others with --cfg-options {where}.'
                     'ann_file=... or data_root=...') from error
+            own = as_names(dataset.metainfo.get('classes'))
+            if own and classes and (told := difference(
+                    own, classes, where, 'the checkpoints')):
+                raise ConfigError(f'--annotations: {told}')
             for i in range(len(dataset)):
                 path = dataset.get_data_info(i)['img_path']
                 self._paths[osp.realpath(path)] = len(self._sets), i

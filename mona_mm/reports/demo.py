@@ -74,7 +74,7 @@ def show(cfg: Config, predictor: Predictor, inputs: Inputs,
     """
     if annotations and inputs.video:
         raise ConfigError('--annotations: the frames of a video have none')
-    truths = Truths(cfg) if annotations else None
+    truths = Truths(cfg, predictor.classes) if annotations else None
     if truths and not any(map(truths.knows, inputs.files)):
         raise ConfigError(
             '--annotations: the test data of the config know none of the '

@@ -1,4 +1,5 @@
 """Predictions and ground truth, drawn by the libraries' visualizers."""
+from colorsys import hsv_to_rgb
 from typing import Any, List, Tuple
 
 import cv2
@@ -52,8 +53,11 @@ class Drawing:
         palette = found.get('palette') or predictor.first.model.dataset_meta[
             'palette']
         if self.library != 'mmseg':
+            if not palette or palette == 'random':
+                palette = distinct(len(self.classes or range(80)))
             self._visualizer.dataset_meta = dict(
-                classes=self.classes, palette=palette or 'random')
+                classes=self.classes, palette=palette)
+            _keep_in_frame(self._visualizer)
             return
         if not self.classes:
             raise ConfigError(
@@ -143,6 +147,31 @@ class Drawing:
             sample.set_data({name: PixelData(
                 data=torch.from_numpy(labels).long()[None])})
         return sample
+
+
+def distinct(count: int) -> List[Tuple[int, int, int]]:
+    """Colours, RGB, of which neighbours are far apart.
+
+    The hues go round by the golden ratio, so that any first few are spread.
+    """
+    return [tuple(round(255 * c) for c in hsv_to_rgb(
+        i * 0.618034 % 1, (0.95, 0.65)[i // 8 % 2], (1.0, 0.8)[i // 4 % 2]))
+        for i in range(count)]
+
+
+def _keep_in_frame(visualizer: Any) -> None:
+    """Let what reaches beyond the picture not move the picture.
+
+    mmengine draws on axes that grow with what is drawn: a rotated box across
+    the border would shrink the picture, and all else with it.
+    """
+    before = visualizer.set_image
+
+    def set_image(image: np.ndarray) -> None:
+        before(image)
+        visualizer.ax_save.autoscale(False)
+
+    visualizer.set_image = set_image
 
 
 def fitted(pixels: np.ndarray, side: int) -> Tuple[int, int]:

@@ -79,7 +79,7 @@ def _family(folder, family) -> SimpleNamespace:
     cfg.dump(path)
     meta = dict(cfg=cfg.pretty_text,
                 dataset_meta=dict(classes=cfg.get('metainfo', {}).get(
-                    'classes', TARGET_CLASSES)))
+                    'classes', sorted(TARGET_CLASSES))))
     if palette := cfg.get('metainfo', {}).get('palette'):
         meta['dataset_meta']['palette'] = palette
     deltas = {}

@@ -16,6 +16,7 @@ from mona_mm.data.inputs import Inputs
 from mona_mm.engine.predict import Predictor, Slices
 from mona_mm.errors import CheckpointError, ConfigError
 from mona_mm.reports.demo import titles_of
+from mona_mm.reports.drawing import Drawing, distinct, plain
 from mona_mm.reports.gallery import GAP, STRIP
 
 main = runpy.run_path(str(ROOT / 'tools/demo.py'))['main']
@@ -242,6 +243,31 @@ def test_checkpoint_of_other_classes_is_refused(shop, tmp_path):
             one=made.one, two=str(tmp_path / 'other.pth')), 'cpu')
 
 
+def test_annotations_of_other_classes_are_refused(shop, tmp_path):
+    made = shop.made('mmpretrain')
+    with pytest.raises(ConfigError, match='differ in their classes.*owl'):
+        main([made.picture, made.config, made.one, '--annotations',
+              '--out-dir', str(tmp_path), '--device', 'cpu', '--cfg-options',
+              'test_dataloader.dataset.metainfo.classes='
+              '[circle,cross,owl,square,star,triangle]'])
+
+
+def test_box_across_the_border_leaves_the_picture_in_place(shop):
+    from mmengine.structures import InstanceData
+    made = shop.made('mmrotate')
+    cfg = Config.fromfile(made.config)
+    predictor = Predictor(cfg, dict(one=made.one), 'cpu')
+    pixels = cv2.imread(made.picture)
+    sample = predictor.predict('one', pixels)
+    sample.pred_instances = InstanceData(
+        bboxes=torch.tensor([[5., 5., 400., 20., .8]]),
+        scores=torch.tensor([.9]), labels=torch.tensor([2]))
+    drawn = Drawing(cfg, predictor).draw(pixels, sample, False, 128)
+    expected = plain(pixels, 128)
+    untouched = np.abs(drawn.astype(int) - expected)[64:, 80:, :].mean()
+    assert drawn.shape == expected.shape and untouched < 5
+
+
 @pytest.mark.parametrize('files, titles', [
     (['a.pth', 'x/b.safetensors'], ['a', 'b']),
     (['w/mona/epoch_9.pth', 'w/lora/epoch_9.pth'], ['mona', 'lora']),
@@ -260,3 +286,11 @@ def test_frames_of_a_video_are_counted_before_it_is_read(tmp_path):
     frames = [p.pixels.mean() for p in inputs]
     assert len(frames) == len(inputs) == 3 and inputs.fps == 10
     assert frames == pytest.approx([0, 90, 180], abs=3)
+
+
+def test_colours_of_neighbouring_classes_are_far_apart():
+    colours = np.array(distinct(20))
+    assert colours.min() >= 0 and colours.max() <= 255
+    assert len({tuple(c) for c in colours.tolist()}) == 20
+    apart = np.abs(colours[1:] - colours[:-1]).sum(1)
+    assert apart.min() > 150

@@ -1,0 +1,147 @@
+"""The libraries' own analysis tools, as installed, on our configs."""
+import os
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from paths import ROOT
+
+LIBRARIES = ('mmdet', 'mmseg', 'mmpretrain', 'mmrotate')
+#: {tool: where it is in `.mim/tools`, and its arguments by library}
+TOOLS = {
+    'get_flops': ('analysis_tools', {
+        'mmdet': 'CONFIG --num-images 1', 'mmseg': 'CONFIG --shape 64 64',
+        'mmpretrain': 'CONFIG --shape 64 64',
+        'mmrotate': 'CONFIG --shape 64 64'}),
+    'browse_dataset': ('analysis_tools', {
+        'mmdet': 'CONFIG --output-dir OUT --not-show',
+        'mmseg': 'CONFIG --output-dir OUT --not-show',
+        'mmpretrain': 'CONFIG --output-dir OUT --not-show',
+        'mmrotate': 'CONFIG --output-dir OUT --not-show'}),
+    'print_config': ('misc', dict.fromkeys(LIBRARIES, 'CONFIG')),
+    'analyze_logs': ('analysis_tools', {
+        'mmdet': 'plot_curve LOG --keys loss --out OUT/curve.png',
+        'mmseg': 'LOG --keys loss --out OUT/curve.png',
+        'mmpretrain': 'plot_curve LOG --keys loss --out OUT/curve.png',
+        'mmrotate': 'plot_curve LOG --keys loss --out OUT/curve.png'}),
+    'analyze_results': ('analysis_tools', {
+        'mmdet': 'CONFIG PICKLE OUT --topk 1',
+        'mmpretrain': 'CONFIG PICKLE --out-dir OUT --topk 1'}),
+    'confusion_matrix': ('analysis_tools', {
+        'mmdet': 'CONFIG PICKLE OUT', 'mmseg': 'CONFIG PICKLE OUT',
+        'mmpretrain': 'CONFIG PICKLE --show-path OUT/matrix.png',
+        'mmrotate': 'CONFIG PICKLE OUT'}),
+    'benchmark': ('analysis_tools', {
+        'mmdet': 'CONFIG --checkpoint DELTA --task inference --max-iter 2 '
+                 '--num-warmup 0 --log-interval 1 --work-dir OUT',
+        'mmseg': 'CONFIG DELTA --log-interval 1 --work-dir OUT',
+        'mmrotate': 'CONFIG --checkpoint DELTA --task inference --max-iter 2 '
+                    '--num-warmup 0 --log-interval 1 --work-dir OUT'}),
+}
+PLACES = {('mmseg', 'browse_dataset'): 'misc',
+          ('mmpretrain', 'browse_dataset'): 'visualization'}
+#: Tools that a library does not have.
+LACKS = {
+    ('mmseg', 'analyze_results'): 'has none',
+    ('mmrotate', 'analyze_results'): 'has none',
+    ('mmpretrain', 'benchmark'): 'has none: `benchmarks` are configs'}
+ALL = [(library, tool) for library in LIBRARIES for tool in TOOLS]
+
+
+def tool_of(library: str, tool: str) -> Path:
+    package = Path(find_spec(library).origin).parent
+    folder = PLACES.get((library, tool), TOOLS[tool][0])
+    return package / '.mim/tools' / folder / f'{tool}.py'
+
+
+@pytest.mark.parametrize('library, tool', ALL)
+def test_what_a_library_lacks_is_listed(library, tool):
+    pytest.importorskip(library)
+    assert tool_of(library, tool).is_file() != ((library, tool) in LACKS)
+    assert (library in TOOLS[tool][1]) != ((library, tool) in LACKS)
+
+
+def python(*words, **env) -> str:
+    done = subprocess.run(
+        [sys.executable, *map(str, words)], text=True, capture_output=True,
+        env={**os.environ, 'PYTHONPATH': str(ROOT), 'MPLBACKEND': 'Agg',
+             **env})
+    assert not done.returncode, done.stdout[-2000:] + done.stderr[-4000:]
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope='module')
+def ran(shop):
+    """{library: a run's log and predictions}, made when asked for."""
+    done = {}
+
+    def run(library: str) -> dict:
+        if library not in done:
+            made = shop.made(library)
+            folder = shop.folder / f'run-{library}'
+            python(ROOT / 'tools/train.py', made.config, '--work-dir', folder,
+                   '--cfg-options', 'train_cfg.max_epochs=2',
+                   'train_cfg.val_interval=1', 'default_hooks.logger.'
+                   'interval=1', 'train_dataloader.batch_size=2')
+            log, = folder.glob('*/vis_data/scalars.json')
+            python(ROOT / 'tools/test.py', made.config,
+                   folder / 'epoch_2.pth', '--out', folder / 'found.pkl',
+                   '--work-dir', folder / 'test')
+            done[library] = dict(LOG=str(log), PICKLE=folder / 'found.pkl')
+        return done[library]
+
+    return run
+
+
+def call(library, tool, shop, out, ran=None, **given) -> str:
+    made = shop.made(library)
+    out.mkdir(exist_ok=True)
+    line = TOOLS[tool][1][library]
+    known = dict(dict(CONFIG=made.config, DELTA=made.one, OUT=str(out)),
+                 **given)
+    if 'LOG' in line or 'PICKLE' in line:
+        known.update(ran(library))
+    words = [re.sub('^(CONFIG|DELTA|OUT|LOG|PICKLE)',
+                    lambda m: str(known[m[1]]), word)
+             for word in line.split()]
+    return python(tool_of(library, tool), *words)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('library, tool', [
+    one for one in ALL if one not in LACKS and one[1] != 'get_flops'])
+def test_stock_tool_runs(library, tool, shop, ran, tmp_path):
+    pytest.importorskip(library)
+    text = call(library, tool, shop, tmp_path / 'out', ran)
+    if tool == 'print_config':
+        assert 'mona_mm.SwinTransformerMona' in text
+    elif tool == 'benchmark':
+        assert re.search(r'(fps|FPS)\D*[\d.]+', text), text[-2000:]
+    else:
+        pictures = [p for p in (tmp_path / 'out').rglob('*')
+                    if p.suffix in ('.png', '.jpg')]
+        assert pictures and all(p.stat().st_size > 500 for p in pictures)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('library', LIBRARIES)
+def test_stock_flops_are_those_of_the_written_form(library, shop, tmp_path):
+    pytest.importorskip(library)
+    fast = shop.made(library).config
+    cfg = Config.fromfile(fast)
+    cfg.model.backbone.line_by_line = True
+    cfg.dump(tmp_path / 'lines.py')
+    bare = Config.fromfile(fast)
+    bare.model.backbone.tuner = dict(type='Fixed')
+    bare.model.backbone.type = 'mona_mm.TunedSwinTransformer'
+    bare.dump(tmp_path / 'bare.py')
+    told = [re.findall(r'(Flops|Params): *([\d.]+ ?[KMG]?)', call(
+        library, 'get_flops', shop, tmp_path / 'out', CONFIG=str(config)))
+        for config in (fast, tmp_path / 'lines.py', tmp_path / 'bare.py')]
+    assert len(told[0]) == 2
+    assert told[0] == told[1]
+    assert told[0][0] != told[2][0]  # Mona counts
