@@ -69,27 +69,38 @@ def test_onnx_by_torchscript_holds_for_other_batch_sizes(tuner, form):
         assert (torch.from_numpy(a) - b).abs().max() <= 1e-4 * b.abs().max()
 
 
-def flops_of(net, *inputs):
+def counted(net, *inputs):
+    """What mmengine counts: (FLOPs, parameters)."""
     logging.disable(logging.WARNING)
     try:
-        return get_model_complexity_info(
+        found = get_model_complexity_info(
             net, None, inputs=inputs or (image(1, 3, *SIZE), ),
-            show_table=False, show_arch=False)['flops']
+            show_table=False, show_arch=False)
+        return found['flops'], found['params']
     finally:
         logging.disable(logging.NOTSET)
 
 
+def flops_of(net, *inputs):
+    return counted(net, *inputs)[0]
+
+
 @pytest.mark.parametrize('tuner', TUNERS)
 def test_flops_are_those_of_the_written_form(tuner):
-    flops = flops_of(build(tuner, 'fast'))
-    assert flops == flops_of(build(tuner, 'line by line')) > 0
+    net = build(tuner, 'fast')
+    flops, parameters = counted(net)
+    assert (flops, parameters) == counted(build(tuner, 'line by line'))
+    assert flops > 0
+    assert parameters == sum(p.numel() for p in net.parameters())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('tuner', TUNERS)
 def test_flops_of_a_folded_model_are_no_more(tuner):
-    flops = flops_of(build(tuner, 'folded'))
-    assert 0 < flops <= flops_of(build(tuner, 'fast'))
+    flops, parameters = counted(build(tuner, 'folded'))
+    written, trained = counted(build(tuner, 'line by line'))
+    assert 0 < flops <= written
+    assert parameters == trained
 
 
 @pytest.mark.slow

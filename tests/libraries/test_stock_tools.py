@@ -51,8 +51,9 @@ TASK = 'inference' if torch.cuda.is_available() else 'dataloader'
 NEEDS = {('mmseg', 'analyze_logs'): 'seaborn',
          ('mmrotate', 'analyze_logs'): 'seaborn',
          ('mmdet', 'benchmark'): 'psutil', ('mmrotate', 'benchmark'): 'psutil'}
-PLACES = {('mmseg', 'browse_dataset'): 'misc',
-          ('mmpretrain', 'browse_dataset'): 'visualization'}
+#: mmseg has a second one in `misc`, which takes the names of classes from the
+#: dataset's class, not from the config's `metainfo`.
+PLACES = {('mmpretrain', 'browse_dataset'): 'visualization'}
 #: Tools that a library does not have.
 LACKS = {
     ('mmseg', 'analyze_results'): 'has none',
