@@ -227,7 +227,8 @@ def test_missing_key_of_a_metafile_is_named_with_the_file(tmp_path):
     (tmp_path / 'a.yml').write_text(yaml.safe_dump(dict(
         Collections=[], Models=[{
             'Name': 'swin-l_1x_a', 'Config': 'swin-l_1x_a.py',
-            'In Collection': 'A', 'Metadata': {'Method': 'Full'}}])))
+            'In Collection': 'A', 'Metadata': {
+                'Method': 'Full', 'Paper Tables': ['Others']}}])))
     (tmp_path / 'model-index.yml').write_text('Import: [a.yml]\n')
     with pytest.raises(ConfigError, match=r'a\.yml: a model lacks'):
         load_cells(tmp_path)
