@@ -119,7 +119,7 @@ def test_odd_arguments_are_named(tmp_path, out, kind, told):
 
 def test_size_that_a_graph_cannot_leave_open_is_told(trained, tmp_path):
     cfg, checkpoint = trained('swin-nano-mona')
-    with pytest.raises(ConfigError, match='does not run for a batch of 1 at .128, 160'):
+    with pytest.raises(ConfigError, match='does not run .* at .128, 160'):
         export.export(cfg, checkpoint, str(tmp_path / 'a.pt2'),
                       'torch-export', SIZE, dynamic_size=True)
 
