@@ -4,7 +4,7 @@ from typing import Callable, Dict, List, Optional, Tuple, Union
 import torch
 from torch import Tensor, nn
 
-from mona_mm.ops import is_plain
+from mona_mm.ops import runs_line_by_line
 from mona_mm.tuners import LINEARS, BlockOutput, Tuner
 
 from .drop_path import add_branch
@@ -197,7 +197,7 @@ class TunedBlock(nn.Module):
         skip = self.skip_dropped
         if skip == 'auto':
             skip = x.device.type == 'cpu'
-        if is_plain(self):
+        if runs_line_by_line(self):
             y = x + drop_path(branch(x, normed))
         elif scale is not None and not skip:
             y = torch.addcmul(x, branch(x, normed), scale)

@@ -10,7 +10,7 @@ import torch
 from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
-from mona_mm.ops import is_plain
+from mona_mm.ops import runs_line_by_line
 from mona_mm.ops.cache import BoundedCache
 from mona_mm.ops.launch import interpreted
 from mona_mm.ops.mona import MonaParams
@@ -63,7 +63,8 @@ class Step:
         It is empty on a CPU, where every block draws its own, and for a
         block that runs as it is written.
         """
-        if is_plain(block) or (x.device.type == 'cpu' and not interpreted()):
+        if runs_line_by_line(block) or (
+                x.device.type == 'cpu' and not interpreted()):
             return Share()
         if id(block) not in self._rows:  # inside a wrapper, or copied
             return Step([block]).of(block, x)

@@ -6,6 +6,7 @@ from typing import (
     Iterable,
     Iterator,
     List,
+    Mapping,
     NamedTuple,
     Optional,
     Sequence,
@@ -18,10 +19,11 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mona_mm.checkpoint.candidates import pretrained_cfg
+from mona_mm.checkpoint.describe import defaults
 from mona_mm.checkpoint.layouts import Layout
 from mona_mm.checkpoint.record import Base
 from mona_mm.config import class_of
-from mona_mm.ops.frozen import PLAIN, MixedLinear
+from mona_mm.ops.frozen import LINEAR_TYPES, MixedLinear
 from mona_mm.registry import MODELS as OURS
 from mona_mm.text import some
 from mona_mm.tuners import Facts, Tuner, build_tuner
@@ -123,6 +125,20 @@ class TunedBackbone:
     #: reports they are no deviation.
     free: Tuple[str, ...] = ('allow_random_base', 'init_cfg', 'line_by_line',
                              'skip_dropped', 'with_cp')
+
+    @classmethod
+    def plain_arguments(cls, given: Mapping[str, Any]) -> Dict[str, Any]:
+        """The arguments with which :attr:`plain_class` is the same network.
+
+        Args:
+            given (Mapping[str, Any]): Those of this class.
+        """
+        ours, theirs = defaults(cls), defaults(cls.plain_class)
+        found = {k: usual for k, usual in ours.items()
+                 if k in theirs and usual != theirs[k]}
+        found.update((k, v) for k, v in given.items() if k in theirs)
+        found.pop('init_cfg', None)
+        return found
 
     def block_slots(self) -> Iterator[Slot]:
         """The blocks in order, from input to output."""
@@ -365,7 +381,7 @@ class TunedBackbone:
         own = {id(p) for n, p in self.named_parameters()
                if n in self.frozen.names}
         for module in self.modules() if dtype else ():
-            if type(module) in PLAIN:  # the same, but for what it takes
+            if type(module) in LINEAR_TYPES:  # the same, but for what it takes
                 module.__class__ = MixedLinear
             if not isinstance(module, MixedLinear):
                 continue

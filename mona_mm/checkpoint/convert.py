@@ -179,20 +179,34 @@ def convert(state: StateDict,
 
 
 def _family(state: StateDict) -> Tuple[Names, Optional[Layout]]:
-    """The family that knows a backbone's keys, and the layout."""
-    known = all_names()
+    """The family that knows a backbone's keys, and the layout.
+
+    Where several do (Microsoft names both its Swins alike), it is the one
+    that most of them fit.
+    """
+    known, found = all_names(), []
     for names in known:
-        for layout in names.layouts:
-            if layout.knows(state):
-                return names, layout
-    for names in known:
-        if any(map(names.block.fullmatch, state)):
-            return names, None
-    roots = sorted({k.split('.')[0] for k in state})[:8]
-    raise CheckpointError(
-        'no backbone in it of a family whose names are known '
-        f'({", ".join(names.family for names in known)}): its keys start '
-        f'with {roots}')
+        layout = next((one for one in names.layouts if one.knows(state)),
+                      None)
+        if layout or any(map(names.block.fullmatch, state)):
+            found.append((names, layout))
+    if not found:
+        roots = sorted({k.split('.')[0] for k in state})[:8]
+        raise CheckpointError(
+            'no backbone in it of a family whose names are known '
+            f'({", ".join(names.family for names in known)}): its keys start '
+            f'with {roots}')
+
+    def fitting(pair: Tuple[Names, Optional[Layout]]) -> int:
+        """How many keys are those of a family's plain backbone."""
+        names, layout = pair
+        try:
+            renamed = layout.to_mm(state) if layout else state
+        except CheckpointError:  # it is said when the family is taken
+            return len(state)
+        return sum(map(bool, map(names.plain.fullmatch, renamed)))
+
+    return max(found, key=fitting)
 
 
 def _check_layout(state: StateDict, names: Names, found: str,

@@ -16,7 +16,6 @@ from mona_mm.ops.fold import Foldable
 from mona_mm.text import some
 
 from .delta import slim
-from .describe import defaults
 from .files import check_not_itself, whole_state, write_checkpoint
 from .io import read_checkpoint
 from .layouts import below
@@ -116,7 +115,14 @@ def _plain_state(model: nn.Module, cfg: Config,
         for name in backbone.delta_names:
             del state[prefix + name]
         plain = MODELS.build(copy.deepcopy(dict(_node(path, cfg))))
-        plain.load_state_dict(below(state, prefix), strict=True)
+        fits = plain.load_state_dict(below(state, prefix), strict=False)
+        # Some libraries delete the buffers that they compute.
+        missing = [k for k in fits.missing_keys
+                   if not k.endswith(backbone.derived)]
+        if missing or fits.unexpected_keys:
+            raise CheckpointError(
+                f'the merged backbone is no {type(plain).__name__}: missing '
+                f'{some(missing)}, unexpected {some(fits.unexpected_keys)}')
         _check_equal(backbone, plain.eval() or plain)
     return state
 
@@ -148,11 +154,9 @@ def _plain_config(cfg: Config, model: nn.Module) -> Config:
     cfg = copy.deepcopy(cfg)
     for path, backbone in tuned_backbones(model):
         node, plain = _node(path, cfg), backbone.plain_class
-        ours, theirs = defaults(type(backbone)), defaults(plain)
-        for key in {*ours} - {*theirs} | {'init_cfg'}:
-            node.pop(key, None)
-        for key, usual in ours.items():
-            if key in theirs and usual != theirs[key]:
-                node.setdefault(key, usual)
-        node['type'] = f'{plain.__module__.split(".")[0]}.{plain.__name__}'
+        arguments = backbone.plain_arguments(node)
+        node.clear()
+        node.update(
+            type=f'{plain.__module__.split(".")[0]}.{plain.__name__}',
+            **arguments)
     return cfg

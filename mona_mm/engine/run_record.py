@@ -19,7 +19,7 @@ from mona_mm.checkpoint.describe import describe_tuner
 from mona_mm.checkpoint.models import tuned_backbone, unwrapped
 from mona_mm.compat import resumes
 from mona_mm.config import changes
-from mona_mm.engine.machine import device_name, versions
+from mona_mm.engine.device import device_name, versions
 from mona_mm.errors import ConfigError
 from mona_mm.registry import HOOKS
 from mona_mm.text import read_json, write_atomically

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mona_mm.ops import is_plain
+from mona_mm.ops import runs_line_by_line
 from mona_mm.ops.fold import Foldable
 from mona_mm.ops.frozen import (
     CastOnce,
@@ -71,7 +71,7 @@ class LoRALinear(Forgetful, Foldable, MixedLinear):
             return mixed_linear(x, self.folded, self.bias)
         base = (self.weight, self.bias)
         trains = any(p is not None and p.requires_grad for p in base)
-        if is_plain(self) or trains:
+        if runs_line_by_line(self) or trains:
             return self.formula(x)
         parts = tuple(_TARGETS.index(t) for t in self.targets)
         down, up = self.lora_A, self.lora_B

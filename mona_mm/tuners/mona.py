@@ -6,7 +6,7 @@ from mmengine.model.weight_init import trunc_normal_
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mona_mm.ops import is_plain
+from mona_mm.ops import runs_line_by_line
 from mona_mm.ops.fold import Foldable
 from mona_mm.ops.launch import say_once, usable
 from mona_mm.ops.mona import MonaParams, MonaSpec, mona
@@ -122,7 +122,7 @@ class MonaLayer(Foldable):
         """
         if self._runs_folded():
             y = mona_folded(x, hw_shape, self.folded)
-        elif is_plain(self):
+        elif runs_line_by_line(self):
             y = self.formula(x, hw_shape)
         else:
             y, t = self._run(x, hw_shape, next_norm, branch, shared)
@@ -161,7 +161,7 @@ class MonaLayer(Foldable):
         Args:
             x (Tensor): (B, N, C).
         """
-        if not usable(x) or is_plain(self) or self._runs_folded():
+        if not usable(x) or runs_line_by_line(self) or self._runs_folded():
             return None
         params = self.parameters_in_order()
         why = uncovered(x, compute_dtype(x), params)

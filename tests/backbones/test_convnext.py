@@ -2,13 +2,14 @@
 import pytest
 import torch
 from families import library, tiny
-from helpers import image, on_meta
+from helpers import TUNERS, image, on_meta
 from torch import nn
 from torchvision.models import ConvNeXt as TorchvisionConvNeXt
 from torchvision.models.convnext import CNBlockConfig
 
 from mona_mm.backbones import TunedConvNeXt
-from mona_mm.backbones.convnext.layouts import LAYOUTS
+from mona_mm.backbones.convnext.layouts import ConvNeXtNames
+from mona_mm.checkpoint.convert import convert
 
 DEPTHS, CHANNELS = [1, 1, 2, 1], [8, 16, 24, 32]
 ARCH = dict(depths=DEPTHS, channels=CHANNELS)
@@ -48,7 +49,7 @@ def agree(found, expected):
 
 
 def known(state):
-    return [layout.name for layout in LAYOUTS if layout.knows(state)]
+    return [one.name for one in ConvNeXtNames.layouts if one.knows(state)]
 
 
 def test_torchvision_file_gives_torchvisions_features(tmp_path):
@@ -103,7 +104,10 @@ def test_meta_file_loads_tensor_by_tensor(use_grn, tmp_path):
     net = load(theirs, tmp_path, use_grn=use_grn)
     for key, value in state.items():
         assert torch.equal(net.state_dict()[key], value), key
-    back = LAYOUTS[0].from_mm(state)
+    converted = convert(theirs)
+    assert converted.layout == 'meta' and converted.tuner == 'none'
+    assert set(converted.tensors) == set(state)
+    back = ConvNeXtNames.layouts[0].from_mm(state)
     assert set(back) == set(theirs) - {'head.weight', 'head.bias'}
     assert all(torch.equal(back[k], theirs[k]) for k in back)
 
@@ -163,19 +167,19 @@ def test_frozen_stages_is_refused_because_the_tuner_decides():
         tiny('TunedConvNeXt', frozen_stages=1)
 
 
-def trained(arch, tuner, **kwargs):
-    with on_meta():
-        return TunedConvNeXt(arch=arch, tuner=dict(type=tuner), **kwargs)
+BASE = dict(depths=[3, 3, 27, 3], channels=[128, 256, 512, 1024])
 
 
-@pytest.mark.parametrize('grn', [False, True])
-def test_parameters_follow_from_the_widths(grn):
-    depths, widths = [3, 3, 27, 3], [128, 256, 512, 1024]  # ConvNeXt-B
+@pytest.mark.parametrize('arch, grn, tuners', [
+    (ARCH, False, TUNERS), (ARCH, True, TUNERS),
+    (BASE, False, ['Full', 'Mona'])])
+def test_parameters_follow_from_the_widths(arch, grn, tuners):
+    depths, widths = arch['depths'], arch['channels']
     blocks = [c for c, d in zip(widths, depths) for _ in range(d)]
     # Depth-wise 7x7, norm, C -> 4C -> C, and gamma or GRN's two of 4C.
     plain_ones = sum(49 * c + c + 2 * c + 4 * c * c + 4 * c + 4 * c * c + c
                      + (8 * c if grn else c) for c in blocks)
-    stem = 4 * 4 * 3 * 128 + 128 + 2 * 128
+    stem = 4 * 4 * 3 * widths[0] + 3 * widths[0]
     down = sum(2 * a + 4 * a * b + b for a, b in zip(widths, widths[1:]))
     norms = sum(2 * c for c in widths)
     total = plain_ones + stem + down + norms
@@ -185,9 +189,9 @@ def test_parameters_follow_from_the_widths(grn):
         'Full': total,
         'Fixed': 0,
         # Convolutions and linear layers: C, 4C, C; norms: C.
-        'BitFit': sum(c + c + 4 * c + c for c in blocks) + 128 + 128 + sum(
+        'BitFit': sum(c + c + 4 * c + c for c in blocks) + 2 * widths[0] + sum(
             a + b for a, b in zip(widths, widths[1:])) + sum(widths),
-        'NormTuning': sum(2 * c for c in blocks) + 2 * 128 + sum(
+        'NormTuning': sum(2 * c for c in blocks) + 2 * widths[0] + sum(
             2 * a for a in widths[:-1]) + norms + (
                 sum(8 * c for c in blocks) if grn else 0),
         'Partial': 49 * last + 3 * last + 8 * last**2 + 5 * last + (
@@ -198,9 +202,11 @@ def test_parameters_follow_from_the_widths(grn):
         'LoRand': sum(99 * c // 2 + 256 for c in blocks),
         'Mona': sum((2 * n + 5) * c + n * n + 88 * n for c in blocks),
     }
-    for tuner, number in expected.items():
-        share = trained('base', tuner, use_grn=grn).share()
-        assert share.trained == number, tuner
+    for tuner in set(expected) & set(tuners):
+        with on_meta():
+            share = TunedConvNeXt(arch=arch, tuner=dict(type=tuner),
+                                  use_grn=grn).share()
+        assert share.trained == expected[tuner], tuner
         assert share.frozen + share.released == total, tuner
 
 

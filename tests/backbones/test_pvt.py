@@ -2,14 +2,15 @@
 import pytest
 import torch
 from families import TINY, library, tiny
-from helpers import image, on_meta
+from helpers import TUNERS, image, on_meta
 from mmdet.models.backbones.pvt import pvt_convert
 
 from mona_mm.backbones import (
     TunedPyramidVisionTransformer,
     TunedPyramidVisionTransformerV2,
 )
-from mona_mm.backbones.pvt.layouts import LAYOUTS
+from mona_mm.backbones.pvt.layouts import PVTNames
+from mona_mm.checkpoint.convert import convert
 from mona_mm.errors import CheckpointError
 
 V1, V2 = 'TunedPyramidVisionTransformer', 'TunedPyramidVisionTransformerV2'
@@ -18,7 +19,7 @@ CLASSES = {V1: TunedPyramidVisionTransformer,
 
 
 def known(state):
-    return [layout.name for layout in LAYOUTS if layout.knows(state)]
+    return [layout.name for layout in PVTNames.layouts if layout.knows(state)]
 
 
 def official_names(state, v2):
@@ -86,6 +87,10 @@ def test_official_file_loads_as_mmdet_converts_it(name, tmp_path):
     theirs = classifier(official_names(state, name == V2), 64, name == V2)
     assert known(theirs) == ['official'] and known(state) == []
     converted = pvt_convert(theirs)
+    ours = convert(theirs)
+    assert ours.layout == 'official'
+    assert set(ours.tensors) == set(converted)
+    assert all(torch.equal(ours.tensors[k], converted[k]) for k in converted)
     net = load(name, theirs, tmp_path, **size)
     own = net.state_dict()
     assert set(converted) == set(state) == set(own) - net.delta_names
@@ -219,18 +224,21 @@ def expected_counts(widths, depths, ratios, reductions, grids, kernels, v2):
     }
 
 
-@pytest.mark.parametrize('name, depths', [(V1, [3, 8, 27, 3]),
-                                          (V2, [3, 4, 6, 3])])
-def test_parameters_follow_from_the_widths(name, depths):
+@pytest.mark.parametrize('name, dims, heads, depths, tuners', [
+    (V1, 8, [1, 2, 5, 8], [1, 2, 1, 1], TUNERS),
+    (V2, 8, [1, 2, 5, 8], [1, 1, 2, 1], TUNERS),
+    (V1, 64, [1, 2, 5, 8], [3, 8, 27, 3], ['Full', 'Mona'])])
+def test_parameters_follow_from_the_widths(name, dims, heads, depths, tuners):
     v2 = name == V2
     expected = expected_counts(
-        [64, 128, 320, 512], depths, [8, 8, 4, 4], [8, 4, 2, 1],
+        [dims * h for h in heads], depths, [8, 8, 4, 4], [8, 4, 2, 1],
         [56, 28, 14, 7], [7, 3, 3, 3] if v2 else [4, 2, 2, 2], v2)
-    for tuner, number in expected.items():
+    for tuner in set(expected) & set(tuners):
         with on_meta():
-            share = CLASSES[name](num_layers=depths,
-                                  tuner=dict(type=tuner)).share()
-        assert share.trained == number, tuner
+            share = CLASSES[name](
+                embed_dims=dims, num_heads=heads, num_layers=depths,
+                tuner=dict(type=tuner)).share()
+        assert share.trained == expected[tuner], tuner
         assert share.frozen + share.released == expected['Full'], tuner
 
 

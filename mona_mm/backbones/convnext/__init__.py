@@ -1,6 +1,16 @@
 """ConvNeXt (arXiv 2201.03545) and V2 (arXiv 2301.00808) with tuners."""
 import re
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import (
+    Any,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 from mmpretrain.models.backbones.convnext import ConvNeXt, ConvNeXtBlock
 from mmpretrain.models.utils import GRN
@@ -18,7 +28,7 @@ from ..family import (
 )
 from ..tuned import Slot
 from .blocks import TunedConvNeXtBlock
-from .layouts import LAYOUTS
+from .layouts import ConvNeXtNames
 
 __all__ = ['TunedConvNeXt']
 
@@ -79,7 +89,7 @@ class TunedConvNeXt(TunedFamily, ConvNeXt):
                  beside_attn='beside_ffn', after_attn='after_ffn')
     #: GRN counts: it normalises, with a weight and a bias per channel.
     norms = (nn.LayerNorm, GRN)
-    layouts = LAYOUTS
+    layouts, derived = ConvNeXtNames.layouts, ConvNeXtNames.derived
     plain_class = ConvNeXt
 
     def __init__(self,
@@ -121,6 +131,14 @@ class TunedConvNeXt(TunedFamily, ConvNeXt):
                                if s not in ('fc1', 'fc2'))
         self.tune(tuner, keep_frozen, line_by_line, skip_dropped, in_channels,
                   fit_channels, base_dtype, allow_random_base, map_final_norm)
+
+    @classmethod
+    def plain_arguments(cls, given: Mapping[str, Any]) -> Dict[str, Any]:
+        """V2 comes without layer scale here."""
+        found = super().plain_arguments(given)
+        if found.get('use_grn'):
+            found.setdefault('layer_scale_init_value', 0.)
+        return found
 
     def block_slots(self) -> Iterator[Slot]:
         """The blocks up to the last output, in order."""

@@ -17,10 +17,13 @@ from typing import Iterable, Tuple
 
 from mona_mm.checkpoint.layouts import (
     Layout,
+    Names,
     StateDict,
+    number_final_norm,
     rename_keys,
     substitute,
 )
+from mona_mm.registry import LAYOUTS
 
 _POINTWISE = re.compile(r'\.pointwise_conv[12]\.weight$')
 _VECTOR = re.compile(r'^stages\.\d+\.\d+\.(gamma|grn\.gamma|grn\.beta)$')
@@ -78,7 +81,7 @@ _FEATURES = tuple(
     (rf'^features\.{2 * i}\.', f'downsample_layers.{i}.') for i in range(4)
 ) + tuple((rf'^features\.{2 * i + 1}\.', f'stages.{i}.') for i in range(4))
 
-LAYOUTS = (
+_LAYOUTS = (
     ConvNeXtLayout(
         'meta', r'\.(dwconv|pwconv1)\.',
         rules=((r'\.dwconv\.', '.depthwise_conv.'),
@@ -106,3 +109,23 @@ LAYOUTS = (
                (r'\.block\.3\.', '.pointwise_conv1.'),
                (r'\.block\.5\.', '.pointwise_conv2.'))),
 )
+
+
+@LAYOUTS.register_module()
+class ConvNeXtNames(Names):
+    """The names of ConvNeXt, both versions."""
+
+    family = 'ConvNeXt'
+    layouts = _LAYOUTS
+    plain = re.compile(
+        r'downsample_layers\.\d+\.[01]\.(weight|bias)'
+        r'|norm\d+\.(weight|bias)'
+        r'|stages\.\d+\.\d+\.('
+        r'(depthwise_conv|norm|pointwise_conv[12])\.(weight|bias)'
+        r'|gamma|grn\.(gamma|beta))')
+    block = re.compile(r'(stages\.\d+\.\d+)\.(.+)')
+    linears = dict(fc1='pointwise_conv1', fc2='pointwise_conv2')
+
+    def place_final_norm(self, state: StateDict) -> StateDict:
+        """Number it as the norm of the last stage."""
+        return number_final_norm(state, self.block)

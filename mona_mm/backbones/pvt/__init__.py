@@ -20,7 +20,7 @@ from mona_mm.tuners import Tuner
 from ..family import LinspaceOnCPU, TunedFamily, unusual
 from ..tuned import Slot
 from .blocks import TunedPVTLayer
-from .layouts import LAYOUTS
+from .layouts import PVTNames
 
 __all__ = ['TunedPyramidVisionTransformer', 'TunedPyramidVisionTransformerV2']
 
@@ -33,7 +33,7 @@ class _TunedPVT(TunedFamily):
     stem = 'layers.0.0.projection.weight'
     sites = ('attn_in', 'attn_out', 'beside_attn', 'after_attn', 'ffn_in',
              'ffn_out', 'beside_ffn', 'after_ffn', 'proj', 'side')
-    layouts = LAYOUTS
+    layouts, derived = PVTNames.layouts, PVTNames.derived
 
     def __init__(self,
                  tuner: Optional[dict] = None,
@@ -88,19 +88,10 @@ class _TunedPVT(TunedFamily):
 
     def place(self, tensors: Dict[str, Tensor], map_final_norm: bool
               ) -> Tuple[Dict[str, Tensor], List[str]]:
-        """Leave out what only classifiers have: (the rest, what is left).
-
-        These are the head, v1's final norm, and its class token with the
-        first place of the last position grid.
-        """
-        outside = ('head.', 'norm.', 'cls_token')
+        """Leave out what only classifiers have."""
         placed = {k: v for k, v in tensors.items()
-                  if not k.startswith(outside)}
-        left = [k for k in tensors if k not in placed]
-        grid = f'layers.{self.num_stages - 1}.1.0.pos_embed'
-        if 'cls_token' in tensors and grid in placed:
-            placed[grid] = placed[grid][:, 1:]
-        return placed, left
+                  if not k.startswith(PVTNames.heads)}
+        return placed, [k for k in tensors if k not in placed]
 
     def fit(self, name: str, given: Tensor,
             own: Tensor) -> Tuple[Tensor, str]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from mona_mm.ops import is_plain
+from mona_mm.ops import runs_line_by_line
 from mona_mm.ops.frozen import CastOnce, Forgetful, accelerated
 from mona_mm.ops.precision import compute_dtype
 from mona_mm.tuners import Tuner
@@ -74,7 +74,7 @@ class TunedPVTLayer(TunedBlock, Forgetful, BaseModule):
         """
         attn = self.attn
         if type(attn) is not SpatialReductionAttention or (
-                is_plain(self) and self._own_proj):
+                runs_line_by_line(self) and self._own_proj):
             return attn(t, hw_shape, identity=0.)
         reduced = t
         if attn.sr_ratio > 1:

@@ -9,18 +9,20 @@ timm      v2: ``patch_embed``, ``stages.1.downsample``,
           ``stages.0.blocks.0.attn.q``, ``mlp.dwconv``, ``stages.0.norm``
 """
 import re
-from typing import Dict, Iterable
+from typing import Dict, Iterable, List
 
 import torch
 from torch import Tensor
 
 from mona_mm.checkpoint.layouts import (
     Layout,
+    Names,
     StateDict,
     rename_keys,
     substitute,
 )
 from mona_mm.errors import CheckpointError
+from mona_mm.registry import LAYOUTS
 
 _BLOCK = re.compile(r'^block(\d)\.(\d+)\.')
 _KV = re.compile(r'\.attn\.kv\.(weight|bias)$')
@@ -50,8 +52,15 @@ class OfficialLayout(Layout):
         return any(k.startswith('block1.') for k in keys)
 
     def to_mm(self, state: StateDict) -> StateDict:
-        """Rename, join q with kv, give 1x1 convolutions their form."""
-        positions = any(k.startswith('pos_embed') for k in state)
+        """Rename, join q with kv, give 1x1 convolutions their form.
+
+        The class token's place comes first in the last position grid; there
+        is no class token here.
+        """
+        grids = sorted(k for k in state if re.fullmatch(r'pos_embed\d', k))
+        positions = bool(grids)
+        if positions and 'cls_token' in state:
+            state = {**state, grids[-1]: state[grids[-1]][:, 1:]}
         depthwise = any('.dwconv.' in k for k in state)
         joined = {_Q.sub(r'.attn.attn.in_proj_\1', k): v
                   for k, v in _joined(state).items()}
@@ -108,4 +117,25 @@ def _joined(state: StateDict) -> Dict[str, Tensor]:
     return joined
 
 
-LAYOUTS = (OfficialLayout(), TimmLayout())
+@LAYOUTS.register_module()
+class PVTNames(Names):
+    """The names of PVT, both versions."""
+
+    family = 'Pyramid Vision Transformer'
+    layouts = (OfficialLayout(), TimmLayout())
+    plain = re.compile(
+        r'layers\.\d+\.('
+        r'0\.(projection|norm)\.(weight|bias)'
+        r'|1\.0\.pos_embed'
+        r'|2\.(weight|bias)'
+        r'|1\.\d+\.(norm[12]\.(weight|bias)'
+        r'|attn\.(attn\.(in_proj_|out_proj\.)|sr\.|norm\.)(weight|bias)'
+        r'|ffn\.layers\.[0134]\.(weight|bias)))')
+    block = re.compile(r'(layers\.\d+\.1\.\d+)\.((?!pos_embed$).+)')
+    linears = dict(proj='attn.attn.out_proj')
+    #: The final norm of v1 belongs to the class token.
+    heads = ('head.', 'norm.', 'cls_token')
+
+    def missing(self, names: Iterable[str]) -> List[str]:
+        """Nothing is told: blocks differ, by their spatial reduction."""
+        return []

@@ -19,7 +19,7 @@ from ..family import (
 )
 from ..tuned import Slot
 from .blocks import TunedSwinBlockV2
-from .layouts import LAYOUTS
+from .layouts import SwinV2Names
 
 __all__ = ['TunedSwinTransformerV2']
 
@@ -72,10 +72,8 @@ class TunedSwinTransformerV2(TunedFamily, SwinTransformerV2):
 
     stem = 'patch_embed.projection.weight'
     sites = (*SITES, 'side')
-    layouts = LAYOUTS
+    layouts, derived = SwinV2Names.layouts, SwinV2Names.derived
     plain_class = SwinTransformerV2
-    derived = ('relative_position_index', 'relative_coords_table',
-               'attn_mask')
 
     def __init__(self,
                  arch: Union[str, dict] = 'tiny',

@@ -18,11 +18,14 @@ from mona_mm.backbones.swin.layouts import (
 )
 from mona_mm.checkpoint.layouts import (
     Layout,
+    Names,
     StateDict,
+    number_final_norm,
     rename_keys,
     substitute,
 )
 from mona_mm.errors import CheckpointError
+from mona_mm.registry import LAYOUTS
 
 _NAMES = (
     (r'^patch_embed\.proj\.', 'patch_embed.projection.'),
@@ -107,4 +110,27 @@ def _to_mm(state: StateDict) -> StateDict:
     return renamed
 
 
-LAYOUTS = (MicrosoftLayout(), TimmLayout())
+@LAYOUTS.register_module()
+class SwinV2Names(Names):
+    """The names of Swin Transformers V2."""
+
+    family = 'Swin Transformer V2'
+    layouts = (MicrosoftLayout(), TimmLayout())
+    plain = re.compile(
+        r'patch_embed\.(projection|norm)\.(weight|bias)'
+        r'|norm\d+\.(weight|bias)'
+        r'|stages\.\d+\.downsample\.(norm\.(weight|bias)|reduction\.weight)'
+        r'|stages\.\d+\.blocks\.\d+\.('
+        r'norm[123]\.(weight|bias)'
+        r'|attn\.w_msa\.(qkv\.weight|proj\.(weight|bias)|[qv]_bias'
+        r'|logit_scale|cpb_mlp\.(0\.(weight|bias)|2\.weight))'
+        r'|ffn\.layers\.(0\.0|1)\.(weight|bias))')
+    block = re.compile(r'(stages\.\d+\.blocks\.\d+)\.((?!norm3\.).+)')
+    linears = dict(qkv='attn.w_msa.qkv', proj='attn.w_msa.proj',
+                   fc1='ffn.layers.0.0', fc2='ffn.layers.1')
+    derived = ('relative_position_index', 'relative_coords_table',
+               'attn_mask')
+
+    def place_final_norm(self, state: StateDict) -> StateDict:
+        """Number it as the norm of the last stage."""
+        return number_final_norm(state, self.block)

@@ -9,7 +9,7 @@ from typing import NamedTuple, Sequence, Tuple, Union
 
 import torch
 
-from mona_mm.engine.machine import device_name, versions
+from mona_mm.engine.device import device_name, versions
 from mona_mm.errors import ConfigError
 
 DTYPES = dict(

@@ -49,7 +49,11 @@ def from_arch(arch: Arch,
     if cls is None:
         raise ConfigError(f'--family {family!r}: expected one of '
                           f'{tuned_types()}')
-    zoo = cls.plain_class.arch_zoo
+    zoo = getattr(cls.plain_class, 'arch_zoo',
+                  getattr(cls.plain_class, 'arch_settings', {}))
+    if 'arch' not in arguments_of(cls):
+        raise ConfigError(f'--family {family!r}: its sizes have no names; '
+                          'give a config')
     if isinstance(arch, str):
         arch = arch.lower()
         if arch not in zoo:

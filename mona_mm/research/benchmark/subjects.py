@@ -123,13 +123,8 @@ class Comparison:
 
     def plain(self) -> nn.Module:
         """Build the library's own backbone of the same shape."""
-        cls = self.family.plain_class
-        accepted = set(inspect.signature(cls).parameters) - {'init_cfg'}
-        kwargs = {key: default
-                  for key, default in arguments_of(self.family).items()
-                  if default is not inspect.Parameter.empty}
-        kwargs.update(self.backbone)
-        return cls(**{k: v for k, v in kwargs.items() if k in accepted})
+        return self.family.plain_class(
+            **self.family.plain_arguments(self.backbone))
 
     def _has_line_by_line(self) -> bool:
         return 'line_by_line' in arguments_of(self.family)
