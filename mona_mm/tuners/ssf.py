@@ -197,10 +197,9 @@ class _ScaledLinear(torch.autograd.Function):
     def forward(ctx, x, weight, bias, scale, shift, dtype):
         ctx.dtype, ctx.in_dtype, ctx.in_shape = dtype, x.dtype, x.shape
         with no_autocast(x.device):
-            tokens = x.reshape(-1, x.shape[-1])
-            product = F.linear(
-                tokens.to(dtype), weight.to(dtype),
-                None if bias is None else bias.to(dtype))
+            tokens = x.reshape(-1, x.shape[-1]).to(dtype)
+            product = F.linear(tokens, weight.to(dtype),
+                               None if bias is None else bias.to(dtype))
             out = torch.addcmul(shift.to(dtype), product, scale.to(dtype))
         ctx.by_input = weight.shape[1] < weight.shape[0]
         ctx.save_for_backward(tokens if ctx.by_input else product, weight,
@@ -218,7 +217,7 @@ class _ScaledLinear(torch.autograd.Function):
             grad = grad.reshape(-1, grad.shape[-1]).to(dtype)
             total = grad.sum(0, dtype=scale.dtype)
             if ctx.by_input:
-                crossed = grad.t() @ kept.to(dtype)
+                crossed = grad.t() @ kept
                 scale_grad = (crossed * weight.to(dtype)).sum(
                     1, dtype=scale.dtype)
                 if bias is not None:
@@ -244,7 +243,8 @@ class SSF(Tuner):
 
     After the patch embedding, every norm, the four linear layers of every
     block, and downsampling. It starts near the base, not at it, as
-    published. All of it folds into the frozen weights.
+    published. It folds into the frozen weights of Swin and ViT. (Where a layer
+    without a bias is not fed by a norm, as in Swin V2, its shift does not.)
 
     Raises:
         TypeError: If a backbone has operations of a kind that it does not
