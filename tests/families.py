@@ -44,8 +44,8 @@ TINY = {
         dict(out_indices=[0, 1, 2, 3], gap_before_final_norm=False)),
     'TunedPyramidVisionTransformer': Tiny(dict(_PVT, pretrain_img_size=64)),
     'TunedPyramidVisionTransformerV2': Tiny(_PVT),
-    'TunedVisionTransformer': Tiny(dict(
-        arch=VIT, img_size=64, out_type='featmap', out_indices=(1, 3))),
+    'TunedVisionTransformer': Tiny(
+        dict(arch=VIT, img_size=(64, 96)), dict(out_type='featmap')),
 }
 
 MODELS.import_from_location()

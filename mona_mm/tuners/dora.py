@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from mona_mm.ops import is_plain
+from mona_mm.ops import runs_line_by_line
 from mona_mm.ops.fold import Foldable
 from mona_mm.ops.frozen import mixed_linear
 from mona_mm.ops.precision import compute_dtype, no_autocast
@@ -87,8 +87,8 @@ class DoRALinear(Foldable, nn.Linear):
         if self.folded is not None:
             return mixed_linear(x, self.folded, self.bias)
         base = (self.weight, self.bias)
-        if is_plain(self) or any(t is not None and t.requires_grad
-                                 for t in base):
+        if runs_line_by_line(self) or any(
+                t is not None and t.requires_grad for t in base):
             return self.formula(x)
         return _DoRALinear.apply(x, *base, self.lora_A, self.lora_B,
                                  self.magnitude, self.scale, self.parts,

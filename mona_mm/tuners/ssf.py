@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from mona_mm.ops import is_plain
+from mona_mm.ops import runs_line_by_line
 from mona_mm.ops.fold import Foldable
 from mona_mm.ops.frozen import (
-    PLAIN,
+    LINEAR_TYPES,
     CastOnce,
     Forgetful,
     MixedLinear,
@@ -157,8 +157,8 @@ class ScaledLinear(Forgetful, Scaled, MixedLinear):
         if self.folded is not None:
             return mixed_linear(x, *self.folded)
         base = (self.weight, self.bias)
-        if is_plain(self) or any(t is not None and t.requires_grad
-                                 for t in base):
+        if runs_line_by_line(self) or any(
+                t is not None and t.requires_grad for t in base):
             return self.formula(x)
         dtype = compute_dtype(x)
         if accelerated(x):  # one cast each; the backward pass needs none
@@ -231,7 +231,7 @@ class _ScaledLinear(torch.autograd.Function):
 
 
 _FORMS = {
-    **dict.fromkeys(PLAIN, ScaledLinear),
+    **dict.fromkeys(LINEAR_TYPES, ScaledLinear),
     nn.LayerNorm: ScaledNorm,
     **dict.fromkeys((nn.Conv2d, wrappers.Conv2d), ScaledConv)
 }
