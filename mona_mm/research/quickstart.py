@@ -14,6 +14,7 @@ from typing import List, Sequence
 
 from mmengine.config import Config
 
+from mona_mm.backbones.tuned import fitting_fragments
 from mona_mm.config import tuner_fragments
 from mona_mm.errors import ConfigError
 from mona_mm.reports.figure import Line, Panel, draw
@@ -166,7 +167,7 @@ def _report(rows: List[dict]) -> None:
 
 
 def choose(methods: Sequence[str]) -> List[str]:
-    """Check method names; ``['all']`` is every method.
+    """Check method names; ``['all']`` is every one that fits.
 
     Args:
         methods (Sequence[str]): Names of fragments in
@@ -180,7 +181,7 @@ def choose(methods: Sequence[str]) -> List[str]:
     """
     known = list(tuner_fragments())
     if list(methods) == ['all']:
-        return known
+        return fitting_fragments(Config.fromfile(TASK))
     unknown = [m for m in methods if m not in known]
     if unknown:
         raise ConfigError(f'no method {", ".join(unknown)}; expected of '

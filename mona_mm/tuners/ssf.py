@@ -120,12 +120,13 @@ class ScaledConv(Scaled, nn.Conv2d):
         super().__init__(
             conv.in_channels, conv.out_channels, conv.kernel_size,
             conv.stride, conv.padding, conv.dilation, conv.groups,
-            conv.bias is not None, conv.padding_mode, device='meta')
+            conv.bias is not None, device='meta')
         self.take(conv)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, D, H', W')."""
-        return self._conv_forward(x, *self.in_use())
+        return F.conv2d(x, *self.in_use(), self.stride, self.padding,
+                        self.dilation, self.groups)
 
 
 class ScaledLinear(Forgetful, Scaled, MixedLinear):
@@ -265,7 +266,8 @@ class SSF(Tuner):
     def wrap(self, name: str, module: nn.Module) -> Scaled:
         """Scale a norm, the patch embedding or downsampling."""
         # By the exact class: another one may compute something else.
-        if type(module) not in _FORMS or module.weight is None:
+        if (type(module) not in _FORMS or module.weight is None
+                or getattr(module, 'padding_mode', 'zeros') != 'zeros'):
             raise TypeError(
                 f'SSF: {name} is {module}, which it cannot scale; it can '
                 f'scale {", ".join(sorted({k.__name__ for k in _FORMS}))} '

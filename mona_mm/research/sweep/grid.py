@@ -2,6 +2,9 @@
 from pathlib import Path
 from typing import List, Optional, Sequence, Tuple
 
+from mmengine.config import Config
+
+from mona_mm.backbones.tuned import fitting_fragments
 from mona_mm.config import tuner_fragments
 from mona_mm.errors import ConfigError
 from mona_mm.reports.names import methods, parse
@@ -23,7 +26,8 @@ def expand(tasks: Sequence[str] = (),
             matter.
         method_names (Sequence[str]): Methods, also with a variant
             (``'mona-b32'``): see :func:`of_task`. ``'all'`` stands for every
-            method without variants.
+            method that the task's backbone has the sites for, without
+            variants.
         seeds (Sequence[int]): Seeds.
         configs (Sequence[str]): Further configs, as they are.
         work_dir (str): Runs go to ``<work_dir>/<config>/seed<seed>``, with
@@ -37,7 +41,8 @@ def expand(tasks: Sequence[str] = (),
     found = []
     for task in tasks:
         words = [word for name in method_names for word in (
-            filter(tuner_fragments().__contains__, methods())
+            filter(fitting_fragments(Config.fromfile(
+                _existing(Path(task)))).__contains__, methods())
             if name == 'all' else [name])]
         found += [of_task(task, word) for word in dict.fromkeys(words)]
     found += [(str(_existing(Path(config))), None) for config in configs]
