@@ -12,14 +12,13 @@ from typing import (
 )
 
 import torch
-from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mona_mm.checkpoint.candidates import pretrained_cfg
 from mona_mm.checkpoint.record import Base
-from mona_mm.config import backbone_of, class_of, tuner_fragments
+from mona_mm.config import class_of
 from mona_mm.ops.frozen import LINEAR_TYPES, MixedLinear
 from mona_mm.registry import MODELS as OURS
 from mona_mm.text import some
@@ -337,20 +336,6 @@ def lacking(family, tuner: Tuner) -> List[str]:
     """
     return [site for site in tuner.sites if site not in family.sites
             and family.twins.get(site) not in tuner.sites]
-
-
-def fitting_fragments(cfg: Config) -> List[str]:
-    """Names of the methods that fit the backbone of a config.
-
-    They are those in ``configs/_base_/tuners`` whose sites it has.
-
-    Args:
-        cfg (Config): The config.
-    """
-    family = tuned_class(backbone_of(cfg), cfg.get('default_scope'))
-    return [name for name, path in tuner_fragments().items()
-            if family is None or not lacking(family, build_tuner(
-                Config.fromfile(path).tuner.to_dict()))]
 
 
 def tuned_types() -> str:
