@@ -73,7 +73,20 @@ def SingleRoIExtractor(**kwargs) -> nn.Module:
     return Extractor(**kwargs)
 
 
+@MODELS.register_module()
+def BatchNormLinearClsHead(**kwargs) -> nn.Module:
+    """Build :class:`mona_mm.models.batch_norm_head.BatchNormLinearClsHead`.
+
+    Args:
+        **kwargs: ``num_classes``, ``in_channels``, and mmpretrain's
+            ``LinearClsHead``'s.
+    """
+    from .batch_norm_head import BatchNormLinearClsHead as Head
+    return Head(**kwargs)
+
+
 __all__ = [
-    'RetinaHead', 'SingleRoIExtractor', 'WindowedFasterRCNN',
-    'WindowedH2RBoxV2', 'WindowedRetinaNet', 'WindowedTest'
+    'BatchNormLinearClsHead', 'RetinaHead', 'SingleRoIExtractor',
+    'WindowedFasterRCNN', 'WindowedH2RBoxV2', 'WindowedRetinaNet',
+    'WindowedTest'
 ]
