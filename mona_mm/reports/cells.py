@@ -25,6 +25,7 @@ TABLES = {
     'DOTA and STAR': 'oriented detection (arXiv 2408.08345)',
     'Other backbones': ('PVT, Pascal VOC (arXiv 2408.08345); no config '
                        'here'),
+    'HST': 'Hierarchical Side-Tuning of ViT-B (arXiv 2310.05393)',
     'Others': 'benchmarks on which others report Mona',
 }
 
@@ -62,7 +63,8 @@ def load_cells(root=ROOT) -> pd.DataFrame:
             cells += [_cell(model) for model in content['Models']]
             cells += [
                 dict(_common(collection['Name'], values), config='',
-                     backbone=values['Backbone'], by='the paper',
+                     backbone=values['Backbone'],
+                     by=values.get('By', 'the paper'),
                      metrics=values['Metrics'], published=values['Metrics'])
                 for collection in content['Collections']
                 for values in collection['Metadata'].get(
@@ -118,7 +120,7 @@ def _cell(model: Dict[str, Any]) -> Dict[str, Any]:
 
 def _common(collection: str, data: Dict[str, Any]) -> Dict[str, Any]:
     return dict(
-        model=collection.replace(' with Mona', ''), method=data['Method'],
+        model=collection.split(' with ')[0], method=data['Method'],
         dataset=data['Training Data'], variant=data.get('Variant', ''),
         tables=tuple(data['Paper Tables']), home='', setting='',
         config_deviations=(), others=())

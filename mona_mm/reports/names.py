@@ -10,6 +10,8 @@ PAPER = ('full', 'fixed', 'bitfit', 'normtuning', 'partial', 'adapter',
          'lora', 'adaptformer', 'lorand', 'mona')
 #: From small to large, as backbones' names end.
 _SIZES = ('nano', 't', 's', 'b', 'l', 'h')
+#: Backbones that are not written as a word.
+_SPELT = {'vit': 'ViT'}
 
 
 def methods() -> Dict[str, type]:
@@ -77,7 +79,7 @@ class Leaf(NamedTuple):
         """As the paper writes it, ``'Swin-L'``."""
         name, _, size = self.head.split('_')[-1].partition('-')
         size = size.upper() if len(size) == 1 else size
-        return '-'.join(filter(None, [name.capitalize(), size]))
+        return '-'.join(filter(None, [_SPELT.get(name, name.capitalize()), size]))
 
     def stem(self, word: str) -> str:
         """The name of another method's config of the same task."""

@@ -14,11 +14,11 @@ model = dict(
         tuner=dict(type='HST'),
         arch='base',
         patch_size=16,
-        drop_path_rate=0.0,
+        drop_path_rate=0.0,  # assumed for dense tasks
         with_cp=False,
         init_cfg=dict(
             type='Pretrained',
-            # augreg, ImageNet-21k, 224 pixels.
+            # augreg, ImageNet-21k, 224 pixels (assumed for dense tasks).
             checkpoint='https://storage.googleapis.com/vit_models/augreg/'
             'B_16-i21k-300ep-lr_0.001-aug_medium1-wd_0.1-do_0.0-sd_0.0.npz')),
     neck=dict(

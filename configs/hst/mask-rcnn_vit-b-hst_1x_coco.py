@@ -1,4 +1,4 @@
-# python tools/train.py configs/mask_rcnn/mask-rcnn_vit-b-hst_1x_coco.py
+# python tools/train.py configs/hst/mask-rcnn_vit-b-hst_1x_coco.py
 _base_ = [
     '../_base_/models/mask-rcnn_vit-b_hst.py',
     '../_base_/datasets/coco_instance_1x.py',

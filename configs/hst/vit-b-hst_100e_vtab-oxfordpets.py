@@ -1,5 +1,4 @@
-# python tools/train.py \
-#     configs/vit_classification/vit-b-hst_100e_vtab-oxfordpets.py
+# python tools/train.py configs/hst/vit-b-hst_100e_vtab-oxfordpets.py
 _base_ = [
     '../_base_/models/vit-b_hst_classifier.py',
     '../_base_/datasets/vtab_oxfordpets.py',

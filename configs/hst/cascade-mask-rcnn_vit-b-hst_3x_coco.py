@@ -1,5 +1,4 @@
-# python tools/train.py \
-#     configs/cascade_mask_rcnn/cascade-mask-rcnn_vit-b-hst_3x_coco.py
+# python tools/train.py configs/hst/cascade-mask-rcnn_vit-b-hst_3x_coco.py
 _base_ = [
     '../_base_/models/cascade-mask-rcnn_vit-b_hst.py',
     '../_base_/datasets/coco_instance.py',
