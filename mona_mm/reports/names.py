@@ -79,7 +79,8 @@ class Leaf(NamedTuple):
         """As the paper writes it, ``'Swin-L'``."""
         name, _, size = self.head.split('_')[-1].partition('-')
         size = size.upper() if len(size) == 1 else size
-        return '-'.join(filter(None, [_SPELT.get(name, name.capitalize()), size]))
+        name = _SPELT.get(name, name.capitalize())
+        return '-'.join(filter(None, [name, size]))
 
     def stem(self, word: str) -> str:
         """The name of another method's config of the same task."""
