@@ -103,7 +103,7 @@ class PretrainedBase(RecordedBase):
                 'delta in load_from')
         content = unwrap(content, source)
         try:
-            found = base_state(content, prefix, self.tuner.released_names)
+            found = base_state(content, prefix, self.tuner.foreign_names)
         except CheckpointError as error:
             raise CheckpointError(f'base {source}: {error}') from error
         tensors, left = self._place_norms(found.tensors, map_final_norm)

@@ -1,17 +1,30 @@
 """What every tuned backbone shares: attach a tuner, freeze, account."""
-from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    Callable,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 import torch
 from mmengine.logging import print_log
 from mmengine.registry import MODELS
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
 
 from mona_mm.config import class_of
 from mona_mm.ops.frozen import PLAIN, MixedLinear
 from mona_mm.text import some
-from mona_mm.tuners import Tuner, build_tuner
+from mona_mm.tuners import Facts, Tuner, build_tuner
 
 from .pretrained import PretrainedBase
+from .sites import TunedBlock
 
 
 class Share(NamedTuple):
@@ -54,13 +67,17 @@ class TunedBackbone(PretrainedBase):
     """Mixin for a backbone class: the tuner's side of it.
 
     A family names the :attr:`sites` that its blocks offer, lists its blocks
-    in :meth:`block_slots`, rebuilds one in :meth:`tune_block`, and calls
-    :meth:`attach` at the end of its ``__init__``. That is early enough for
-    distributed wrappers: they see the frozen parameters as frozen.
+    in :meth:`block_slots`, rebuilds one in :meth:`tune_block` (as a
+    :class:`~mona_mm.backbones.sites.TunedBlock`), and calls :meth:`attach` at
+    the end of its ``__init__``. That is early enough for distributed
+    wrappers: they see the frozen parameters as frozen. One that offers
+    ``'side'`` runs its forward pass in :meth:`beside`.
     """
 
-    #: Sites that the family's blocks offer.
+    #: Sites that the family's blocks offer, and extras.
     sites: Tuple[str, ...] = ()
+    #: Classes of the family's norms.
+    norms: Tuple[type, ...] = (nn.LayerNorm, nn.GroupNorm, _NormBase)
 
     def block_slots(self) -> Iterator[Slot]:
         """The blocks in order, from input to output."""
@@ -81,16 +98,22 @@ class TunedBackbone(PretrainedBase):
 
         Raises:
             ValueError: If the tuner asks for a site that is not offered, or
-                no pretrained parameter is named as ``keep_frozen`` says.
+                inserts and trains nothing, or no pretrained parameter is
+                named as ``keep_frozen`` says.
             RuntimeError: If the tuner renames or drops a pretrained tensor.
         """
         tuner = build_tuner(tuner)
         self._check_sites(tuner)
-        pretrained = set(self.state_dict())
+        pretrained, before = set(self.state_dict()), list(self.modules())
         slots = list(self.block_slots())
+        tuner.start(Facts(len(slots), self._patch_size(), self.norms))
         for slot in slots:
             block = slot.container[slot.index]
             slot.container[slot.index] = self.tune_block(block, tuner)
+        if type(tuner).wrap is not Tuner.wrap:
+            self._wrap(tuner, before)
+        if 'side' in tuner.sites:
+            self.add_module('side', tuner.side(self))
         present = set(self.state_dict())
         if lost := sorted(pretrained - present):
             raise RuntimeError(
@@ -98,10 +121,54 @@ class TunedBackbone(PretrainedBase):
                 f'of {type(self).__name__}: {some(lost)}')
         self.tuner = tuner
         self.delta_names = frozenset(present - pretrained)
+        self._made = tuple(self._find_made(before))
         self._freeze(tuner, [slot.path + '.' for slot in slots])
+        if not (self.delta_names or tuner.may_do_nothing
+                or any(p.requires_grad for p in self.parameters())):
+            raise ValueError(
+                f'{type(tuner).__name__} inserts nothing into '
+                f'{type(self).__name__} and trains none of its pretrained '
+                'parameters, so there is nothing to learn; if that is meant, '
+                'use Fixed, or set may_do_nothing in the tuner')
         self._keep_frozen(keep_frozen)
         self._guard_base()
+        self._register_load_state_dict_pre_hook(self._see_delta)
+        self.register_load_state_dict_post_hook(_after_load)
         print_log(self._report(), logger='current')
+
+    def init_weights(self) -> None:
+        """Initialise, or load the base that ``init_cfg`` names."""
+        first = not self._is_init
+        super().init_weights()
+        if first and not self.base_loaded:  # a random base is one, too
+            self._tell_loaded()
+
+    def beside(self, images: Tensor, run: Callable) -> Tuple[Tensor, ...]:
+        """Run the backbone, and the tuner's side network if it has one.
+
+        Args:
+            images (Tensor): (B, 3, H, W).
+            run (Callable): The forward pass of the library's class.
+
+        Returns:
+            tuple[Tensor, ...]: The maps of the side network, or of ``run``.
+        """
+        side = self._modules.get('side')
+        if side is None:
+            return run(images)
+        wants = getattr(side, 'wants', None)
+        blocks = [m for m in self.modules() if isinstance(m, TunedBlock)]
+        heard = [b for i, b in enumerate(blocks)
+                 if wants is None or i in wants]
+        outputs: list = []
+        for block in heard:
+            block.outputs = outputs
+        try:
+            run(images)
+        finally:
+            for block in heard:
+                block.outputs = None
+        return side(images, outputs)
 
     def store_base(self, dtype: Optional[str]) -> None:
         """Keep the frozen linear layers in a shorter dtype only.
@@ -161,11 +228,61 @@ class TunedBackbone(PretrainedBase):
                 f'{type(self).__name__} offer {list(self.sites)}: '
                 f'{unknown} cannot be served')
 
+    def _patch_size(self) -> int:
+        """Side of a patch: what the family says, or its stem's stride."""
+        size = getattr(self, 'patch_size', None)
+        if size is None:
+            size = self.get_submodule(self.stem.rpartition('.')[0]).stride
+        return size if isinstance(size, int) else size[0]
+
+    def _wrap(self, tuner: Tuner, before: List[nn.Module]) -> None:
+        """Let the tuner replace what is outside of the blocks' sites."""
+        own = {id(m) for m in before}
+        for block in self.modules():
+            if isinstance(block, TunedBlock):
+                own -= {id(block.get_submodule(path))
+                        for path in block.linears.values()}
+        kinds = (*self.norms, _ConvNd, nn.Linear)
+        for name, module in list(self.named_modules()):
+            if id(module) in own and isinstance(module, kinds):
+                parent, _, last = name.rpartition('.')
+                setattr(self.get_submodule(parent), last,
+                        tuner.wrap(name, module))
+
+    def _find_made(self, before: Iterable[nn.Module]) -> Iterator[str]:
+        """Names of the modules that the tuner made.
+
+        They are the outermost new ones that hold something inserted and
+        nothing that was there before; blocks are rebuilt by the family.
+        """
+        old = {id(m) for m in before}
+        outer = None
+        for name, module in self.named_modules():
+            if outer is not None and name.startswith(outer):
+                continue
+            if any(id(m) in old for m in module.modules()):
+                continue
+            if any(f'{name}.{k}' in self.delta_names
+                   for k in module.state_dict()):
+                outer = name + '.'
+                yield name
+
+    def _see_delta(self, state_dict, prefix: str, *args) -> None:
+        """Note whether a checkpoint brings what the tuner inserted."""
+        self._brings_delta = any(
+            prefix + name in state_dict for name in self.delta_names)
+
+    def _tell_loaded(self) -> None:
+        with torch.no_grad():
+            for name in self._made:
+                self.tuner.loaded(self.get_submodule(name))
+
     def _freeze(self, tuner: Tuner, paths) -> None:
         for name, param in self.named_parameters():
+            owner = self.get_submodule(name.rpartition('.')[0])
             param.requires_grad_(
-                name in self.delta_names
-                or tuner.trains(name, param, _from_end(name, paths)))
+                name in self.delta_names or tuner.trains(
+                    name, param, owner, _from_end(name, paths)))
 
     def _keep_frozen(self, starts: Sequence[str]) -> None:
         base = self.base_parameters()
@@ -186,6 +303,12 @@ class TunedBackbone(PretrainedBase):
                 f'{share.frozen:,} parameters frozen, {share.released:,} '
                 f'pretrained and trained, {share.inserted:,} inserted; '
                 f'{share.ratio:.2%} train')
+
+
+def _after_load(backbone: TunedBackbone, keys) -> None:
+    """Tell the tuner that the base is there, if nothing else came with it."""
+    if not backbone._brings_delta:
+        backbone._tell_loaded()
 
 
 def _from_end(name: str, paths) -> Optional[int]:

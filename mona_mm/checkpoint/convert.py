@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mona_mm.errors import CheckpointError
 from mona_mm.text import some
-from mona_mm.tuners import Tuner
+from mona_mm.tuners import LINEARS, Tuner
 
 from .files import check_not_itself, write_checkpoint
 from .io import read_checkpoint
@@ -287,8 +287,8 @@ def _to_mona(found: _Found) -> StateDict:
     if found.layout == 'star':
         raise CheckpointError('a STAR-MMRotate file cannot be written in the '
                               "release's layout; convert it --to mm")
-    renames = {v: k for k, v in tuner.released_names.items()} if tuner else {}
-    if tuner and set(tuner.sites) - {'qkv'} - set(renames):
+    renames = {v: k for k, v in tuner.foreign_names.items()} if tuner else {}
+    if tuner and set(tuner.sites) - set(LINEARS) - set(renames):
         raise CheckpointError(
             f'{type(tuner).__name__} is not in the release, so its layout '
             'has no names for it')

@@ -5,7 +5,7 @@ from typing import Dict, Iterator, List, Optional, Tuple
 import torch
 from torch import nn
 
-from mona_mm.tuners import Tuner, build_tuner, known_tuners
+from mona_mm.tuners import LINEARS, Facts, Tuner, build_tuner, known_tuners
 
 from .layouts import StateDict, rename_path
 
@@ -18,7 +18,9 @@ PLAIN = re.compile(
     r'norm[12]\.(weight|bias)'
     r'|attn\.w_msa\.((qkv|proj)\.(weight|bias)|relative_position_bias_table)'
     r'|ffn\.layers\.(0\.0|1)\.(weight|bias))')
-_QKV = 'attn.w_msa.qkv.'
+_LINEARS = dict(
+    qkv='attn.w_msa.qkv.', proj='attn.w_msa.proj.', fc1='ffn.layers.0.0.',
+    fc2='ffn.layers.1.')
 _BLOCK = re.compile(r'(stages\.\d+\.blocks\.\d+)\.(.+)')
 
 
@@ -28,20 +30,22 @@ def recognise(state: StateDict) -> Tuple[Optional[Tuner], Dict[str, str]]:
     best, most = None, 0
     for tuner in map(_default, known_tuners()):
         known = inserted(tuner)
-        names = (inner_name(rename_path(k, tuner.released_names))
+        names = (inner_name(rename_path(k, tuner.foreign_names))
                  for k in foreign)
         placed = [n for n in names if n in known]
         if len(placed) > most and _fills(tuner, placed):
             best, most = tuner, len(placed)
     names = {k: k for k in state}
     if best:
-        names.update((k, rename_path(k, best.released_names))
+        names.update((k, rename_path(k, best.foreign_names))
                      for k in foreign)
     return best, names
 
 
 def _default(name: str) -> Tuner:
-    return build_tuner(dict(type=name))
+    tuner = build_tuner(dict(type=name))
+    tuner.start(Facts(depth=12, patch_size=4, norms=(nn.LayerNorm, )))
+    return tuner
 
 
 def inserted(tuner: Tuner) -> set:
@@ -51,14 +55,19 @@ def inserted(tuner: Tuner) -> set:
 
 def _at(tuner: Tuner, site: str) -> Iterator[str]:
     with torch.device('meta'):
-        if site == 'qkv':
-            names = tuner.adapt_qkv(nn.Linear(8, 24)).state_dict()
-            return (_QKV + n for n in names if n not in ('weight', 'bias'))
-        return (f'{site}.{n}' for n in tuner.build(site, 8).state_dict())
+        if site in LINEARS:
+            names = tuner.adapt(site, nn.Linear(8, 24)).state_dict()
+            return (_LINEARS[site] + n for n in names
+                    if n not in ('weight', 'bias'))
+        if site == 'side':  # outside of the blocks
+            return iter(())
+        made = tuner.tokens(8) if site == 'tokens' else tuner.build(site, 8)
+        return (f'{site}.{n}' for n in made.state_dict())
 
 
 def _fills(tuner: Tuner, names: List[str]) -> bool:
-    paths = tuple(_QKV if s == 'qkv' else f'{s}.' for s in tuner.sites)
+    paths = tuple(_LINEARS.get(s, f'{s}.') for s in tuner.sites
+                  if s != 'side')
     return all(any(n.startswith(p) for n in names) for p in paths)
 
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from mona_mm.errors import CheckpointError, ConfigError
 from mona_mm.text import some
-from mona_mm.tuners import Tuner
+from mona_mm.tuners import EXTRAS, LINEARS, Tuner
 
 from .delta import tuned_backbones
 from .digest import state_digest
@@ -202,12 +202,14 @@ class DeltaSwitch:
 
 
 def _is_off(tuner: Tuner, site: str, dims: int = 16) -> bool:
+    if site in EXTRAS:  # tokens are attended to, maps are others
+        return False
     x = torch.linspace(-1, 1, 4 * dims).reshape(1, 4, dims)
     with torch.no_grad():
-        if site == 'qkv':
+        if site in LINEARS:
             linear = nn.Linear(dims, 3 * dims)
             plain, kept = linear(x), dict(linear.named_parameters())
-            module = tuner.adapt_qkv(linear)
+            module = tuner.adapt(site, linear)
             for name, param in module.named_parameters():
                 if name not in kept:
                     param.zero_()
@@ -215,5 +217,5 @@ def _is_off(tuner: Tuner, site: str, dims: int = 16) -> bool:
         module = tuner.build(site, dims).eval()
         for param in module.parameters():
             param.zero_()
-        expected = torch.zeros_like(x) if site == 'beside_ffn' else x
+        expected = torch.zeros_like(x) if site.startswith('beside') else x
         return torch.equal(module(x, (2, 2)), expected)

@@ -21,6 +21,8 @@ class Bottleneck(nn.Module):
         drop_rate (float): Dropout before the up-projection.
     """
 
+    takes_tokens = True
+
     def __init__(self, dims: int, bottleneck_dims: int,
                  drop_rate: float) -> None:
         super().__init__()
@@ -31,16 +33,22 @@ class Bottleneck(nn.Module):
             trunc_normal_(linear.weight, std=.02)
             nn.init.zeros_(linear.bias)
 
-    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
-        """Map (B, N, C) to (B, N, C); (H, W) is not used."""
+    def forward(self,
+                x: Tensor,
+                hw_shape: Tuple[int, int],
+                tokens: int = 0) -> Tensor:
+        """Map (B, T + N, C) to (B, T + N, C); nothing else is used."""
         return self.up_proj(self.dropout(F.gelu(self.down_proj(x))))
 
 
 class AdapterLayer(Bottleneck):
     """A bottleneck with a skip connection."""
 
-    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
-        """Map (B, N, C) to (B, N, C); (H, W) is not used."""
+    def forward(self,
+                x: Tensor,
+                hw_shape: Tuple[int, int],
+                tokens: int = 0) -> Tensor:
+        """Map (B, T + N, C) to (B, T + N, C); nothing else is used."""
         return x + super().forward(x, hw_shape)
 
 
@@ -63,7 +71,7 @@ class Adapter(Tuner):
     colour = '#0072b2'
 
     sites = ('attn_out', 'ffn_out')
-    released_names = {
+    foreign_names = {
         'my_module_1': 'attn_out',
         'my_module_2': 'ffn_out',
         'project1': 'down_proj',

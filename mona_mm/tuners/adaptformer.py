@@ -27,8 +27,11 @@ class AdaptFormerLayer(Bottleneck):
         self.scale = nn.Parameter(
             torch.tensor(float(scale))) if learnable_scale else scale
 
-    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
-        """Map (B, N, C) to what is added, (B, N, C); (H, W) is not used."""
+    def forward(self,
+                x: Tensor,
+                hw_shape: Tuple[int, int],
+                tokens: int = 0) -> Tensor:
+        """Map (B, T + N, C) to what is added; nothing else is used."""
         return self.scale * super().forward(x, hw_shape)
 
 
@@ -53,7 +56,7 @@ class AdaptFormer(Tuner):
     colour = '#cc79a7'
 
     sites = ('beside_ffn', )
-    released_names = {
+    foreign_names = {
         'my_module_1': 'beside_ffn',
         'project1': 'down_proj',
         'project2': 'up_proj',

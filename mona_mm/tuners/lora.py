@@ -42,6 +42,7 @@ class LoRALinear(Forgetful, Foldable, MixedLinear):
             :func:`mona_mm.ops.low_rank.low_rank_linear`.
     """
 
+    bias_of_zeros = True
     line_by_line = False
 
     def __init__(self, linear: nn.Linear, rank: int, alpha: float,
@@ -136,6 +137,6 @@ class LoRA(Tuner):
         self.rank, self.alpha = rank, alpha
         self.targets = tuple(targets)
 
-    def adapt_qkv(self, linear: nn.Linear) -> LoRALinear:
+    def adapt(self, site: str, linear: nn.Linear) -> LoRALinear:
         """Wrap the qkv layer, keeping its ``weight`` and ``bias``."""
         return LoRALinear(linear, self.rank, self.alpha, self.targets)

@@ -53,6 +53,8 @@ class LoRandLayer(nn.Module):
         kernel_dims (int): Rank of each product.
     """
 
+    takes_tokens = True
+
     def __init__(self, dims: int, bottleneck_dims: int, branches: int,
                  kernel_dims: int) -> None:
         super().__init__()
@@ -61,8 +63,11 @@ class LoRandLayer(nn.Module):
         self.up_proj = FactoredLinear(bottleneck_dims, dims, branches,
                                       kernel_dims)
 
-    def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
-        """Map (B, N, C) to (B, N, C); (H, W) is not used."""
+    def forward(self,
+                x: Tensor,
+                hw_shape: Tuple[int, int],
+                tokens: int = 0) -> Tensor:
+        """Map (B, T + N, C) to (B, T + N, C); nothing else is used."""
         return x + self.up_proj(F.gelu(self.down_proj(x)))
 
 

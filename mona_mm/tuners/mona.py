@@ -226,7 +226,7 @@ class Mona(Tuner):
 
     sites = ('after_attn', 'after_ffn')
     free = ('drop_rate', 'linear_init')
-    released_names = {
+    foreign_names = {
         'my_module_1': 'after_attn',
         'my_module_2': 'after_ffn',
     }

@@ -17,7 +17,7 @@ class Full(Tuner):
     #: Older checkpoints name it; today the backbone has ``keep_frozen``.
     free = ('frozen', )
 
-    def trains(self, name: str, param: nn.Parameter,
+    def trains(self, name: str, param: nn.Parameter, owner: nn.Module,
                from_end: Optional[int]) -> bool:
         """All of them."""
         return True
@@ -32,6 +32,7 @@ class Fixed(Tuner):
     """
 
     colour = '#777777'
+    may_do_nothing = True
 
 
 @TUNERS.register_module()
@@ -43,7 +44,7 @@ class BitFit(Tuner):
 
     colour = '#e69f00'
 
-    def trains(self, name: str, param: nn.Parameter,
+    def trains(self, name: str, param: nn.Parameter, owner: nn.Module,
                from_end: Optional[int]) -> bool:
         """Those with ``bias`` in their name."""
         return 'bias' in name
@@ -51,17 +52,17 @@ class BitFit(Tuner):
 
 @TUNERS.register_module()
 class NormTuning(Tuner):
-    """Every parameter with ``norm`` in its name trains.
+    """Every parameter of a norm trains.
 
     These are the norms of blocks, patch embedding, downsampling and outputs.
     """
 
     colour = '#56b4e9'
 
-    def trains(self, name: str, param: nn.Parameter,
+    def trains(self, name: str, param: nn.Parameter, owner: nn.Module,
                from_end: Optional[int]) -> bool:
-        """Those with ``norm`` in their name."""
-        return 'norm' in name
+        """Those that a norm holds."""
+        return isinstance(owner, self.facts.norms)
 
 
 @TUNERS.register_module()
@@ -83,7 +84,7 @@ class Partial(Tuner):
         check_positive_int('Partial', 'num_blocks', num_blocks)
         self.num_blocks = num_blocks
 
-    def trains(self, name: str, param: nn.Parameter,
+    def trains(self, name: str, param: nn.Parameter, owner: nn.Module,
                from_end: Optional[int]) -> bool:
         """Those of the last ``num_blocks`` blocks."""
         return from_end is not None and from_end < self.num_blocks

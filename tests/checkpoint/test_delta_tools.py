@@ -183,7 +183,7 @@ def test_folded_weight_is_the_sum_of_weight_and_update():
         type='LoRA', rank=2, alpha=6, targets=('q', 'v')))
     linear = torch.nn.Linear(4, 12)
     before = linear.weight.detach().clone()
-    lora = tuner.adapt_qkv(linear)
+    lora = tuner.adapt('qkv', linear)
     torch.nn.init.normal_(lora.lora_B)
     a, b = lora.lora_A.detach(), lora.lora_B.detach()
     expected = before.clone()

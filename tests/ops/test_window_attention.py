@@ -4,7 +4,7 @@ import torch
 from mmpretrain.models.utils import ShiftWindowMSA
 from torch import nn
 
-from mona_mm.backbones.attention_bias import AttentionBias
+from mona_mm.backbones.swin.attention_bias import AttentionBias
 from mona_mm.ops.window_attention import _by_kernels, window_attention
 from mona_mm.ops.windows import PLANS, cut, paste, plan_windows, shift_masks
 

@@ -20,7 +20,7 @@ def test_lora_starts_as_the_plain_swin():
 def test_lora_update_is_scaled_by_alpha_over_rank_on_its_targets():
     linear = nn.Linear(6, 18).double()
     tuner = build_tuner(dict(type='LoRA', rank=2, alpha=3, targets=('q', 'v')))
-    layer = tuner.adapt_qkv(linear).double()
+    layer = tuner.adapt('qkv', linear).double()
     nn.init.normal_(layer.lora_B)
     a, b = layer.lora_A, layer.lora_B
     update = torch.zeros(18, 6, dtype=torch.double)

@@ -12,12 +12,14 @@ from torch.overrides import TorchFunctionMode
 from mona_mm.ops.frozen import CastOnce
 from mona_mm.ops.windows import PLANS
 from mona_mm.registry import MODELS
-from mona_mm.tuners import Tuner
+from mona_mm.tuners import SITES, Tuner
 
-from .channels import check_how
-from .step import Step
-from .swin_block import TunedSwinBlock, TunedSwinStage
-from .tuned import Slot, TunedBackbone
+from ..channels import check_how
+from ..step import Step
+from ..tuned import Slot, TunedBackbone
+from .blocks import TunedSwinBlock, TunedSwinStage
+
+__all__ = ['SwinTransformerMona', 'TunedSwinTransformer']
 
 
 @MODELS.register_module()
@@ -73,8 +75,7 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
     """
 
     stem = 'patch_embed.projection.weight'
-    sites = ('attn_out', 'after_attn', 'ffn_out', 'after_ffn', 'beside_ffn',
-             'qkv')
+    sites = (*SITES, 'side')
 
     def __init__(self,
                  arch: Union[str, dict] = 'tiny',
@@ -203,7 +204,7 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
 
         Returns:
             tuple[Tensor, ...]: One (B, C_i, H_i, W_i) per output stage, with
-            strides 4, 8, 16, 32.
+            strides 4, 8, 16, 32; or the maps of the tuner's side network.
 
         Raises:
             RuntimeError: In training or inside a Runner, if the frozen base
@@ -214,7 +215,7 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
         for stage in self.stages:
             stage.step = step
         try:
-            return super().forward(x)
+            return self.beside(x, super().forward)
         finally:
             step.open = False
 

@@ -1,5 +1,5 @@
 """The Swin block: frozen parts in their fast form, and the tuner's sites."""
-from typing import Optional, Tuple, Union
+from typing import Optional, Tuple
 
 import torch
 from mmcv.cnn.bricks import DropPath
@@ -14,19 +14,19 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from mona_mm.ops import is_plain
-from mona_mm.ops.frozen import CastOnce, Forgetful
+from mona_mm.ops.frozen import PLAIN, CastOnce, Forgetful, MixedLinear
 from mona_mm.ops.fused_attention import fits, fused_attention
 from mona_mm.ops.mona import MonaParams
 from mona_mm.ops.window_attention import window_attention
 from mona_mm.ops.windows import plan_windows, windows_to_trace
 from mona_mm.tuners import Tuner
 
+from ..sites import TunedBlock
+from ..step import Step
 from .attention_bias import AttentionBias
-from .drop_path import add_branch
-from .step import Step
 
 
-class TunedSwinBlock(Forgetful, BaseModule):
+class TunedSwinBlock(TunedBlock, Forgetful, BaseModule):
     """A Swin block rebuilt from its own children, with sites.
 
     ``norm1``, ``attn``, ``norm2`` and ``ffn`` keep their names, so pretrained
@@ -40,12 +40,11 @@ class TunedSwinBlock(Forgetful, BaseModule):
     Attributes:
         line_by_line (bool): Run mmpretrain's attention as it is written,
             instead of the fast form. The mathematics is the same.
-        skip_dropped (bool | str): Leave out the branches that drop-path
-            zeroes; ``'auto'``: on a CPU.
     """
 
-    line_by_line = False
-    skip_dropped: Union[bool, str] = 'auto'
+    linears = dict(
+        qkv='attn.w_msa.qkv', proj='attn.w_msa.proj', fc1='ffn.layers.0.0',
+        fc2='ffn.layers.1')
 
     def __init__(self, block: SwinBlock, tuner: Tuner) -> None:
         super().__init__()
@@ -55,14 +54,7 @@ class TunedSwinBlock(Forgetful, BaseModule):
         self.drop_path1, self.attn.drop = self.attn.drop, nn.Identity()
         self.drop_path2, self.ffn.dropout_layer = (self.ffn.dropout_layer,
                                                    nn.Identity())
-        dims = self.attn.w_msa.embed_dims
-        for site in tuner.sites:
-            if site == 'qkv':
-                w_msa = self.attn.w_msa
-                w_msa.qkv = tuner.adapt_qkv(w_msa.qkv)
-            else:
-                self.add_module(site, tuner.build(site, dims))
-        self._occupied = frozenset(n for n, _ in self.named_children())
+        self.insert(tuner, self.attn.w_msa.embed_dims)
         self.attention_bias = AttentionBias()
         self.casts = CastOnce()
 
@@ -93,6 +85,7 @@ class TunedSwinBlock(Forgetful, BaseModule):
                 self._run, x, hw_shape, share, use_reentrant=False)
         else:
             y, t = self._run(x, hw_shape, share, normed, next_norm)
+        y = self.leave(y, hw_shape)
         return y if next_norm is None else (y, t)
 
     def joining(self, x: Tensor) -> Tuple[Optional[MonaParams], ...]:
@@ -104,72 +97,40 @@ class TunedSwinBlock(Forgetful, BaseModule):
             x (Tensor): (B, N, C), the block's input.
         """
         found = []
-        for site, path in (('after_attn', self.drop_path1),
-                           ('after_ffn', self.drop_path2)):
-            module = getattr(self, site, None)
+        for part, path in (('attn', self.drop_path1),
+                           ('ffn', self.drop_path2)):
+            module = getattr(self, f'after_{part}', None)
             joins = (
                 hasattr(module, 'joins') and not module._forward_pre_hooks
                 and type(path) in (DropPath, nn.Identity)
                 and self.skip_dropped is not True
-                and (site == 'after_attn'
-                     or 'beside_ffn' not in self._occupied))
+                and not self.adds_beside(part))
             found.append(module.joins(x) if joins else None)
         return tuple(found)
 
     def _run(self, x, hw_shape, share, normed=None, next_norm=None):
 
         def attend(x, normed):
-            t = self.norm1(x) if normed is None else normed
-            return self._at('attn_out', self._attend(t, hw_shape), hw_shape)
+            return self.branch('attn', x, normed, hw_shape, self.norm1,
+                               lambda t: self._attend(t, hw_shape))
 
         def mix(x, normed):
-            t = self.norm2(x) if normed is None else normed
-            out = self.ffn.gamma2(
-                self.ffn.layers(t) if is_plain(self) else self.casts.layers(
-                    self.ffn.layers, t))
-            return self._at('ffn_out', out, hw_shape)
+            return self.branch('ffn', x, normed, hw_shape, self.norm2,
+                               self._mix)
 
-        one, two = share.joined
-        if one is None:
-            x = self._plus(x, normed, attend, self.drop_path1,
-                           share.scales[0], ('norm1', 'attn', 'attn_out'))
-            x, t = self._then_norm('after_attn', x, hw_shape, self.norm2)
-        else:
-            x, t = self._then_norm(
-                'after_attn', x, hw_shape, self.norm2,
-                branch=attend(x, normed), shared=one)
-        if two is not None:
-            return self._then_norm(
-                'after_ffn', x, hw_shape, next_norm, branch=mix(x, t),
-                shared=two)
-        y = self._plus(x, t, mix, self.drop_path2, share.scales[1],
-                       ('norm2', 'ffn', 'ffn_out'))
-        if 'beside_ffn' in self._occupied:
-            y = y + self.beside_ffn(x, hw_shape)
-        return self._then_norm('after_ffn', y, hw_shape, next_norm)
-
-    def _plus(self, x, normed, branch, drop_path, scale, parts) -> Tensor:
-        """x + drop_path(branch(x)); ``parts`` make up the branch.
-
-        ``scale`` (B, 1, 1), if given, is what drop-path multiplies by.
-        """
-        if is_plain(self):
-            return x + drop_path(branch(x, normed))
-        skip = self.skip_dropped
-        if skip == 'auto':
-            skip = x.device.type == 'cpu'
-        if scale is not None and not skip:
-            return torch.addcmul(x, branch(x, normed), scale)
-        trains = skip and any(
-            p.requires_grad for name in parts if hasattr(self, name)
-            for p in getattr(self, name).parameters())
-        return add_branch(x, normed, branch, drop_path, skip, trains)
-
-    def _at(self, site: str, x: Tensor, hw_shape: Tuple[int, int],
-            **addition) -> Tensor:
-        if site in self._occupied:
-            return getattr(self, site)(x, hw_shape, **addition)
-        return x
+        for part, branch, norm, path, scale, joined, following in zip(
+                ('attn', 'ffn'), (attend, mix), (self.norm1, self.norm2),
+                (self.drop_path1, self.drop_path2), share.scales,
+                share.joined, (self.norm2, next_norm)):
+            if joined is None:
+                x = self.plus(part, x, normed, hw_shape, norm, branch, path,
+                              scale=scale)
+                addition = {}
+            else:
+                addition = dict(branch=branch(x, normed), shared=joined)
+            x, normed = self._then_norm(f'after_{part}', x, hw_shape,
+                                        following, **addition)
+        return x, normed
 
     def _then_norm(self, site: str, x: Tensor, hw_shape, norm, **addition):
         """(what stands after the site, and its norm if the site makes it).
@@ -180,7 +141,14 @@ class TunedSwinBlock(Forgetful, BaseModule):
         if (getattr(module, 'takes_norm', False) and not is_plain(self)
                 and _is_constant(norm)):
             return module(x, hw_shape, next_norm=norm, **addition)
-        return self._at(site, x, hw_shape, **addition), None
+        if addition:
+            return module(x, hw_shape, **addition), None
+        return self.at(site, x, hw_shape), None
+
+    def _mix(self, t: Tensor) -> Tensor:
+        layers = self.ffn.layers
+        return self.ffn.gamma2(
+            layers(t) if is_plain(self) else self.casts.layers(layers, t))
 
     def _attend(self, t: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
         attn, w_msa = self.attn, self.attn.w_msa
@@ -191,9 +159,13 @@ class TunedSwinBlock(Forgetful, BaseModule):
         shift = _shift(attn, hw_shape)
         qkv = self.casts.linear(w_msa.qkv, t)
         if fits(qkv, w_msa.num_heads, hw_shape, attn.window_size):
-            out = fused_attention(  # padding: what qkv makes of zeros
-                qkv, w_msa.qkv.bias, w_msa.relative_position_bias_table,
-                hw_shape, attn.window_size, shift, w_msa.scale)
+            empty = w_msa.qkv.bias  # padding: what qkv makes of zeros
+            if not _keeps_bias(w_msa.qkv) and any(
+                    side % attn.window_size for side in hw_shape):
+                empty = w_msa.qkv(t.new_zeros(1, t.shape[-1]))[0]
+            out = fused_attention(
+                qkv, empty, w_msa.relative_position_bias_table, hw_shape,
+                attn.window_size, shift, w_msa.scale)
             return w_msa.proj_drop(self.casts.linear(w_msa.proj, out))
         plan = plan_windows(t.shape[0], hw_shape, attn.window_size, shift,
                             t.device)
@@ -264,6 +236,12 @@ def _is_standard(attn: nn.Module) -> bool:
     w_msa = attn.w_msa
     return (type(attn) is ShiftWindowMSA and type(w_msa) is WindowMSA
             and not (w_msa.attn_drop.p and w_msa.training))
+
+
+def _keeps_bias(linear: nn.Module) -> bool:
+    """Whether a layer maps zeros to its bias."""
+    return type(linear) in (*PLAIN, MixedLinear) or getattr(
+        linear, 'bias_of_zeros', False)
 
 
 def _attend_traced(attn: ShiftWindowMSA, t: Tensor, hw_shape) -> Tensor:
