@@ -52,6 +52,18 @@ def WindowedH2RBoxV2(**kwargs) -> nn.Module:
 
 
 @MODELS.register_module()
+def BatchNormLinearClsHead(**kwargs) -> nn.Module:
+    """Build :class:`mona_mm.models.batch_norm_head.BatchNormLinearClsHead`.
+
+    Args:
+        **kwargs: ``num_classes``, ``in_channels``, and mmpretrain's
+            ``LinearClsHead``'s.
+    """
+    from .batch_norm_head import BatchNormLinearClsHead as Head
+    return Head(**kwargs)
+
+
+@MODELS.register_module()
 def RetinaHead(**kwargs) -> nn.Module:
     """Build :class:`mona_mm.models.as_released.RetinaHead`.
 
@@ -74,19 +86,18 @@ def SingleRoIExtractor(**kwargs) -> nn.Module:
 
 
 @MODELS.register_module()
-def BatchNormLinearClsHead(**kwargs) -> nn.Module:
-    """Build :class:`mona_mm.models.batch_norm_head.BatchNormLinearClsHead`.
+def SimpleFeaturePyramid(**kwargs) -> nn.Module:
+    """Build :class:`mona_mm.models.simple_feature_pyramid.SimpleFeaturePyramid`.
 
     Args:
-        **kwargs: ``num_classes``, ``in_channels``, and mmpretrain's
-            ``LinearClsHead``'s.
+        **kwargs: ``in_channels``, ``out_channels``, ``scales``, ``num_outs``.
     """
-    from .batch_norm_head import BatchNormLinearClsHead as Head
-    return Head(**kwargs)
+    from .simple_feature_pyramid import SimpleFeaturePyramid as Pyramid
+    return Pyramid(**kwargs)
 
 
 __all__ = [
-    'BatchNormLinearClsHead', 'RetinaHead', 'SingleRoIExtractor',
-    'WindowedFasterRCNN', 'WindowedH2RBoxV2', 'WindowedRetinaNet',
-    'WindowedTest'
+    'BatchNormLinearClsHead', 'RetinaHead', 'SimpleFeaturePyramid',
+    'SingleRoIExtractor', 'WindowedFasterRCNN', 'WindowedH2RBoxV2',
+    'WindowedRetinaNet', 'WindowedTest'
 ]

@@ -1,0 +1,422 @@
+"""Vision Transformer (arXiv 2010.11929) with tuners at its sites."""
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
+
+import torch
+from mmpretrain.models.backbones.vision_transformer import (
+    TransformerEncoderLayer,
+    VisionTransformer,
+)
+from mmpretrain.models.utils import resize_pos_embed
+from torch import Tensor, nn
+
+from mona_mm.registry import MODELS
+from mona_mm.ops.frozen import CastOnce
+from mona_mm.tuners import EXTRAS, SITES, Tuner, build_tuner
+
+from ..channels import check_how
+from ..step import Step
+from ..tuned import Slot, TunedBackbone
+from .blocks import TunedViTBlock
+from .layouts import HEADS, LAYOUTS, resize_grid, resize_kernel
+
+__all__ = ['TunedVisionTransformer']
+
+
+@MODELS.register_module()
+class TunedVisionTransformer(TunedBackbone, VisionTransformer):
+    """mmpretrain's Vision Transformer, tuned by any registered method.
+
+    State-dict keys of the pretrained part and outputs are mmpretrain's; but
+    for the default of ``out_type``, its arguments mean what they mean there.
+    Blocks behind the last output are neither run nor tuned.
+
+    Args:
+        arch (str | dict): mmpretrain's: ``'base'``, ``'large'``,
+            ``'deit-small'`` (ViT-S of DeiT, DINOv2 and augreg; ``'small'`` is
+            an older network there, 8 blocks of width 768), ..., or a dict
+            with ``embed_dims``, ``num_layers``, ``num_heads`` and
+            ``feedforward_channels``.
+        tuner (dict): The tuning method. Defaults to ``dict(type='Full')``.
+        img_size (int | tuple): Together with ``patch_size`` the grid of the
+            position embedding; best that of the base file (DINOv2: 518),
+            images may have any size. Defaults to 224.
+        patch_size (int): Of the patch embedding. Defaults to 16.
+        in_channels (int): Of the images. Defaults to 3.
+        out_indices (Sequence[int] | int): Blocks to output, negative ones
+            from the end, one may stand several times. Defaults to -1.
+        out_type (str): ``'featmap'`` (maps for dense tasks), or for
+            classifiers ``'cls_token'``, ``'avg_featmap'`` and ``'raw'``.
+            Defaults to ``'featmap'``.
+        with_cls_token (bool): Defaults to True. Without it that of a file is
+            left out.
+        num_registers (int): Register tokens behind the class token, without
+            positions (arXiv 2309.16588). Defaults to 0.
+        window_size (int): Side of the windows that patches attend in, but in
+            ``global_blocks`` (ViTDet, arXiv 2203.16527). Class and register
+            tokens attend to, and are attended by, everything. 0: all blocks
+            are global. Defaults to 0.
+        global_blocks (Sequence[int], optional): By default the last one of
+            each quarter of the blocks.
+        drop_path_rate (float): Stochastic depth, active in frozen blocks too.
+            Defaults to 0.
+        final_norm (bool): Apply the final norm to the last block's output.
+            Defaults to True. Without it that of a file is left out.
+        keep_frozen (Sequence[str]): Beginnings of names of pretrained
+            parameters that stay frozen with every tuner. Defaults to ().
+        with_cp (bool): Recompute blocks in the backward pass (non-reentrant,
+            so a frozen input is fine). Defaults to False.
+        line_by_line (bool): Run everything as it is written in the papers,
+            instead of in fast, exact forms. Defaults to False.
+        skip_dropped (bool | str): Do not compute the branches that drop-path
+            multiplies by zero. ``'auto'``: on a CPU. Defaults to ``'auto'``.
+        fit_channels (str, optional): How a base for another number of
+            channels is fitted, see
+            :func:`~mona_mm.backbones.channels.fit_stem`. Without it such a
+            base is refused.
+        fit_patch (bool): Resize the patch kernel of a base for another patch
+            size (DINOv2's 14 to 16, bicubically, as Rein does). Without it
+            such a base is refused. Defaults to False.
+        base_dtype (str, optional): ``'bfloat16'`` stores the frozen linear
+            layers in that dtype alone. Defaults to None, as loaded.
+        allow_random_base (bool): Accept a frozen base without pretrained
+            weights. Defaults to False.
+        map_final_norm (bool): With ``out_type='avg_featmap'``, load a file's
+            final norm into the norm of the average. MAE's fine-tuning does
+            not. Defaults to False.
+        init_cfg (dict, optional): ``dict(type='Pretrained',
+            checkpoint=...)``: path or URL of the base.
+        **kwargs: Further arguments of mmpretrain's ``VisionTransformer``
+            (``pre_norm`` and ``layer_cfgs=dict(act_cfg=dict(
+            type='mmpretrain.QuickGELU'))`` for CLIP,
+            ``layer_scale_init_value`` for DINOv2).
+
+    Raises:
+        ValueError: If ``frozen_stages`` is given, or the tuner asks for a
+            site that the blocks do not offer, or an argument is out of its
+            range.
+    """
+
+    stem = 'patch_embed.projection.weight'
+    derived: Tuple[str, ...] = ()
+    sites = (*SITES, *EXTRAS)
+    layouts = LAYOUTS
+    plain_class = VisionTransformer
+
+    def __init__(self,
+                 arch: Union[str, dict] = 'base',
+                 tuner: Optional[dict] = None,
+                 img_size: Union[int, Tuple[int, int]] = 224,
+                 patch_size: int = 16,
+                 in_channels: int = 3,
+                 out_indices: Union[int, Sequence[int]] = -1,
+                 out_type: str = 'featmap',
+                 with_cls_token: bool = True,
+                 num_registers: int = 0,
+                 window_size: int = 0,
+                 global_blocks: Optional[Sequence[int]] = None,
+                 keep_frozen: Sequence[str] = (),
+                 with_cp: bool = False,
+                 line_by_line: bool = False,
+                 skip_dropped: Union[bool, str] = 'auto',
+                 fit_channels: Optional[str] = None,
+                 fit_patch: bool = False,
+                 base_dtype: Optional[str] = None,
+                 allow_random_base: bool = False,
+                 map_final_norm: bool = False,
+                 init_cfg: Optional[dict] = None,
+                 **kwargs) -> None:
+        if kwargs.pop('frozen_stages', -1) != -1:
+            raise ValueError(
+                f'{type(self).__name__}: frozen_stages is not supported, '
+                'because it would freeze inserted modules as well; the tuner '
+                'decides what trains')
+        super().__init__(
+            arch=arch,
+            img_size=img_size,
+            patch_size=patch_size,
+            in_channels=in_channels,
+            out_indices=-1,
+            out_type=out_type,
+            with_cls_token=with_cls_token,
+            init_cfg=init_cfg,
+            **kwargs)
+        self.out_indices = self._indices('out_indices', out_indices)
+        self.num_registers = num_registers
+        if num_registers:
+            self.register_tokens = nn.Parameter(
+                torch.zeros(1, num_registers, self.embed_dims))
+        check_how(type(self).__name__, fit_channels)
+        if skip_dropped not in (True, False, 'auto'):
+            raise ValueError("skip_dropped must be True, False or 'auto', "
+                             f'but got {skip_dropped!r}')
+        self.patch_size, self.in_channels = patch_size, in_channels
+        self.fit_channels, self.fit_patch = fit_channels, fit_patch
+        self.allow_random_base = allow_random_base
+        self.map_final_norm = map_final_norm
+        self.window_size, self.with_cp = window_size, with_cp
+        if global_blocks is None:
+            quarter = max(self.num_layers // 4, 1)
+            global_blocks = range(quarter - 1, self.num_layers, quarter)
+        self.global_blocks = self._indices('global_blocks', global_blocks)
+        tuner = build_tuner(tuner or dict(type='Full'))
+        self.attach(tuner, (*_listed(keep_frozen), *self._unused(tuner)))
+        self.store_base(base_dtype)
+        self.line_by_line = line_by_line
+        for slot in self.block_slots():
+            slot.container[slot.index].skip_dropped = skip_dropped
+
+    def _indices(self, name: str, given) -> Tuple[int, ...]:
+        """Indices of blocks, none of them negative."""
+        given = (given, ) if isinstance(given, int) else tuple(given)
+        if any(not -self.num_layers <= i < self.num_layers for i in given):
+            raise ValueError(
+                f'{type(self).__name__}: {name} must be indices of its '
+                f'{self.num_layers} blocks, but got {list(given)}')
+        return tuple(i % self.num_layers for i in given)
+
+    @property
+    def depth(self) -> int:
+        """How many blocks are run: those up to the last output."""
+        return max(self.out_indices) + 1
+
+    def block_slots(self) -> Iterator[Slot]:
+        """The blocks that are run, in order."""
+        for i in range(self.depth):
+            yield Slot(f'layers.{i}', self.layers, i)
+
+    def tune_block(self, block: TransformerEncoderLayer,
+                   tuner: Tuner) -> TunedViTBlock:
+        """Rebuild one block with the tuner's modules at its sites."""
+        i = next(i for i, b in enumerate(self.layers) if b is block)
+        return TunedViTBlock(
+            block, tuner,
+            window_size=0 if i in self.global_blocks else self.window_size,
+            with_cp=self.with_cp,
+            patches_end=self.out_type == 'cls_token' and i + 1 == self.depth)
+
+    def _unused(self, tuner: Tuner) -> List[str]:
+        """Beginnings of names of what no output depends on.
+
+        It must not train: distributed training waits for every gradient.
+        """
+        found = [f'layers.{i}.' for i in range(self.depth, self.num_layers)]
+        beside = 'side' in tuner.sites  # it replaces what follows
+        if self.final_norm and (found or beside):
+            found.append('ln1.')
+        if self.out_type == 'avg_featmap' and beside:
+            found.append('ln2.')
+        return found
+
+    @property
+    def line_by_line(self) -> bool:
+        """Whether everything runs as it is written in the papers."""
+        return self._line_by_line
+
+    @line_by_line.setter
+    def line_by_line(self, value: bool) -> None:
+        """Set it here and in every module that offers a fast form."""
+        self._line_by_line = value
+        for module in self.modules():
+            if module is not self and hasattr(module, 'line_by_line'):
+                module.line_by_line = value
+
+    def cache_bytes(self) -> int:
+        """Bytes of casts of frozen weights that are kept."""
+        return sum(m.casts.nbytes for m in self.modules()
+                   if isinstance(getattr(m, 'casts', None), CastOnce))
+
+    def output_norms(self) -> Dict[int, str]:
+        """The norm of the average; the final norm belongs to the base."""
+        if self.out_type == 'avg_featmap':
+            return {self.depth - 1: 'ln2'}
+        return {}
+
+    def place(self, tensors: Dict[str, Tensor], map_final_norm: bool
+              ) -> Tuple[Dict[str, Tensor], List[str]]:
+        """Decide what of a file is loaded, and what is rightly left out.
+
+        Args:
+            tensors (dict[str, Tensor]): Under mm names.
+            map_final_norm (bool): Whether the final norm becomes that of the
+                average.
+
+        Returns:
+            tuple[dict[str, Tensor], list[str]]: What to load, and the names
+            of the rest: heads, decoders, text towers, and what the arguments
+            of this backbone say that it does without.
+        """
+        placed: Dict[str, Tensor] = {}
+        left: List[str] = []
+        averages = self.out_type == 'avg_featmap'
+        for name, value in tensors.items():
+            if name.startswith('ln1.') and not self.final_norm:
+                norm = name.replace('ln1.', 'ln2.')
+                if map_final_norm and averages and norm not in tensors:
+                    placed[norm] = value
+                else:
+                    left.append(name)
+            elif name.startswith(HEADS) or name == 'proj' or (
+                    name.startswith('ln2.') and not averages) or (
+                    name == 'cls_token' and not self.with_cls_token):
+                left.append(name)
+            else:
+                placed[name] = value
+        pos = placed.get('pos_embed')
+        if (not self.with_cls_token and 'cls_token' in tensors
+                and pos is not None and pos.ndim == 3):
+            placed['pos_embed'] = pos[:, 1:]
+        return placed, left
+
+    def fit(self, name: str, given: Tensor,
+            own: Tensor) -> Tuple[Tensor, Optional[str]]:
+        """Resize positions of another grid and, if asked to, the kernel.
+
+        Args:
+            name (str): Of the tensor.
+            given (Tensor): The file's.
+            own (Tensor): This backbone's.
+
+        Returns:
+            tuple[Tensor, str | None]: What to load (as given if it does not
+            fit), and a line for the log if it was changed.
+        """
+        if given.shape == own.shape:
+            return given, None
+        grid = self.patch_resolution
+        if name == 'pos_embed' and (found := resize_grid(
+                given, own, grid, self.interpolate_mode)) is not None:
+            side = round((given.shape[1] - self.num_extra_tokens)**0.5)
+            return found, (
+                f'pos_embed: interpolated from {side} x {side} to {grid[0]} x '
+                f'{grid[1]}, because img_size is not the one that the base '
+                'was trained with; with model.backbone.img_size='
+                f'{side * self.patch_size} it is kept as it is, and images '
+                'may still have any size')
+        if (name == self.stem and self.fit_patch and given.ndim == 4
+                and given.shape[:2] == own.shape[:2]):
+            return resize_kernel(given, own.shape[2:], self.interpolate_mode
+                                 ), (
+                f'{name}: patch size {given.shape[-1]} resized to '
+                f'{own.shape[-1]} ({self.interpolate_mode})')
+        return given, None
+
+    def facts(self) -> Dict[str, Any]:
+        """What a checkpoint must agree with, beyond shapes."""
+        block = self.layers[0]
+        unusual = dict(
+            in_channels=(self.in_channels, 3),
+            fit_channels=(self.fit_channels, None),
+            fit_patch=(self.fit_patch, False),
+            num_registers=(self.num_registers, 0),
+            pre_norm=(not isinstance(self.pre_norm, nn.Identity), False),
+            qkv_bias=(block.attn.qkv.bias is not None, True),
+            ffn=(type(block.ffn).__name__, 'FFN'),
+            activation=(self._activation(), 'GELU'),
+            norm_eps=(block.ln1.eps, 1e-6),
+            window_size=(self.window_size, 0))
+        found = {k: v for k, (v, usual) in unusual.items() if v != usual}
+        if self.window_size:
+            found['global_blocks'] = list(self.global_blocks)
+        return dict(
+            family='vit',
+            embed_dims=self.embed_dims,
+            num_layers=self.num_layers,
+            num_heads=block.attn.num_heads,
+            feedforward_channels=self.arch_settings['feedforward_channels'],
+            patch_size=self.patch_size,
+            img_size=list(self.img_size),
+            with_cls_token=self.with_cls_token,
+            layer_scale=not isinstance(block.attn.gamma1, nn.Identity),
+            final_norm=self.final_norm,
+            out_indices=list(self.out_indices),
+            out_type=self.out_type,
+            **found)
+
+    def _activation(self) -> str:
+        layers = getattr(self.layers[0].ffn, 'layers', None)
+        return 'SwiGLU' if layers is None else type(layers[0][1]).__name__
+
+    def arguments(self, facts: Dict[str, Any]) -> Dict[str, Any]:
+        """The arguments behind facts: an arch by its name if it has one."""
+        arch = {k: facts.get(k) for k in (
+            'embed_dims', 'num_layers', 'num_heads', 'feedforward_channels')}
+        names = [n for n, zoo in self.arch_zoo.items()
+                 if len(n) > 1 and arch == zoo]
+        same = ('patch_size', 'img_size', 'with_cls_token', 'final_norm',
+                'out_indices', 'out_type')
+        usual = dict(in_channels=3, fit_channels=None, fit_patch=False,
+                     num_registers=0, pre_norm=False, qkv_bias=True,
+                     window_size=0, global_blocks=None)
+        return dict(
+            {'arch': names[0]} if names else
+            {f'arch.{k}': v for k, v in arch.items()},
+            **{k: facts.get(k) for k in same},
+            **{k: facts.get(k, v) for k, v in usual.items()})
+
+    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+        """Extract features.
+
+        Args:
+            x (Tensor): Images, (B, in_channels, H, W), of any size: the
+                positions are interpolated, and the right and lower border is
+                filled up to whole patches.
+
+        Returns:
+            tuple[Tensor, ...]: One for each of ``out_indices``, in their
+            order: with ``out_type='featmap'`` (B, C, H / patch_size,
+            W / patch_size); or the maps of the tuner's side network.
+
+        Raises:
+            RuntimeError: In training or inside a Runner, if the frozen base
+                was never loaded.
+        """
+        self._require_base()  # INTERIM
+        step = Step([s.container[s.index] for s in self.block_slots()])
+        try:
+            return self.beside(x, lambda images: self._extract(images, step))
+        finally:
+            step.open = False
+
+    def _extract(self, images: Tensor, step: Step) -> Tuple[Tensor, ...]:
+        x, hw_shape = self.patch_embed(images)
+        before = self.num_extra_tokens + self.num_registers
+        if self.cls_token is not None:
+            x = torch.cat((self.cls_token.expand(len(x), -1, -1), x), dim=1)
+        x = x + resize_pos_embed(
+            self.pos_embed, self.patch_resolution, hw_shape,
+            mode=self.interpolate_mode,
+            num_extra_tokens=self.num_extra_tokens)
+        if self.num_registers:  # they have no positions
+            first = self.num_extra_tokens
+            registers = self.register_tokens.expand(len(x), -1, -1)
+            x = torch.cat((x[:, :first], registers, x[:, first:]), dim=1)
+        x = self.pre_norm(self.drop_after_pos(x))
+        found = {}
+        for i, block in zip(range(self.depth), self.layers):
+            x = block(x, hw_shape, before, step)
+            if self.final_norm and i + 1 == self.num_layers:
+                x = self.ln1(x)
+            if i in self.out_indices:
+                found[i] = self._format_output(x, hw_shape)
+        return tuple(found[i] for i in self.out_indices)
+
+    def _format_output(self, x: Tensor, hw: Tuple[int, int]) -> Tensor:
+        """Give (B, T + N, C) the form that ``out_type`` says."""
+        if self.out_type == 'raw':
+            return x
+        if self.out_type == 'cls_token':
+            return x[:, 0]
+        patches = x[:, self.num_extra_tokens + self.num_registers:]
+        if self.out_type == 'avg_featmap':
+            return self.ln2(patches.mean(dim=1))
+        return patches.transpose(1, 2).unflatten(2, hw)
+
+    def train(self, mode: bool = True) -> 'TunedVisionTransformer':
+        """Set the mode and return self, as PyTorch does."""
+        super().train(mode)
+        return self
+
+
+def _listed(names: Union[str, Sequence[str]]) -> Sequence[str]:
+    """A sequence of names, from one or several."""
+    return [names] if isinstance(names, str) else names

@@ -1,0 +1,308 @@
+"""Key layouts of ViT files, mapped to OpenMMLab's.
+
+mm         ``layers.i.ln1``, ``attn.qkv``, ``ffn.layers.0.0``, ``ln1``
+timm       ``blocks.i.norm1``, ``attn.qkv``, ``mlp.fc1``, ``norm``: timm's,
+           and with it Meta's DINOv2 (``ls1.gamma``, ``register_tokens``),
+           MAE (``decoder_*``) and DeiT (``dist_token``, ``gamma_1``)
+hf         Hugging Face's ViT, ViTMAE and Dinov2 (``encoder.layer.i``)
+clip       ``visual.transformer.resblocks.i`` of OpenAI's CLIP and OpenCLIP
+augreg     Google's ``.npz`` (``Transformer/encoderblock_i``)
+
+What has no place in a ViT keeps its name, and is left out, or refused, by
+whoever loads it.
+"""
+import re
+from typing import Callable, Dict, Iterable, List, Optional, Tuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mona_mm.checkpoint.layouts import StateDict
+Layout = object  # INTERIM
+from mona_mm.errors import CheckpointError
+
+Rules = Tuple[Tuple[str, str], ...]
+
+#: Beginnings of the names of what is no part of a backbone: classifiers,
+#: decoders of masked pre-training, text towers.
+HEADS = ('head.', 'head_dist.', 'fc.', 'pre_logits.', 'classifier.',
+         'pooler.', 'decoder.', 'decoder_', 'mask_token', 'transformer.',
+         'token_embedding.', 'positional_embedding', 'ln_final.',
+         'text_projection', 'logit_scale', 'logit_bias', 'proj')
+
+_TIMM: Rules = (
+    # DINOv2's training code keeps blocks in chunks.
+    (r'^blocks\.\d+\.(\d+\.)', r'blocks.\1'),
+    (r'^blocks\.', 'layers.'),
+    (r'^patch_embed\.proj\.', 'patch_embed.projection.'),
+    (r'^norm_pre\.', 'pre_norm.'),
+    (r'^norm\.', 'ln1.'),
+    (r'^fc_norm\.', 'ln2.'),
+    (r'^reg_token$', 'register_tokens'),
+    (r'^(layers\.\d+)\.norm([12])\.', r'\1.ln\2.'),
+    (r'^(layers\.\d+)\.(?:ls1\.gamma|gamma_1)$', r'\1.attn.gamma1.weight'),
+    (r'^(layers\.\d+)\.(?:ls2\.gamma|gamma_2)$', r'\1.ffn.gamma2.weight'),
+    (r'^(layers\.\d+)\.mlp\.fc1\.', r'\1.ffn.layers.0.0.'),
+    (r'^(layers\.\d+)\.mlp\.fc2\.', r'\1.ffn.layers.1.'),
+    (r'^(layers\.\d+)\.mlp\.(w12|w3)\.', r'\1.ffn.\2.'),
+)
+_TO_TIMM: Rules = (
+    (r'^patch_embed\.projection\.', 'patch_embed.proj.'),
+    (r'^pre_norm\.', 'norm_pre.'),
+    (r'^ln1\.', 'norm.'),
+    (r'^ln2\.', 'fc_norm.'),
+    (r'^(layers\.\d+)\.ln([12])\.', r'\1.norm\2.'),
+    (r'^(layers\.\d+)\.attn\.gamma1\.weight$', r'\1.ls1.gamma'),
+    (r'^(layers\.\d+)\.ffn\.gamma2\.weight$', r'\1.ls2.gamma'),
+    (r'^(layers\.\d+)\.ffn\.layers\.0\.0\.', r'\1.mlp.fc1.'),
+    (r'^(layers\.\d+)\.ffn\.layers\.1\.', r'\1.mlp.fc2.'),
+    (r'^(layers\.\d+)\.ffn\.(w12|w3)\.', r'\1.mlp.\2.'),
+    (r'^layers\.', 'blocks.'),
+)
+_HF: Rules = (
+    (r'^(?:vit|dinov2|dinov2_with_registers)\.', ''),
+    (r'^embeddings\.cls_token$', 'cls_token'),
+    (r'^embeddings\.mask_token$', 'mask_token'),
+    (r'^embeddings\.register_tokens$', 'register_tokens'),
+    (r'^embeddings\.position_embeddings$', 'pos_embed'),
+    (r'^embeddings\.patch_embeddings\.projection\.',
+     'patch_embed.projection.'),
+    (r'^layernorm\.', 'ln1.'),
+    (r'^encoder\.layer\.', 'layers.'),
+    (r'^(layers\.\d+)\.(?:norm1|layernorm_before)\.', r'\1.ln1.'),
+    (r'^(layers\.\d+)\.(?:norm2|layernorm_after)\.', r'\1.ln2.'),
+    (r'^(layers\.\d+)\.attention\.output\.dense\.', r'\1.attn.proj.'),
+    (r'^(layers\.\d+)\.attention\.attention\.', r'\1.attn.'),
+    (r'^(layers\.\d+)\.layer_scale1\.lambda1$', r'\1.attn.gamma1.weight'),
+    (r'^(layers\.\d+)\.layer_scale2\.lambda1$', r'\1.ffn.gamma2.weight'),
+    (r'^(layers\.\d+)\.(?:mlp\.fc1|intermediate\.dense)\.',
+     r'\1.ffn.layers.0.0.'),
+    (r'^(layers\.\d+)\.(?:mlp\.fc2|output\.dense)\.', r'\1.ffn.layers.1.'),
+    (r'^(layers\.\d+)\.mlp\.weights_in\.', r'\1.ffn.w12.'),
+    (r'^(layers\.\d+)\.mlp\.weights_out\.', r'\1.ffn.w3.'),
+)
+_CLIP: Rules = (
+    (r'^conv1\.', 'patch_embed.projection.'),
+    (r'^class_embedding$', 'cls_token'),
+    (r'^positional_embedding$', 'pos_embed'),
+    (r'^ln_pre\.', 'pre_norm.'),
+    (r'^ln_post\.', 'ln1.'),
+    (r'^transformer\.resblocks\.', 'layers.'),
+    (r'^(layers\.\d+)\.ln_([12])\.', r'\1.ln\2.'),
+    (r'^(layers\.\d+)\.attn\.in_proj_', r'\1.attn.qkv.'),
+    (r'^(layers\.\d+)\.attn\.out_proj\.', r'\1.attn.proj.'),
+    (r'^(layers\.\d+)\.mlp\.c_fc\.', r'\1.ffn.layers.0.0.'),
+    (r'^(layers\.\d+)\.mlp\.c_proj\.', r'\1.ffn.layers.1.'),
+)
+_AUGREG: Rules = (
+    (r'^cls$', 'cls_token'),
+    (r'^embedding/', 'patch_embed.projection.'),
+    (r'^pre_logits/', 'pre_logits.'),
+    (r'^head/', 'head.'),
+    (r'^Transformer/posembed_input/pos_embedding$', 'pos_embed'),
+    (r'^Transformer/encoder_norm/', 'ln1.'),
+    (r'^Transformer/encoderblock_', 'layers.'),
+    (r'^(layers\.\d+)/LayerNorm_0/', r'\1.ln1.'),
+    (r'^(layers\.\d+)/LayerNorm_2/', r'\1.ln2.'),
+    (r'^(layers\.\d+)/MultiHeadDotProductAttention_1/out/',
+     r'\1.attn.proj.'),
+    (r'^(layers\.\d+)/MultiHeadDotProductAttention_1/(\w+)/',
+     r'\1.attn.\2.'),
+    (r'^(layers\.\d+)/MlpBlock_3/Dense_0/', r'\1.ffn.layers.0.0.'),
+    (r'^(layers\.\d+)/MlpBlock_3/Dense_1/', r'\1.ffn.layers.1.'),
+    (r'(^|\.)(kernel|scale)$', r'\1weight'),
+)
+_THIRD = re.compile(r'(layers\.\d+\.attn)\.(query|key|value)\.(\w+)')
+_THIRDS = ('query', 'key', 'value')
+
+
+def timm_to_mm(state: StateDict) -> StateDict:
+    """Rename timm's and Meta's tensors.
+
+    A distillation token (DeiT) becomes a register token: its position is
+    added to it, as the network does.
+    """
+    state = rename(state, _TIMM)
+    if 'dist_token' in state and 'pos_embed' in state:
+        pos = state['pos_embed']
+        state['register_tokens'] = state.pop('dist_token') + pos[:, 1:2]
+        state['pos_embed'] = torch.cat([pos[:, :1], pos[:, 2:]], dim=1)
+    return _with_class_position(state)
+
+
+def mm_to_timm(state: StateDict) -> StateDict:
+    """Rename mm's tensors as timm and Meta do."""
+    return rename(state, _TO_TIMM)
+
+
+def hf_to_mm(state: StateDict) -> StateDict:
+    """Rename Hugging Face's tensors; query, key and value become one."""
+    return _with_class_position(_join_thirds(rename(state, _HF)))
+
+
+def clip_to_mm(state: StateDict) -> StateDict:
+    """Rename the tensors of CLIP's image tower."""
+    tower = {k.removeprefix('visual.'): v for k, v in state.items()
+             if k.startswith('visual.')}
+    others = {k: v for k, v in state.items() if not k.startswith('visual.')}
+    found = rename(tower, _CLIP)
+    for name, rank in (('cls_token', 3), ('pos_embed', 3)):
+        if name in found:  # (C, ) and (1 + N, C) in the file
+            shape = found[name].shape
+            found[name] = found[name].view((1, ) * (rank - len(shape))
+                                           + shape)
+    return {**{k: v for k, v in others.items() if k not in found}, **found}
+
+
+def augreg_to_mm(state: StateDict) -> StateDict:
+    """Rename and transpose Google's arrays.
+
+    Kernels are (in, out) there: the convolution's (H, W, in, out), those of
+    query, key and value (C, heads, C / heads), the output's (heads,
+    C / heads, C).
+    """
+    found = {}
+    for key, value in rename(state, _AUGREG).items():
+        if _THIRD.fullmatch(key):
+            value = value.flatten(1).T if key.endswith('weight') else (
+                value.flatten())
+        elif key.endswith('attn.proj.weight'):
+            value = value.flatten(0, 1).T
+        elif value.ndim == 4:
+            value = value.permute(3, 2, 0, 1)
+        elif value.ndim == 2 and key.endswith('weight'):
+            value = value.T
+        found[key] = value.contiguous()
+    return _with_class_position(_join_thirds(found))
+
+
+def resize_grid(pos_embed: Tensor, own: Tensor, grid: Tuple[int, int],
+                mode: str) -> Optional[Tensor]:
+    """Fit a position embedding to another grid; None if it is none.
+
+    Args:
+        pos_embed (Tensor): (1, T + G * G, C), of a square grid, T is 0 or 1:
+            the class token's stays as it is.
+        own (Tensor): (1, T + H * W, C), the one to fit.
+        grid (tuple[int, int]): (H, W).
+        mode (str): Of interpolation.
+    """
+    if pos_embed.ndim != 3 or pos_embed.shape[::2] != own.shape[::2]:
+        return None
+    tokens = own.shape[1] - grid[0] * grid[1]
+    patches = pos_embed.shape[1] - tokens
+    side = round(max(patches, 0)**0.5)
+    if side * side != patches or not side:
+        return None
+    image = pos_embed[:, tokens:].float().unflatten(1, (side, side))
+    image = F.interpolate(
+        image.permute(0, 3, 1, 2), size=grid, mode=mode, align_corners=False)
+    found = image.flatten(2).transpose(1, 2).to(pos_embed.dtype)
+    return torch.cat([pos_embed[:, :tokens], found], dim=1)
+
+
+def resize_kernel(weight: Tensor, size: Tuple[int, int],
+                  mode: str) -> Tensor:
+    """Fit a patch embedding (C, in, P, P) to another patch size."""
+    found = F.interpolate(
+        weight.float(), size=size, mode=mode, align_corners=False)
+    return found.to(weight.dtype)
+
+
+def rename(state: StateDict, rules: Rules) -> StateDict:
+    """Rename every tensor by all rules, in order.
+
+    Raises:
+        CheckpointError: If two tensors would get the same name.
+    """
+    renamed: StateDict = {}
+    old: Dict[str, str] = {}
+    for key, value in state.items():
+        name = key
+        for pattern, replacement in rules:
+            name = re.sub(pattern, replacement, name)
+        if name in renamed:
+            raise CheckpointError(f'{old[name]!r} and {key!r} both stand for '
+                                  f'{name!r}')
+        renamed[name], old[name] = value, key
+    return renamed
+
+
+def _join_thirds(state: StateDict) -> StateDict:
+    """Join ``attn.query``, ``attn.key`` and ``attn.value`` to ``attn.qkv``.
+
+    Raises:
+        CheckpointError: If a block has only some of them.
+    """
+    found: StateDict = {}
+    thirds: Dict[str, Dict[str, Tensor]] = {}
+    for key, value in state.items():
+        if match := _THIRD.fullmatch(key):
+            thirds.setdefault(f'{match[1]}.qkv.{match[3]}',
+                              {})[match[2]] = value
+        else:
+            found[key] = value
+    for name, parts in thirds.items():
+        lacking: List[str] = [t for t in _THIRDS if t not in parts]
+        if lacking:
+            raise CheckpointError(f'{name}: {" and ".join(lacking)} missing')
+        found[name] = torch.cat([parts[t] for t in _THIRDS])
+    return found
+
+
+def _with_class_position(state: StateDict) -> StateDict:
+    """Give the class token a position of zeros if the file has none for it.
+
+    timm's DINOv2 with registers (and DeiT III) have positions of patches
+    alone: in their files the class token's is in the token already.
+    """
+    pos, token = state.get('pos_embed'), state.get('cls_token')
+    if token is None or pos is None or pos.ndim != 3:
+        return state
+    if round(pos.shape[1]**0.5)**2 == pos.shape[1]:
+        zeros = pos.new_zeros(1, 1, pos.shape[2])
+        state['pos_embed'] = torch.cat([zeros, pos], dim=1)
+    return state
+
+
+class ViTLayout(Layout):
+    """A layout that is known by one kind of key.
+
+    Args:
+        name (str): Of the layout.
+        sign (str): A regular expression: a file with a key that starts so
+            has this layout.
+        to_mm (Callable): From a state dict to one under mm names.
+        from_mm (Callable, optional): Back.
+    """
+
+    def __init__(self,
+                 name: str,
+                 sign: str,
+                 to_mm: Callable[[StateDict], StateDict],
+                 from_mm: Optional[Callable] = None) -> None:
+        self.name, self._sign = name, re.compile(sign)
+        self._to_mm, self._from_mm = to_mm, from_mm
+
+    def knows(self, keys: Iterable[str]) -> bool:
+        """Whether a file with these keys has this layout."""
+        return any(map(self._sign.match, keys))
+
+    def to_mm(self, state: StateDict) -> StateDict:
+        """Give a file's tensors their mm names."""
+        return self._to_mm(state)
+
+    def from_mm(self, state: StateDict) -> Optional[StateDict]:
+        """Give tensors under mm names the file's; None if nobody asked."""
+        return self._from_mm(state) if self._from_mm else None
+
+
+LAYOUTS = (
+    ViTLayout('timm', r'blocks\.(\d+\.)?\d+\.norm1\.', timm_to_mm,
+              mm_to_timm),
+    ViTLayout('hf', r'(\w+\.)?encoder\.layer\.\d+\.attention\.attention\.',
+              hf_to_mm),
+    ViTLayout('clip', r'visual\.transformer\.resblocks\.', clip_to_mm),
+    ViTLayout('augreg', r'Transformer/encoderblock_', augreg_to_mm),
+)
