@@ -219,7 +219,9 @@ def rename_keys(state: StateDict,
 
 
 def rename_path(key: str, renames: Mapping[str, str]) -> str:
-    """Rename components of a dotted name."""
+    """Rename a dotted name that is listed, else its components that are."""
+    if key in renames:
+        return renames[key]
     return '.'.join(renames.get(part, part) for part in key.split('.'))
 
 

@@ -31,7 +31,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mona_mm.registry import TUNERS
 
-from .base import Tuner, check_positive_int, check_rate
+from .base import BlockOutput, Tuner, check_positive_int, check_rate
 
 
 class MetaTokens(nn.Module):
@@ -192,7 +192,8 @@ class SideNetwork(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(d, eps=1e-6) for d in dims)
         self.apply(_initialise)
 
-    def forward(self, images: Tensor, outputs: Sequence) -> Tuple[Tensor, ...]:
+    def forward(self, images: Tensor, outputs: Sequence[BlockOutput]
+                ) -> Tuple[Tensor, ...]:
         """Make the maps.
 
         Args:
@@ -282,6 +283,18 @@ class HST(Tuner):
 
     sites = ('tokens', 'side')
     free = ('drop_path_rate', 'norm_cfg', 'with_cp')
+    #: Published names count stages and norms from 1, blocks from 0.
+    foreign_names = {
+        **{f'{theirs}{s + 1}': f'side.{ours}.{s}' for s in range(4)
+           for theirs, ours in (('T_Bridge_', 'bridges'),
+                                ('m_patch_embed', 'reduces'),
+                                ('m_block', 'stages'), ('m_norm', 'norms'))},
+        **{f'm_patch_embed{s + 1}.proj.{name}': f'side.reduces.{s}.conv.{name}'
+           for s in range(1, 4) for name in ('weight', 'bias')},
+        **{f'm_proj_norm{i + 1}': f'side.token_norms.{i}' for i in range(64)},
+        **{f'm_embeddings.{i}': f'layers.{i}.tokens.embedding'
+           for i in range(64)},
+    }
 
     def __init__(self,
                  num_tokens: int = 1,
