@@ -6,19 +6,31 @@ with), or the class itself (in a pure Python config). Datasets may be wrapped,
 models too, and evaluators may be one or many. Whoever looks into a config, or
 changes it, asks here.
 """
+import difflib
 import inspect
 import os.path as osp
+import re
 from glob import glob
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
+from mmengine.config.utils import ConfigParsingError
 from mmengine.registry import MODELS, Registry
 from mmengine.utils import get_object_from_string
 
+from mona_mm.errors import ConfigError
+
 #: The libraries of the suite, each a default scope.
 LIBRARIES = ('mmdet', 'mmseg', 'mmpretrain', 'mmrotate')
-
-
+#: Settings that say how a run is launched, or where something is, and not
+#: what it computes. Those of a backbone that change nothing are stated by its
+#: class (``free``).
+_NO_DEVIATION = re.compile(
+    r'(default_hooks|env_cfg|launcher|load_from|log_|model_wrapper_cfg|'
+    r'randomness\.seed|resume|show_dir|train_cfg\.(by_epoch|type)|tuner|'
+    r'vis_backends|visualizer|work_dir).*|(--)?(seed|work-dir)|'
+    r'(.+\.)?(data_root|sub_data_root|data_prefix(\..+)?|'
+    r'init_cfg\.checkpoint)', re.DOTALL)
 _FRAGMENTS = osp.join(
     osp.dirname(osp.dirname(osp.abspath(__file__))), 'configs', '_base_',
     'tuners')
@@ -28,6 +40,29 @@ def tuner_fragments() -> Dict[str, str]:
     """The files that ``--tuner`` knows by name: {name: path}."""
     paths = sorted(glob(osp.join(_FRAGMENTS, '*.py')))
     return {osp.basename(path)[:-3]: path for path in paths}
+
+
+def read_config(path: str) -> Config:
+    """Parse a config file.
+
+    Raises:
+        ConfigError: If it does not exist (close names are suggested) or does
+            not parse.
+    """
+    if not osp.isfile(path):
+        known = glob('configs/**/*.py', recursive=True)
+        close = difflib.get_close_matches(path, known, n=3, cutoff=0.5)
+        raise ConfigError(f'config {path!r} does not exist' + (
+            f'; did you mean {" or ".join(close)}?' if close else ''))
+    try:
+        return Config.fromfile(path)
+    except FileNotFoundError as error:
+        raise ConfigError(f'config {path!r}: a base is missing: '
+                          f'{error}') from error
+    except (SyntaxError, NameError, ImportError, LookupError, TypeError,
+            ValueError, AttributeError, ConfigParsingError) as error:
+        raise ConfigError(f'config {path!r} does not parse: '
+                          f'{type(error).__name__}: {error}') from error
 
 
 def name_of(kind: Any) -> str:
@@ -169,3 +204,57 @@ def _roots(node: Any) -> Iterator[str]:
             kind, '__module__', '')
         yield path.split('.')[0]
         yield from _roots(list(node.values()))
+
+
+def is_deviation(key: str) -> bool:
+    """Whether a setting, once changed, makes another experiment of a run.
+
+    Args:
+        key (str): As for ``--cfg-options``, or an option of a tool.
+    """
+    return not _NO_DEVIATION.fullmatch(key)
+
+
+def changes(cfg: Config) -> List[str]:
+    """How a run's config differs from its file, as ``key=value``.
+
+    Args:
+        cfg (Config): The config as the runner got it.
+
+    Returns:
+        list[str]: Deviations: settings that were changed, added or removed
+        after the file was read. What the backbone calls ``free`` is none.
+    """
+    if not cfg.filename or not osp.isfile(cfg.filename):
+        return []
+    written = flat(Config.fromfile(cfg.filename).to_dict())
+    used = flat(cfg.to_dict())
+    cls = class_of(backbone_of(cfg).get('type'), MODELS,
+                   cfg.get('default_scope'))
+    free = {f'model.backbone.{name}' for name in getattr(cls, 'free', ())}
+    gone = object()
+    return [
+        f'{key}={used.get(key, "(removed)")}'
+        for key in sorted({**written, **used})
+        if written.get(key, gone) != used.get(key, gone)
+        and is_deviation(key) and key not in free]
+
+
+def flat(node: Any, name: str = '') -> Dict[str, Any]:
+    """The settings of a config by the names that ``--cfg-options`` takes.
+
+    Args:
+        node (dict | list | Any): A config, as plain data; an empty container
+            is a setting.
+        name (str): What it is called. Defaults to ''.
+    """
+    if isinstance(node, dict) and node:
+        items = node.items()
+    elif isinstance(node, (list, tuple)) and node:
+        items = enumerate(node)
+    else:
+        return {name: node}
+    found: Dict[str, Any] = {}
+    for key, value in items:
+        found.update(flat(value, f'{name}.{key}' if name else str(key)))
+    return found

@@ -44,3 +44,5 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     scope='mona_mm',
     locations=['mona_mm.engine'])
 TUNERS = Registry('tuner', scope='mona_mm', locations=['mona_mm.tuners'])
+#: What checkpoints of a backbone family are called like, for converting them.
+LAYOUTS = Registry('layout', scope='mona_mm', locations=['mona_mm.backbones'])

@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 
+from mona_mm.compat import in_children, installed
+
 #: As :class:`mona_mm.errors.Interrupted`, which takes longer to import.
 STATUS = 85
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -22,7 +24,8 @@ def answer_signals() -> None:
     for number in _SIGNALS:
         signal.signal(number, _stop)
     # Who is forked meanwhile (data loaders, pools) dies of it as usual.
-    os.register_at_fork(after_in_child=leave_signals)
+    in_children(leave_signals)
+    installed('signals while starting', leave_signals)
 
 
 def leave_signals() -> None:

@@ -13,10 +13,13 @@ from mmengine.runner import EpochBasedTrainLoop
 from paths import ROOT
 from torch import nn
 
+from mona_mm.backbones import tuned_class
 from mona_mm.backbones.counting import count_backbone
+from mona_mm.checkpoint.describe import describe_backbone, describe_tuner
 from mona_mm.checkpoint.merge import _plain_config
 from mona_mm.config import (
     backbone_of,
+    changes,
     class_of,
     datasets,
     library_of,
@@ -25,14 +28,12 @@ from mona_mm.config import (
 )
 from mona_mm.doctor import memory
 from mona_mm.engine import evaluate, fit, launch, preflight
-from mona_mm.engine.changes import changes
 from mona_mm.engine.device import adapt_to_cpu
-from mona_mm.engine.fingerprint import _backbone
 from mona_mm.engine.optim import _fast
-from mona_mm.engine.run_record import _tuner
 from mona_mm.errors import ConfigError
 from mona_mm.research.benchmark import sources
 from mona_mm.research.shapes import make_shapes
+from mona_mm.tuners import build_tuner
 
 LEAVES = {
     'mmdet': 'retinanet_swin-nano-mona_shapes',
@@ -186,7 +187,10 @@ def optimizer(cfg):
 
 
 def fingerprint(cfg):
-    return _backbone(cfg), _tuner(cfg)
+    backbone = backbone_of(cfg)
+    cls = tuned_class(backbone, cfg.get('default_scope'))
+    return (describe_backbone(cls, backbone),
+            describe_tuner(build_tuner(backbone.tuner)))
 
 
 def unchanged(cfg):

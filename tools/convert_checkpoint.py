@@ -1,8 +1,8 @@
 #!/usr/bin/env python
-"""Convert a Swin checkpoint, tuner included, between key layouts."""
+"""Convert a checkpoint, tuner included, between key layouts."""
 import argparse
 
-from mona_mm.checkpoint.convert import SOURCES, TARGETS, convert_file
+from mona_mm.checkpoint.convert import TARGETS, convert_file, sources
 from mona_mm.errors import UserError
 
 
@@ -16,7 +16,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         '--from',
         dest='layout',
-        choices=('auto', *SOURCES),
+        choices=('auto', *sources()),
         default='auto',
         help='layout of IN (default: found from its keys); microsoft: the '
         "Swin repository's; timm; mona: the Mona release's; star: "

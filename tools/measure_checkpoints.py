@@ -91,7 +91,7 @@ def load(model: nn.Module, path: Path) -> None:
 
 def forget(model: nn.Module) -> None:
     """Let the model be one that was never loaded, as in inference."""
-    model.backbone.base_loaded = False
+    model.backbone.frozen.loaded = False
 
 
 def shortest(tries: int, job: Callable[[], object],

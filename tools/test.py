@@ -4,7 +4,7 @@ import argparse
 import os
 
 from mona_mm.engine import device, evaluate, fit, launch, preflight
-from mona_mm.engine.labels_hook import set_labels_hook
+from mona_mm.engine.watch.labels import set_labels_hook
 from mona_mm.errors import UserError
 
 

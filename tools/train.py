@@ -9,9 +9,9 @@ if __name__ == '__main__':
     answer_signals()  # importing the rest takes many seconds
 
 from mona_mm.engine import device, launch, preflight  # noqa: E402
-from mona_mm.engine.labels_hook import set_labels_hook  # noqa: E402
-from mona_mm.engine.lock import hold  # noqa: E402
-from mona_mm.engine.resume import save_folders  # noqa: E402
+from mona_mm.engine.resumable.lock import hold  # noqa: E402
+from mona_mm.engine.resumable.newest import save_folders  # noqa: E402
+from mona_mm.engine.watch.labels import set_labels_hook  # noqa: E402
 from mona_mm.errors import Interrupted, UserError  # noqa: E402
 
 

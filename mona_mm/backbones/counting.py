@@ -42,7 +42,7 @@ def count_backbone(cfg: Config) -> Dict[str, Count]:
         released=share.released,
         inserted=share.inserted,
         share=share.ratio,
-        by_stage=_sum_by(trained, _stage),
+        by_stage=_sum_by(trained, backbone.part_of),
         by_site=_sum_by(trained, lambda n: _site(n, backbone)))
 
 
@@ -55,18 +55,17 @@ def _build(cfg: Config) -> TunedBackbone:
         return MODELS.build(described)
 
 
-def _stage(name: str) -> str:
-    parts = name.split('.')
-    if parts[0] == 'stages':
-        return f'stage {parts[1]}'
-    return 'output norms' if parts[0].startswith('norm') else parts[0]
-
-
 def _site(name: str, backbone: TunedBackbone) -> str:
     if name not in backbone.delta_names:
         return 'pretrained'
-    known = [s for s in backbone.sites if f'.{s}.' in name]
-    return known[0] if known else 'elsewhere'
+    if name.startswith('side.'):
+        return 'side'
+    for path, container, index in backbone.block_slots():
+        linears = getattr(container[index], 'linears', {})
+        for site in backbone.sites:
+            if name.startswith(f'{path}.{linears.get(site, site)}.'):
+                return site
+    return 'elsewhere'
 
 
 def _sum_by(counts: Dict[str, int], group) -> Dict[str, int]:

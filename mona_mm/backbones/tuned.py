@@ -1,5 +1,6 @@
 """What every tuned backbone shares: attach a tuner, freeze, account."""
 from typing import (
+    Any,
     Callable,
     Dict,
     Iterable,
@@ -18,12 +19,15 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
+from mona_mm.checkpoint.candidates import pretrained_cfg
+from mona_mm.checkpoint.layouts import Layout
+from mona_mm.checkpoint.record import Base
 from mona_mm.config import class_of
 from mona_mm.ops.frozen import PLAIN, MixedLinear
 from mona_mm.text import some
 from mona_mm.tuners import Facts, Tuner, build_tuner
 
-from .pretrained import PretrainedBase
+from .frozen import FrozenBase
 from .sites import TunedBlock
 
 
@@ -63,21 +67,49 @@ class Slot(NamedTuple):
     index: int
 
 
-class TunedBackbone(PretrainedBase):
+class TunedBackbone:
     """Mixin for a backbone class: the tuner's side of it.
 
     A family names the :attr:`sites` that its blocks offer, lists its blocks
     in :meth:`block_slots`, rebuilds one in :meth:`tune_block` (as a
     :class:`~mona_mm.backbones.sites.TunedBlock`), and calls :meth:`attach` at
     the end of its ``__init__``. That is early enough for distributed
-    wrappers: they see the frozen parameters as frozen. One that offers
-    ``'side'`` runs its forward pass in :meth:`beside`.
+    wrappers: they see the frozen parameters as frozen. Its ``forward`` calls
+    ``self.frozen.require()`` first; one that offers ``'side'`` runs in
+    :meth:`beside`.
+
+    About its pretrained files a family says the :attr:`layouts`, what of
+    them it takes (:meth:`place`), how tensors of another size are fitted
+    (:meth:`fit`), and what else is here; :class:`FrozenBase` does the rest.
+
+    Attributes:
+        tuner (Tuner): The method.
+        delta_names (frozenset[str]): Names of all that it inserted.
+        frozen (FrozenBase): The pretrained weights under it.
     """
 
     #: Sites that the family's blocks offer, and extras.
     sites: Tuple[str, ...] = ()
+    #: Layouts of its pretrained files, besides OpenMMLab's.
+    layouts: Tuple[Layout, ...] = ()
+    #: The library's class that the same pretrained tensors fit.
+    plain_class: Optional[type] = None
+    #: Endings of buffers that are computed, not learnt.
+    derived: Tuple[str, ...] = ()
+    #: Name of the weight that sees the pictures.
+    stem = ''
+    in_channels = 3
+    fit_channels: Optional[str] = None
+    allow_random_base = False
+    map_final_norm = False
     #: Classes of the family's norms.
     norms: Tuple[type, ...] = (nn.LayerNorm, nn.GroupNorm, _NormBase)
+
+    #: Arguments that change nothing of what a run computes, or of which the
+    #: outcome is compared (the base): a resumed run may have others, and in
+    #: reports they are no deviation.
+    free: Tuple[str, ...] = ('allow_random_base', 'init_cfg', 'line_by_line',
+                             'skip_dropped', 'with_cp')
 
     def block_slots(self) -> Iterator[Slot]:
         """The blocks in order, from input to output."""
@@ -86,6 +118,123 @@ class TunedBackbone(PretrainedBase):
     def tune_block(self, block: nn.Module, tuner: Tuner) -> nn.Module:
         """Rebuild a block from its own children under the same names."""
         raise NotImplementedError
+
+    def part_of(self, name: str) -> str:
+        """The part of the backbone that a parameter is counted with.
+
+        Args:
+            name (str): Of the parameter.
+
+        Returns:
+            str: By default the first component of the name.
+        """
+        return name.partition('.')[0]
+
+    def output_norms(self) -> Dict[int, str]:
+        """Names of the norms on the outputs, by output index."""
+        return {}
+
+    def place(self, tensors: Dict[str, Tensor], map_final_norm: bool
+              ) -> Tuple[Dict[str, Tensor], List[str]]:
+        """Decide what of a pretrained file is loaded.
+
+        Args:
+            tensors (dict[str, Tensor]): Of the file, under mm names.
+            map_final_norm (bool): Whether a classifier's final norm is to
+                become that of the last output.
+
+        Returns:
+            tuple[dict[str, Tensor], list[str]]: What is loaded, and the keys
+            that are rightly left out. By default those of a ``head``.
+        """
+        return ({k: v for k, v in tensors.items()
+                 if not k.startswith('head.')},
+                [k for k in tensors if k.startswith('head.')])
+
+    def fit(self, name: str, given: Tensor,
+            own: Tensor) -> Tuple[Tensor, str]:
+        """Fit a pretrained tensor of another size.
+
+        Args:
+            name (str): Its name.
+            given (Tensor): The file's.
+            own (Tensor): The backbone's.
+
+        Returns:
+            tuple[Tensor, str]: A tensor of ``own``'s shape and a line for
+            the log; or, where that cannot be done, ``given`` and ''.
+        """
+        return given, ''
+
+    def facts(self) -> Dict[str, Any]:
+        """What a checkpoint must agree with, beyond shapes."""
+        return dict(family=type(self).__name__)
+
+    def arguments(self, facts: Dict[str, Any]) -> Dict[str, Any]:
+        """What of a config makes a backbone of these facts, as far as known.
+
+        Args:
+            facts (dict): Of a backbone of the same family, from a file.
+        """
+        return {}
+
+    @property
+    def base_loaded(self) -> bool:
+        """Whether the pretrained weights are there."""
+        return self.frozen.loaded
+
+    @property
+    def base(self) -> Optional[Base]:
+        """The base that was loaded and where from; none if unknown."""
+        return self.frozen.source
+
+    def init_weights(self) -> None:
+        """Initialise, or load the base that ``init_cfg`` names.
+
+        A base that has been loaded already is left as it is.
+        """
+        pretrained = pretrained_cfg(self.init_cfg)
+        first = not self._is_init
+        if self.frozen.loaded:
+            self._is_init = True  # for mmengine
+        elif pretrained is not None:
+            self.load_base(pretrained['checkpoint'], pretrained.get('prefix'))
+            self._is_init = True
+        else:
+            super().init_weights()
+            if first:  # a random base is one, too
+                self.tell_loaded()
+
+    def load_base(self, source: str, prefix: Optional[str] = None) -> None:
+        """Load the pretrained weights from a file.
+
+        It may be in OpenMMLab's layout or one of :attr:`layouts`, bare or
+        under ``state_dict`` or ``model``, with or without ``backbone.``.
+        Left out are heads, the classifier's final norm (unless
+        ``map_final_norm``), and with it the output norms, which keep weight
+        1 and bias 0 as released.
+
+        Args:
+            source (str): A path or URL.
+            prefix (str, optional): Where the backbone is in the file.
+
+        Raises:
+            CheckpointError: If a tensor is missing, unexpected or of another
+                shape; the message names them.
+        """
+        self.frozen.load(source, prefix)
+
+    def tell_loaded(self) -> None:
+        """Tell the tuner that the base is there, and no delta with it."""
+        with torch.no_grad():
+            for name in self._made:
+                self.tuner.loaded(self.get_submodule(name))
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata,
+                              *args) -> None:
+        self.frozen.before_load(state_dict, prefix, local_metadata)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata,
+                                      *args)
 
     def attach(self, tuner, keep_frozen: Sequence[str] = ()) -> None:
         """Insert the tuner's modules and freeze what it does not train.
@@ -131,17 +280,8 @@ class TunedBackbone(PretrainedBase):
                 'parameters, so there is nothing to learn; if that is meant, '
                 'use Fixed, or set may_do_nothing in the tuner')
         self._keep_frozen(keep_frozen)
-        self._guard_base()
-        self._register_load_state_dict_pre_hook(self._see_delta)
-        self.register_load_state_dict_post_hook(_after_load)
+        self.frozen = FrozenBase(self)
         print_log(self._report(), logger='current')
-
-    def init_weights(self) -> None:
-        """Initialise, or load the base that ``init_cfg`` names."""
-        first = not self._is_init
-        super().init_weights()
-        if first and not self.base_loaded:  # a random base is one, too
-            self._tell_loaded()
 
     def beside(self, images: Tensor, run: Callable) -> Tuple[Tensor, ...]:
         """Run the backbone, and the tuner's side network if it has one.
@@ -187,7 +327,7 @@ class TunedBackbone(PretrainedBase):
             raise ValueError(f'{type(self).__name__}: base_dtype must be '
                              f"'bfloat16' or None, but got {dtype!r}")
         own = {id(p) for n, p in self.named_parameters()
-               if n in self.frozen_names}
+               if n in self.frozen.names}
         for module in self.modules() if dtype else ():
             if type(module) in PLAIN:  # the same, but for what it takes
                 module.__class__ = MixedLinear
@@ -267,16 +407,6 @@ class TunedBackbone(PretrainedBase):
                 outer = name + '.'
                 yield name
 
-    def _see_delta(self, state_dict, prefix: str, *args) -> None:
-        """Note whether a checkpoint brings what the tuner inserted."""
-        self._brings_delta = any(
-            prefix + name in state_dict for name in self.delta_names)
-
-    def _tell_loaded(self) -> None:
-        with torch.no_grad():
-            for name in self._made:
-                self.tuner.loaded(self.get_submodule(name))
-
     def _freeze(self, tuner: Tuner, paths) -> None:
         for name, param in self.named_parameters():
             owner = self.get_submodule(name.rpartition('.')[0])
@@ -303,12 +433,6 @@ class TunedBackbone(PretrainedBase):
                 f'{share.frozen:,} parameters frozen, {share.released:,} '
                 f'pretrained and trained, {share.inserted:,} inserted; '
                 f'{share.ratio:.2%} train')
-
-
-def _after_load(backbone: TunedBackbone, keys) -> None:
-    """Tell the tuner that the base is there, if nothing else came with it."""
-    if not backbone._brings_delta:
-        backbone._tell_loaded()
 
 
 def _from_end(name: str, paths) -> Optional[int]:

@@ -1,7 +1,7 @@
 """Where the base of a delta checkpoint may be."""
 import os
 import os.path as osp
-from typing import Iterator, Optional, Tuple
+from typing import Iterable, Iterator, Optional, Set, Tuple
 from urllib.parse import urlsplit
 
 from mmengine.model import PretrainedInit
@@ -19,6 +19,12 @@ FOLDER = 'MONA_MM_BASES'
 HOSTS = 'MONA_MM_BASE_HOSTS'
 #: Those of docs/weights.md.
 KNOWN_HOSTS = ('download.openmmlab.com', 'github.com')
+_allowed: Set[str] = set()
+
+
+def allow_hosts(hosts: Iterable[str]) -> None:
+    """Let bases be fetched from further hosts too, for this process."""
+    _allowed.update(host.lower() for host in hosts)
 
 
 def candidates(base: Base, init_cfg=None) -> Iterator[Place]:
@@ -57,7 +63,8 @@ def check_address(source: str, init_cfg=None) -> None:
     """
     if not is_url(source) or cached(source) is not None:
         return
-    allowed = {*KNOWN_HOSTS, *os.environ.get(HOSTS, '').lower().split(','),
+    allowed = {*KNOWN_HOSTS, *_allowed,
+               *os.environ.get(HOSTS, '').lower().split(','),
                *(_host(place) for place, _ in _configured(init_cfg))}
     host = _host(source)
     if not host or host not in allowed:

@@ -1,52 +1,44 @@
 """Whole checkpoints from one key layout to another.
 
-microsoft, timm   see :mod:`.layouts`
-mona              the paper's release: Microsoft's names, and in the blocks
-                  ``my_module_1``, ``my_module_2`` or ``attn.qkv.lora_A``
+microsoft, ...    the layouts of the families, see :class:`.layouts.Names`
+mona              the paper's release: a family's names in the code that it
+                  builds on, and in the blocks ``my_module_1``,
+                  ``my_module_2`` or ``attn.qkv.lora_A``
 star              STAR-MMRotate: OpenMMLab's names, and in the blocks
                   ``mona1``, ``adapter2``, ``lorand1`` or ``adapter``
 mm                ours: OpenMMLab's names, and the tuner's sites in the blocks
 """
 import re
 from collections import Counter, defaultdict
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor
 
 from mona_mm.errors import CheckpointError
 from mona_mm.text import some
-from mona_mm.tuners import LINEARS, Tuner
+from mona_mm.tuners import Tuner
 
 from .files import check_not_itself, write_checkpoint
 from .io import read_checkpoint
 from .layouts import (
+    Layout,
+    Names,
     StateDict,
-    from_mm,
-    layout_of,
+    all_names,
+    below,
     rename_keys,
     rename_path,
-    to_mm,
     unwrap,
 )
-from .recognise import PLAIN, inner_name, inserted, recognise
+from .recognise import inner_name, inserted, recognise
 from .record import needs_base
 
-#: Layouts that a file may be in, and what ``--from`` accepts for each: the
-#: methods that insert nothing leave no trace in the names.
-SOURCES = {
-    'microsoft': ('microsoft', ),
-    'timm': ('timm', 'microsoft'),
-    'mona': ('mona', 'microsoft'),
-    'star': ('star', 'mm'),
-}
 TARGETS = ('mm', 'mona')
 
-_INDEX, _TABLE = 'relative_position_index', 'relative_position_bias_table'
-_DERIVED = (_INDEX, 'attn_mask')
-_STAGE = re.compile(r'stages\.(\d+)\.')
-_STAR = re.compile(r'(stages\.\d+\.blocks\.\d+)\.'
-                   r'(?:my_module|mona|adapter|lorand)_?([12]?)\.')
+#: The release's modules, and STAR-MMRotate's, in a block.
+_RELEASED = re.compile(r'(.+\.)?(my_module_\d\..+|lora_[AB])')
+_STAR = re.compile(r'^(?:my_module|mona|adapter|lorand)_?([12]?)\.')
 _FACTOR = re.compile(r'(.+)\.param_dict\.([AgB])(\d+)')
 _FACTORS = {'A': 'left', 'g': 'kernel', 'B': 'right'}
 #: LoRand is not in the release; STAR-MMRotate calls its parts like Adapter's.
@@ -56,6 +48,23 @@ _LORAND = {
     'project1': 'down_proj',
     'project2': 'up_proj',
 }
+
+
+def sources() -> Dict[str, Tuple[str, ...]]:
+    """What ``--from`` takes: {layout: those that a file may look to be in}.
+
+    The methods that insert nothing leave no trace in the names.
+    """
+    found = dict(mona=('mona', ), star=('star', 'mm'))
+    for names in all_names():
+        if names.release:
+            found['mona'] += (names.release.name, )
+        for layout in names.layouts:
+            # A layout that refines another one looks like it in old files.
+            found[layout.name] = (layout.name, *(
+                one.name for one in names.layouts
+                if one is not layout and isinstance(layout, type(one))))
+    return found
 
 
 class Conversion(NamedTuple):
@@ -77,18 +86,13 @@ class Conversion(NamedTuple):
     dropped: Tuple[str, ...]
 
     def __str__(self) -> str:
-        dropped = some(_counted(self.dropped), 20)
+        kinds = Counter(re.sub(r'\d+', '*', k) for k in self.dropped)
+        dropped = some([k if n == 1 else f'{k} x {n}'
+                        for k, n in kinds.items()], 20)
         return (f'{self.layout} layout, tuner {self.tuner}: '
                 f'{self.converted} tensors converted, {self.passed} outside '
                 f'the backbone passed through, {len(self.dropped)} dropped '
                 f'({dropped})')
-
-
-class _Found(NamedTuple):
-    """A backbone under our names."""
-    tensors: StateDict
-    layout: str
-    tuner: Optional[Tuner]
 
 
 def convert_file(source: str,
@@ -132,13 +136,13 @@ def convert(state: StateDict,
 
     Of a whole model (with ``backbone.`` in its keys) everything outside the
     backbone passes through unchanged. Of a backbone alone the classifier's
-    ``head`` is dropped, and its final ``norm`` becomes the last stage's, as
-    in OpenMMLab's own conversions. Computed buffers are always dropped; the
-    release's ``relative_position_index`` is computed anew.
+    ``head`` is dropped, and its final norm is named as in OpenMMLab's own
+    conversions. Computed buffers are always dropped; those that the release
+    registers are computed anew.
 
     Args:
         state (dict[str, Tensor]): Of a whole model or a backbone.
-        layout (str): A key of :data:`SOURCES`, or ``'auto'``.
+        layout (str): A key of :func:`sources`, or ``'auto'``.
         target (str): One of :data:`TARGETS`.
 
     Raises:
@@ -148,88 +152,95 @@ def convert(state: StateDict,
     prefix = 'backbone.' if any(
         k.startswith('backbone.') for k in state) else ''
     outside = {k: v for k, v in state.items() if not k.startswith(prefix)}
-    inside = {
-        k[len(prefix):]: v
-        for k, v in state.items() if k.startswith(prefix)
-    }
-    inside, dropped = _drop(inside, whole=bool(outside))
-    found = _find(inside, layout, whole=bool(outside))
-    tensors = found.tensors
+    given = below(state, prefix)
+    names, known = _family(given)
+    dropped = [k for k in given if k.endswith(names.derived)
+               or (not outside and k.startswith('head.'))]
+    inside = {k: v for k, v in given.items() if k not in set(dropped)}
+
+    tensors = known.to_mm(inside) if known else inside
+    if not outside:
+        tensors = names.place_final_norm(tensors)
+    layout = _check_layout(tensors, names, known.name if known else 'mm',
+                           layout)
+    tuner, tensors = _ours(tensors, {id(v): k for k, v in inside.items()},
+                           names)
     if target == 'mona':
-        tensors = _to_mona(found)
-        dropped = [k for k in dropped if not k.endswith(_INDEX)]
+        made = {k.split('.')[-1] for k in names.buffers(tensors)}
+        dropped = [k for k in dropped if k.split('.')[-1] not in made]
+        tensors = _released(tensors, tuner, layout, names)
     tensors = {prefix + k: v for k, v in tensors.items()}
-    return Conversion({**tensors, **outside}, found.layout,
-                      _name(found.tuner), len(inside), len(outside),
+    return Conversion({**tensors, **outside}, layout, _name(tuner),
+                      len(inside), len(outside),
                       tuple(prefix + k for k in dropped))
 
 
-def _drop(state: StateDict, whole: bool) -> Tuple[StateDict, List[str]]:
-    """Split off what no backbone holds, and what it computes itself."""
-    dropped = [
-        k for k in state
-        if k.endswith(_DERIVED) or (not whole and k.startswith('head.'))
-    ]
-    gone = set(dropped)
-    return {k: v for k, v in state.items() if k not in gone}, dropped
+def _family(state: StateDict) -> Tuple[Names, Optional[Layout]]:
+    """The family that knows a backbone's keys, and the layout."""
+    known = all_names()
+    for names in known:
+        for layout in names.layouts:
+            if layout.knows(state):
+                return names, layout
+    for names in known:
+        if any(map(names.block.fullmatch, state)):
+            return names, None
+    roots = sorted({k.split('.')[0] for k in state})[:8]
+    raise CheckpointError(
+        'no backbone in it of a family whose names are known '
+        f'({", ".join(names.family for names in known)}): its keys start '
+        f'with {roots}')
 
 
-def _find(state: StateDict, asked: str, whole: bool) -> _Found:
-    """Bring a backbone under our names, and check that all of it is there."""
-    layout = _check_layout(state, asked)
-    given = {id(v): k for k, v in state.items()}
-    state = to_mm(state, layout_of(state))
-    if not whole:
-        state = _number_final_norm(state)
-    state = _gather_factors(_rename_star(state))
-    tuner, renamed = recognise(state)
-    known = inserted(tuner) if tuner else set()
-    unplaced = [
-        given.get(id(state[k]), k) for k, name in renamed.items()
-        if not PLAIN.fullmatch(name) and inner_name(name) not in known
-    ]
-    if unplaced:
-        raise CheckpointError(
-            f'{len(unplaced)} tensors have no place in a Swin Transformer '
-            f'(tuner recognised: {_name(tuner)}): {some(unplaced, 40)}')
-    if missing := _missing(renamed.values()):
-        raise CheckpointError(
-            f'{len(missing)} tensors are missing which other blocks have, in '
-            f"OpenMMLab's names: {some(missing, 40)}")
-    tensors = {renamed[k]: v for k, v in state.items()}
-    return _Found(tensors, layout, tuner)
-
-
-def _check_layout(state: StateDict, asked: str) -> str:
-    found = layout_of(state)
+def _check_layout(state: StateDict, names: Names, found: str,
+                  asked: str) -> str:
+    """The layout, told more closely by what is in the blocks."""
+    inner = [m[2] for m in map(names.block.fullmatch, state) if m]
     if found == 'mm':
-        if not any(map(_STAGE.match, state)):
-            raise CheckpointError(
-                'no Swin Transformer in it: no key starts with layers. or '
-                f'stages.; they start with {_roots(state)}')
-        found = 'star' if any(map(_STAR.match, state)) else 'mm'
-    elif any(re.search(r'\.my_module_\d|\.lora_[AB]$', k) for k in state):
+        found = 'star' if any(map(_STAR.match, inner)) else 'mm'
+    elif any(map(_RELEASED.fullmatch, inner)):
         found = 'mona'
     if asked == 'auto':
         return found
-    if found not in SOURCES[asked]:
+    if found not in sources()[asked]:
         raise CheckpointError(f'the file is in the layout {found!r}, not '
                               f'{asked!r}, by its keys')
     return asked
 
 
-def _number_final_norm(state: StateDict) -> StateDict:
-    own = f'norm{max(int(m[1]) for m in map(_STAGE.match, state) if m)}.'
-    if any(k.startswith(own) for k in state):
-        return state
-    return rename_keys(state, lambda k: re.sub(r'^norm\.', own, k))
+def _ours(state: StateDict, given: Dict[int, str],
+          names: Names) -> Tuple[Optional[Tuner], StateDict]:
+    """Find the tuner, give all our names, and check that nothing lacks.
 
+    Args:
+        state (dict[str, Tensor]): Under mm names.
+        given (dict[int, str]): The file's own name of each tensor, by id.
+        names (Names): Those of the family.
+    """
 
-def _rename_star(state: StateDict) -> StateDict:
-    """Call STAR-MMRotate's modules like the release's."""
-    return rename_keys(
-        state, lambda k: _STAR.sub(
-            lambda m: f'{m[1]}.my_module_{m[2] or 1}.', k))
+    def like_release(key: str) -> str:
+        """STAR-MMRotate's modules, called like the release's."""
+        match = names.block.fullmatch(key)
+        return key if match is None else f'{match[1]}.' + _STAR.sub(
+            lambda m: f'my_module_{m[1] or 1}.', match[2], count=1)
+
+    state = _gather_factors(rename_keys(state, like_release))
+    tuner, renamed = recognise(state, names)
+    known = inserted(tuner, names) if tuner else set()
+    unplaced = [
+        given.get(id(state[k]), k) for k, name in renamed.items()
+        if not names.plain.fullmatch(name)
+        and inner_name(name, names) not in known
+    ]
+    if unplaced:
+        raise CheckpointError(
+            f'{len(unplaced)} tensors have no place in a {names.family} '
+            f'(tuner recognised: {_name(tuner)}): {some(unplaced, 40)}')
+    if missing := names.missing(renamed.values()):
+        raise CheckpointError(
+            f'{len(missing)} tensors are missing which other blocks have, in '
+            f"OpenMMLab's names: {some(missing, 40)}")
+    return tuner, {renamed[k]: v for k, v in state.items()}
 
 
 def _gather_factors(state: StateDict) -> StateDict:
@@ -261,70 +272,20 @@ def _name(tuner: Optional[Tuner]) -> str:
     return type(tuner).__name__ if tuner else 'none'
 
 
-def _missing(names) -> List[str]:
-    """What some blocks, or some patch mergings, have and others lack."""
-    parts: Dict[str, set] = defaultdict(set)
-    for name in names:
-        if m := re.match(r'(stages\.\d+\.(?:blocks\.\d+|downsample))\.(.+)',
-                         name):
-            parts[m[1]].add(m[2])
-    stages = sorted({int(p.split('.')[1]) for p in parts})
-    if any(p.endswith('downsample') for p in parts):
-        parts.update({p: parts[p] for p in
-                      (f'stages.{i}.downsample' for i in stages[:-1])})
-    missing = []
-    for kind in ('blocks', 'downsample'):
-        same = {p: own for p, own in parts.items() if f'.{kind}' in p}
-        every = set().union(*same.values())
-        missing += [f'{p}.{n}' for p, own in same.items()
-                    for n in sorted(every - own)]
-    return missing
-
-
-def _to_mona(found: _Found) -> StateDict:
+def _released(state: StateDict, tuner: Optional[Tuner], layout: str,
+              names: Names) -> StateDict:
     """Give a backbone the release's names."""
-    tuner = found.tuner
-    if found.layout == 'star':
+    if layout == 'star':
         raise CheckpointError('a STAR-MMRotate file cannot be written in the '
                               "release's layout; convert it --to mm")
+    if names.release is None:
+        raise CheckpointError(f'the release has no {names.family}')
     renames = {v: k for k, v in tuner.foreign_names.items()} if tuner else {}
-    if tuner and set(tuner.sites) - set(LINEARS) - set(renames):
+    if tuner and set(tuner.sites) - set(names.linears) - set(renames):
         raise CheckpointError(
             f'{type(tuner).__name__} is not in the release, so its layout '
             'has no names for it')
-    tensors = from_mm({
-        k if PLAIN.fullmatch(k) else rename_path(k, renames): v
-        for k, v in found.tensors.items()
-    })
-    tensors.update({
-        k.replace(_TABLE, _INDEX): _position_index(v)
-        for k, v in tensors.items() if k.endswith(_TABLE)
-    })
-    return tensors
-
-
-def _position_index(table: Tensor) -> Tensor:
-    """Compute which row of a bias table each pair of positions uses.
-
-    Args:
-        table (Tensor): ((2 w - 1)^2, heads) of a window of side w.
-
-    Returns:
-        Tensor: (w * w, w * w), as the release registers it.
-    """
-    span = round(len(table)**0.5)
-    side = (span + 1) // 2
-    at = torch.cartesian_prod(torch.arange(side), torch.arange(side))
-    apart = at[:, None] - at[None] + side - 1
-    return apart[..., 0] * span + apart[..., 1]
-
-
-def _counted(keys: Tuple[str, ...]) -> List[str]:
-    """Names for a message; computed buffers are counted by kind."""
-    kinds = Counter(k.split('.')[-1] for k in keys if k.endswith(_DERIVED))
-    rest = [k for k in keys if not k.endswith(_DERIVED)]
-    return [f'{kind} x {n}' for kind, n in kinds.items()] + rest
-
-
-def _roots(state: StateDict) -> List[str]:
-    return sorted({k.split('.')[0] for k in state})[:8]
+    return names.release.from_mm({**{
+        k if names.plain.fullmatch(k) else rename_path(k, renames): v
+        for k, v in state.items()
+    }, **names.buffers(state)})

@@ -1,15 +1,6 @@
 """From a full checkpoint to one that leaves the frozen bases out."""
 from collections import OrderedDict
-from typing import (
-    Any,
-    Dict,
-    Iterator,
-    List,
-    Mapping,
-    NamedTuple,
-    Sequence,
-    Tuple,
-)
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +8,8 @@ from torch import Tensor, nn
 from mona_mm.errors import CheckpointError
 
 from .digest import joined, tensor_digests
+from .layouts import below
+from .models import tuned_backbones
 from .pack import pack, share_text
 from .record import FILE_KEY, KEY, Record, file_record, source_of
 
@@ -30,13 +23,6 @@ class _Half(NamedTuple):
     """
     state: Dict[str, Tensor]
     lead: str
-
-
-def tuned_backbones(model: nn.Module) -> Iterator[Tuple[str, nn.Module]]:
-    """All (path, backbone) in a model that can be saved as a delta."""
-    for path, module in model.named_modules(remove_duplicate=False):
-        if hasattr(module, 'refillable'):
-            yield path, module
 
 
 def check_places(model: nn.Module, found: Mapping[str, Record]) -> None:
@@ -55,8 +41,8 @@ def check_places(model: nn.Module, found: Mapping[str, Record]) -> None:
             raise CheckpointError(
                 f'{source_of(record)} leaves out the frozen base of '
                 f'{path or "its backbone"}, and the model has no tuned '
-                'backbone there that could refill it. For a plain Swin, '
-                'make one file of both with tools/merge_delta.py')
+                'backbone there that could refill it. For a plain '
+                'backbone, make one file of both with tools/merge_delta.py')
 
 
 def slim(checkpoint: Dict[str, Any], model: nn.Module,
@@ -85,13 +71,13 @@ def slim(checkpoint: Dict[str, Any], model: nn.Module,
     backbones = dict(tuned_backbones(model))
     for path, backbone in backbones.items():
         prefix = f'{path}.' if path else ''
-        known = not backbone.frozen_names or backbone.base is not None
-        names = frozenset() if full else _same(backbone.refillable(), halves,
+        base = backbone.frozen
+        names = frozenset() if full else _same(base.refillable(), halves,
                                                prefix)
-        if not (known or full):
+        if base.names and base.source is None and not full:
             whole.append(path or type(model).__name__)
         for half in halves:
-            _drop(half, prefix, names | backbone.computed_names())
+            _drop(half, prefix, names | base.computed)
     if backbones:
         _record(halves, backbones, checkpoint, full)
         for half in halves:
@@ -137,21 +123,15 @@ def _record(halves: Sequence[_Half], backbones: Dict[str, nn.Module],
     for path, backbone in backbones.items():
         prefix = f'{path}.' if path else ''
         stored = tuple(
-            joined(_below(half.lead + prefix, found))
+            joined(below(found, half.lead + prefix))
             for half, found in zip(halves, digests))
-        complete = full or backbone.base is None
+        base = backbone.frozen
+        complete = full or base.source is None
         for half in halves:
             entry = half.state._metadata.setdefault(
                 (half.lead + path).rstrip('.'), {})
-            entry[KEY] = backbone.record(stored, complete).to_dict()
+            entry[KEY] = base.record(stored, complete).to_dict()
     config = (checkpoint.get('meta') or {}).get('cfg')
     for half, found in zip(halves, digests):
         half.state._metadata.setdefault('', {})[FILE_KEY] = file_record(
             len(half.state), [joined(found)], config)
-
-
-def _below(prefix: str, digests: Dict[str, str]) -> Dict[str, str]:
-    return {
-        k[len(prefix):]: v
-        for k, v in digests.items() if k.startswith(prefix)
-    }

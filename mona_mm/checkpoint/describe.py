@@ -1,7 +1,8 @@
 """Tuners and backbones as plain data, and where two of them differ."""
 import inspect
 import shlex
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Tuple
 
 from mmengine.config import Config
 
@@ -13,13 +14,64 @@ if TYPE_CHECKING:
 
 def describe_tuner(tuner) -> Dict[str, Any]:
     """A tuner's type and arguments, as plain data."""
-    return dict(
-        type=type(tuner).__name__,
-        **{
-            name: _plain(getattr(tuner, name))
-            for name in inspect.signature(type(tuner)).parameters
-            if hasattr(tuner, name)
-        })
+    kind = type(tuner)
+    return dict(type=kind.__name__, **{
+        name: _plain(getattr(tuner, name)) for name in defaults(kind)
+        if hasattr(tuner, name)})
+
+
+def describe_backbone(cls: Optional[type],
+                      given: Mapping[str, Any]) -> Dict[str, Any]:
+    """The settings of a backbone that matter to a run, as plain data.
+
+    Args:
+        cls (type, optional): Its class, whose ``free`` settings are left
+            out, as is the base: that one is known by its content.
+        given (Mapping[str, Any]): What a config says; of the others it is
+            the default, so that one which is added or removed is seen, and
+            one that only spells the default out is none.
+    """
+    left_out = ('type', 'tuner', 'init_cfg', *getattr(cls, 'free', ()))
+    known = {**defaults(cls), **given} if isinstance(cls, type) else given
+    return {name: _plain(value) for name, value in known.items()
+            if name not in left_out}
+
+
+def defaults(cls: type) -> Dict[str, Any]:
+    """The arguments of a class and their defaults, inherited ones too.
+
+    Args:
+        cls (type): Where its ``__init__`` passes ``**kwargs`` on, those of
+            the next class in the order of inheritance count as well.
+    """
+    found: Dict[str, Any] = {}
+    for base in cls.__mro__:
+        if '__init__' not in vars(base):
+            continue
+        parameters = inspect.signature(base.__init__).parameters.values()
+        for p in list(parameters)[1:]:  # the first is self
+            if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD):
+                found.setdefault(
+                    p.name, None if p.default is p.empty else p.default)
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return found
+
+
+def unlike(then: Mapping[str, Any], now: Mapping[str, Any], usual: Mapping[
+        str, Any] = MappingProxyType({})) -> Dict[str, Tuple[Any, Any]]:
+    """Where two descriptions differ: {name: (then, now)}.
+
+    Args:
+        then (Mapping[str, Any]): One of them.
+        now (Mapping[str, Any]): The other.
+        usual (Mapping[str, Any]): What a setting is that one of them does
+            not know. Defaults to None for all.
+    """
+    pairs = {name: tuple(_plain(side.get(name, usual.get(name)))
+                         for side in (then, now))
+             for name in sorted({*then, *now})}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def tuner_differences(recorded: Mapping[str, Any], tuner) -> List[str]:
@@ -31,25 +83,16 @@ def tuner_differences(recorded: Mapping[str, Any], tuner) -> List[str]:
     own = describe_tuner(tuner)
     if recorded.get('type') != own['type']:
         return [_differ('tuner.type', recorded.get('type'), own['type'])]
-    parameters = inspect.signature(type(tuner)).parameters
-    defaults = {k: _plain(p.default) for k, p in parameters.items()}
-    return [
-        _differ(f'tuner.{name}', *values) for name, values in
-        ((n, (_plain(recorded.get(n, defaults.get(n))),
-              own.get(n, defaults.get(n))))
-         for n in sorted({*recorded, *own} - set(tuner.free)))
-        if values[0] != values[1]
-    ]
+    return [_differ(f'tuner.{name}', *values) for name, values in unlike(
+        recorded, own, defaults(type(tuner))).items()
+        if name not in tuner.free]
 
 
 def differences(recorded: Mapping[str, Any],
                 own: Mapping[str, Any]) -> List[str]:
     """Say where a recorded backbone differs from this one."""
-    return [
-        _differ(name, recorded.get(name), _plain(own.get(name)))
-        for name in sorted({*recorded, *own})
-        if _plain(recorded.get(name)) != _plain(own.get(name))
-    ]
+    return [_differ(name, *values)
+            for name, values in unlike(recorded, own).items()]
 
 
 def remedy(record: 'Record', backbone) -> str:
@@ -92,13 +135,11 @@ def _tuner_options(recorded: Mapping[str, Any], tuner):
         if name is None:  # a tuner of the user's own
             return [], {}
         words = ['--tuner', name]
-    parameters = inspect.signature(cls).parameters
+    usual = defaults(cls)
     return words, {
-        f'tuner.{key}': recorded.get(key, parameters[key].default)
-        for key in parameters
-        if key not in cls.free and _plain(recorded.get(
-            key, parameters[key].default)) != _plain(
-                before.get(key, parameters[key].default))
+        f'tuner.{key}': recorded.get(key, usual[key])
+        for key in unlike(recorded, before, usual)
+        if key in usual and key not in cls.free
     }
 
 
@@ -133,11 +174,12 @@ def _differ(name: str, theirs: Any, ours: Any) -> str:
 def _plain(value: Any) -> Any:
     """As JSON has it; the order of names does not matter anywhere."""
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): name_of(v) if k == 'type' else _plain(v)
+                for k, v in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         values = [_plain(v) for v in value]
         names = values and all(isinstance(v, str) for v in values)
         return sorted(values) if names else values
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    return repr(value)
+    return name_of(value) if callable(value) else repr(value)

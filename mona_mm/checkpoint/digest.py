@@ -2,7 +2,7 @@
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Dict, Mapping, Optional
+from typing import Dict, Mapping, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -65,3 +65,53 @@ def joined(digests: Mapping[str, str]) -> str:
 def state_digest(tensors: Mapping[str, Tensor]) -> str:
     """One digest of names, dtypes, shapes and bytes, whatever the order."""
     return joined(tensor_digests(tensors))
+
+
+class KnownDigests:
+    """Digests of parameters that hardly ever change.
+
+    PyTorch counts the writes to every tensor, so only what was written to
+    since the last time is read again.
+    """
+
+    def __init__(self) -> None:
+        #: {name: (its tensor, writes to it, digest)}
+        self._known: Dict[str, Tuple[int, Optional[int], str]] = {}
+        #: {name: (digest of what is stored, of what was loaded)}
+        self._rounded: Dict[str, Tuple[str, str]] = {}
+
+    def of(self, tensors: Mapping[str, Tensor]) -> Dict[str, str]:
+        """:func:`base_digests` of tensors; of rounded ones as loaded."""
+        found = base_digests({
+            n: t for n, t in tensors.items()
+            if version_of(t) is None
+            or self._known.get(n, ())[:2] != (id(t), version_of(t))
+        })
+        for name, digest in found.items():
+            rounded, loaded = self._rounded.get(name, (None, None))
+            found[name] = loaded if digest == rounded else digest
+        self.note(tensors, found)
+        return {n: self._known[n][2] for n in tensors}
+
+    def note(self, tensors: Mapping[str, Tensor],
+             digests: Mapping[str, str]) -> None:
+        """Take digests for those that tensors have now."""
+        self._known.update((n, (id(tensors[n]), version_of(tensors[n]), d))
+                           for n, d in digests.items())
+
+    def note_rounding(self, tensors: Mapping[str, Tensor],
+                      given: Mapping[str, Tensor]) -> None:
+        """Remember what becomes of values that are stored in fewer bits.
+
+        They are still the base that was loaded.
+
+        Args:
+            tensors (Mapping[str, Tensor]): Where they will be stored.
+            given (Mapping[str, Tensor]): What will be copied there.
+        """
+        wide = {n: v for n, v in given.items()
+                if v.dtype.itemsize > tensors[n].dtype.itemsize}
+        stored = base_digests(
+            {n: v.to(tensors[n].dtype) for n, v in wide.items()})
+        self._rounded.update(
+            (n, (stored[n], d)) for n, d in base_digests(wide).items())

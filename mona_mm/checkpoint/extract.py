@@ -9,10 +9,10 @@ from mona_mm.text import some
 
 from .cache import fetch
 from .candidates import pretrained_cfg
-from .delta import slim, tuned_backbones
+from .delta import slim
 from .files import check_not_itself, whole_state, write_checkpoint
 from .io import read_checkpoint
-from .models import build, config_for, load_all
+from .models import build, config_for, load_all, tuned_backbones
 
 
 def extract_delta(full: str, out: str, config: Optional[str] = None) -> str:
@@ -43,7 +43,7 @@ def extract_delta(full: str, out: str, config: Optional[str] = None) -> str:
     before = {p: _frozen(b) for p, b in tuned_backbones(model)}
     load_all(model, content, full)
     for path, backbone in tuned_backbones(model):
-        if backbone.frozen_names and backbone.base is None:
+        if backbone.frozen.names and backbone.base is None:
             raise CheckpointError(_another(full, backbone, before[path]))
     content = dict(content, state_dict=whole_state(content, full))
     content.pop('model', None)
@@ -57,7 +57,7 @@ def extract_delta(full: str, out: str, config: Optional[str] = None) -> str:
 
 def _load_bases(model: nn.Module) -> None:
     for path, backbone in tuned_backbones(model):
-        if not backbone.frozen_names:
+        if not backbone.frozen.names:
             continue
         if pretrained_cfg(backbone.init_cfg) is None:
             raise ConfigError(
@@ -70,7 +70,7 @@ def _load_bases(model: nn.Module) -> None:
 def _frozen(backbone: nn.Module) -> dict:
     return {
         k: p.detach().clone()
-        for k, p in backbone.named_parameters() if k in backbone.frozen_names
+        for k, p in backbone.named_parameters() if k in backbone.frozen.names
     }
 
 

@@ -6,6 +6,7 @@ from typing import Any, Dict
 
 import torch
 
+from mona_mm.compat import metadata_of, set_metadata
 from mona_mm.errors import CheckpointError, UserError
 from mona_mm.text import free_bytes, mib, write_atomically
 
@@ -53,8 +54,8 @@ def check_not_itself(source: str, out: str) -> None:
 def whole_state(content: Dict[str, Any], source: str) -> OrderedDict:
     """The state dict of a file's content, with its record if it has one."""
     given = content.get('state_dict', content)
-    metadata = getattr(given, '_metadata', OrderedDict())
+    metadata = metadata_of(given)
     recorded = FILE_KEY in metadata.get('', {})  # may be rightly empty
     state = OrderedDict(given if recorded else unwrap(content, source))
-    state._metadata = metadata
+    set_metadata(state, metadata)
     return state

@@ -1,10 +1,7 @@
-"""Key layouts of Swin checkpoints, mapped to OpenMMLab's.
+"""Key layouts of checkpoints, mapped to OpenMMLab's.
 
-mm         ``stages.i.blocks.j.attn.w_msa.qkv.weight``
-Microsoft  ``layers.i.blocks.j.attn.qkv.weight``; the paper's release too,
-           with its inserted modules inside the blocks
-timm       as Microsoft, but since timm 0.9 patch merging opens a stage
-           (``layers.{i + 1}.downsample``) instead of closing one
+The layouts themselves belong to the backbone families, which register them;
+here is what all have in common.
 """
 import re
 from typing import (
@@ -12,35 +9,101 @@ from typing import (
     Callable,
     Dict,
     Iterable,
+    List,
     Mapping,
     NamedTuple,
     Optional,
+    Sequence,
+    Set,
     Tuple,
 )
 
 from torch import Tensor
 
 from mona_mm.errors import CheckpointError
+from mona_mm.registry import LAYOUTS
 
 StateDict = Dict[str, Tensor]
 
-_MICROSOFT = (
-    (r'^patch_embed\.proj\.', 'patch_embed.projection.'),
-    (r'^layers\.', 'stages.'),
-    (r'(\.blocks\.\d+)\.attn\.(?!w_msa\.)', r'\1.attn.w_msa.'),
-    (r'(\.blocks\.\d+)\.mlp\.fc1\.', r'\1.ffn.layers.0.0.'),
-    (r'(\.blocks\.\d+)\.mlp\.fc2\.', r'\1.ffn.layers.1.'),
-)
-_TO_MICROSOFT = (
-    (r'^patch_embed\.projection\.', 'patch_embed.proj.'),
-    (r'^stages\.', 'layers.'),
-    (r'(\.blocks\.\d+)\.attn\.w_msa\.', r'\1.attn.'),
-    (r'(\.blocks\.\d+)\.ffn\.layers\.0\.0\.', r'\1.mlp.fc1.'),
-    (r'(\.blocks\.\d+)\.ffn\.layers\.1\.', r'\1.mlp.fc2.'),
-)
-_LAYER = re.compile(r'layers\.(\d+)\.(\w+)')
-_DOWNSAMPLED_STAGE = re.compile(r'^stages\.(\d+)(?=\.downsample\.)')
-_MERGING = re.compile(r'\.downsample\.(reduction|norm)\.')
+
+class Layout:
+    """How a code base names the tensors of one backbone family."""
+
+    #: What messages and ``convert_checkpoint --from`` call it.
+    name = ''
+
+    def knows(self, keys: Iterable[str]) -> bool:
+        """Whether a backbone's keys, without prefix, are in this layout."""
+        raise NotImplementedError
+
+    def to_mm(self, state: StateDict) -> StateDict:
+        """Give a backbone's tensors the names and the form of mm's.
+
+        Raises:
+            CheckpointError: If that cannot be done.
+        """
+        raise NotImplementedError
+
+    def from_mm(self, state: StateDict) -> Optional[StateDict]:
+        """Undo :meth:`to_mm`; None if nobody has written that."""
+        return None
+
+
+class Names:
+    """A family's names, for who converts files without building a backbone.
+
+    A family registers its own in ``LAYOUTS``. All names are mm's, without
+    the prefix of the backbone.
+    """
+
+    #: What messages call the family.
+    family = ''
+    #: The file layouts besides mm's; the first that knows the keys counts.
+    layouts: Tuple[Layout, ...] = ()
+    #: The layout in which the code that the paper released names the base.
+    release: Optional[Layout] = None
+    #: Matches the pretrained tensors, in full.
+    plain: 're.Pattern[str]'
+    #: Matches a tensor in a block: path of the block, name within it.
+    block: 're.Pattern[str]'
+    #: Where the linears are that tuners adapt: {site: path in the block}.
+    linears: Dict[str, str] = {}
+    #: Endings of buffers that are computed, not learnt.
+    derived: Tuple[str, ...] = ()
+
+    def place_final_norm(self, state: StateDict) -> StateDict:
+        """Name a classifier's final norm as the mm libraries' files do."""
+        return state
+
+    def missing(self, names: Iterable[str]) -> List[str]:
+        """What some blocks have and others lack."""
+        return uneven(filter(None, map(self.block.fullmatch, names)))
+
+    def buffers(self, state: StateDict) -> StateDict:
+        """The computed buffers that :attr:`release` expects in a file."""
+        return {}
+
+
+def all_names() -> List[Names]:
+    """The names of all families."""
+    LAYOUTS.import_from_location()
+    return [cls() for cls in LAYOUTS.module_dict.values()]
+
+
+def uneven(matches: Iterable['re.Match[str]'],
+           parts: Iterable[str] = ()) -> List[str]:
+    """What some of the like parts of a backbone have and others lack.
+
+    Args:
+        matches (Iterable[re.Match]): Of names: the part, the name within it.
+        parts (Iterable[str]): Further parts that there must be.
+    """
+    found: Dict[str, Set[str]] = {part: set() for part in parts}
+    for match in matches:
+        found.setdefault(match[1], set()).add(match[2])
+    every = set().union(*found.values())
+    return [f'{part}.{name}' for part, own in found.items()
+            for name in sorted(every - own)]
 
 
 class BaseState(NamedTuple):
@@ -48,8 +111,7 @@ class BaseState(NamedTuple):
 
     Attributes:
         tensors (dict[str, Tensor]): Without the ``backbone.`` prefix.
-        layout (str): ``'mm'``, ``'microsoft'`` or ``'timm'``, the layout of
-            the file.
+        layout (str): The name of the file's layout, or ``'mm'``.
         left (tuple[str, ...]): Keys outside the backbone (heads), left out.
     """
     tensors: StateDict
@@ -87,7 +149,8 @@ def unwrap(content: Mapping[str, Any],
 
 def base_state(state: StateDict,
                prefix: Optional[str] = None,
-               renames: Mapping[str, str] = {}) -> BaseState:
+               renames: Mapping[str, str] = {},
+               layouts: Optional[Sequence[Layout]] = None) -> BaseState:
     """Bring a backbone's tensors under mm names.
 
     Args:
@@ -95,7 +158,9 @@ def base_state(state: StateDict,
         prefix (str, optional): Where the backbone is in it. By default
             ``'backbone.'`` if any key has it, else the top.
         renames (Mapping[str, str]): Path components to rename on top, for
-            instance how the release calls a tuner's modules.
+            instance how other code calls a tuner's modules.
+        layouts (Sequence[Layout], optional): Those of the backbone's
+            family. By default those of all families.
 
     Raises:
         CheckpointError: If nothing has the given prefix, or two tensors
@@ -106,95 +171,26 @@ def base_state(state: StateDict,
         prefix = 'backbone.' if found else ''
     elif prefix and not prefix.endswith('.'):
         prefix += '.'
-    inside = {
-        k[len(prefix):]: v
-        for k, v in state.items() if k.startswith(prefix)
-    }
+    if layouts is None:
+        layouts = [one for names in all_names() for one in names.layouts]
+    inside = below(state, prefix)
     if not inside:
         raise CheckpointError(
             f'no key starts with {prefix!r}; the keys start with '
             f'{sorted({k.split(".")[0] for k in state})}')
     left = tuple(k for k in state if not k.startswith(prefix))
-    layout = layout_of(inside)
-    tensors = rename_keys(
-        to_mm(inside, layout), lambda key: rename_path(key, renames))
-    return BaseState(tensors, layout, left)
+    layout = next((one for one in layouts if one.knows(inside)), None)
+    tensors = rename_keys(layout.to_mm(inside) if layout else inside,
+                          lambda key: rename_path(key, renames))
+    return BaseState(tensors, layout.name if layout else 'mm', left)
 
 
-def layout_of(keys: Iterable[str]) -> str:
-    """Tell ``'microsoft'`` and ``'timm'`` from ``'mm'``.
-
-    Args:
-        keys (Iterable[str]): Of a backbone, without prefix. Older timm files
-            count as Microsoft's, whose names they have.
-    """
-    found = [m.groups() for m in map(_LAYER.match, keys) if m]
-    if not found:
-        return 'mm'
-    last = max(int(stage) for stage, _ in found)
-    # Microsoft's last stage has nothing to merge for.
-    shifted = last > 0 and (str(last), 'downsample') in found
-    return 'timm' if shifted else 'microsoft'
-
-
-def to_mm(state: StateDict, layout: str) -> StateDict:
-    """Rename a backbone's tensors to mm's names, in mm's merging order.
-
-    Args:
-        state (dict[str, Tensor]): Of a backbone, without prefix.
-        layout (str): What :func:`layout_of` says of it.
-
-    Raises:
-        CheckpointError: If two tensors would get the same name, or one of a
-            patch merging has no 4C inputs.
-    """
-    if layout == 'mm':
-        return state
-
-    def mm_name(key: str) -> str:
-        """One key's name in mm layout."""
-        key = _substitute(key, _MICROSOFT)
-        if layout == 'timm':
-            key = _DOWNSAMPLED_STAGE.sub(_stage_before, key)
-        return key
-
-    renamed = rename_keys(state, mm_name)
-    for key in filter(_MERGING.search, renamed):
-        if renamed[key].ndim == 0 or renamed[key].shape[-1] % 4:
-            raise CheckpointError(f'{key!r} cannot be patch merging\'s: its '
-                                  f'shape is {tuple(renamed[key].shape)}')
-        renamed[key] = merge_order_to_mm(renamed[key])
-    return renamed
-
-
-def from_mm(state: StateDict) -> StateDict:
-    """Rename a backbone's tensors to Microsoft's names and merging order.
-
-    Args:
-        state (dict[str, Tensor]): Under mm names, without prefix.
-    """
+def below(state: Mapping[str, Any], prefix: str) -> Dict[str, Any]:
+    """The entries whose keys start with a prefix, without it."""
     return {
-        _substitute(k, _TO_MICROSOFT):
-        merge_order_from_mm(v) if _MERGING.search(k) else v
-        for k, v in state.items()
+        k[len(prefix):]: v
+        for k, v in state.items() if k.startswith(prefix)
     }
-
-
-def merge_order_to_mm(value: Tensor) -> Tensor:
-    """Reorder the 4C inputs of patch merging (last axis).
-
-    Microsoft and timm concatenate the neighbours (0, 0), (1, 0), (0, 1),
-    (1, 1), each with all its channels; mm unfolds, so that each channel holds
-    its four neighbours in row-major order.
-    """
-    neighbours = value.unflatten(-1, (4, -1))[..., [0, 2, 1, 3], :]
-    return neighbours.transpose(-1, -2).flatten(-2)
-
-
-def merge_order_from_mm(value: Tensor) -> Tensor:
-    """Undo :func:`merge_order_to_mm`."""
-    neighbours = value.unflatten(-1, (-1, 4)).transpose(-1, -2)
-    return neighbours[..., [0, 2, 1, 3], :].flatten(-2)
 
 
 def rename_keys(state: StateDict,
@@ -225,11 +221,8 @@ def rename_path(key: str, renames: Mapping[str, str]) -> str:
     return '.'.join(renames.get(part, part) for part in key.split('.'))
 
 
-def _substitute(key: str, rules: Iterable[Tuple[str, str]]) -> str:
+def substitute(key: str, rules: Iterable[Tuple[str, str]]) -> str:
+    """Apply regular expressions, (pattern, replacement), in turn."""
     for pattern, replacement in rules:
         key = re.sub(pattern, replacement, key)
     return key
-
-
-def _stage_before(match: 're.Match[str]') -> str:
-    return f'stages.{int(match.group(1)) - 1}'

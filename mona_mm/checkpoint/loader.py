@@ -1,9 +1,9 @@
 """mmengine's checkpoint loading, through our reader.
 
-mmengine reads a file safely first and, where that fails, with everything
-allowed. Importing :mod:`mona_mm.checkpoint`, as building any of our models
-and reading any of our runtime configs does, ends the second part for the
-whole process: ``load_from``, ``resume``, ``init_detector``, inferencers.
+Importing :mod:`mona_mm.checkpoint`, as building any of our models and reading
+any of our runtime configs does, lets mmengine read every checkpoint of the
+process this way: ``load_from``, ``resume``, ``init_detector``, inferencers.
+:mod:`mona_mm.compat` says why and how to switch it off.
 """
 import logging
 from typing import Any, Dict
@@ -11,7 +11,12 @@ from typing import Any, Dict
 from mmengine.fileio import get_local_path
 from mmengine.logging import print_log
 from mmengine.runner import checkpoint as theirs
-from mmengine.runner.checkpoint import CheckpointLoader
+
+from mona_mm.compat import (
+    mmcls_backbone,
+    mmengine_home,
+    read_checkpoints_with,
+)
 
 from .embedded import objection
 from .io import TRUST, read_checkpoint, trust, trusted
@@ -19,15 +24,14 @@ from .io import TRUST, read_checkpoint, trust, trusted
 
 def install() -> None:
     """Let mmengine read every checkpoint with :func:`read_checkpoint`."""
-    for prefixes, loader in (
-        ('', load_from_local),
-        (('http://', 'https://'), load_from_http),
-        ((r'(\S+\:)?s3://', r'(\S+\:)?petrel://'), load_from_ceph),
-        (('modelzoo://', 'torchvision://'), load_from_torchvision),
-        (('open-mmlab://', 'openmmlab://'), load_from_openmmlab),
-        ('mmcls://', load_from_mmcls),
-    ):
-        CheckpointLoader.register_scheme(prefixes, loader, force=True)
+    read_checkpoints_with({
+        '': load_from_local,
+        ('http://', 'https://'): load_from_http,
+        (r'(\S+\:)?s3://', r'(\S+\:)?petrel://'): load_from_ceph,
+        ('modelzoo://', 'torchvision://'): load_from_torchvision,
+        ('open-mmlab://', 'openmmlab://'): load_from_openmmlab,
+        'mmcls://': load_from_mmcls,
+    })
 
 
 def load_from_local(filename: str, map_location: Any = None) -> Dict:
@@ -63,14 +67,14 @@ def load_from_openmmlab(filename: str, map_location: Any = None) -> Dict:
     name = theirs.get_deprecated_model_names().get(name, name)
     url = theirs.get_external_models()[name]
     if not url.startswith(('http://', 'https://')):
-        url = f'{theirs._get_mmengine_home()}/{url}'
+        url = f'{mmengine_home()}/{url}'
     return load_from_local(_as_trusted(url, filename), map_location)
 
 
 def load_from_mmcls(filename: str, map_location: Any = None) -> Dict:
     """Read the backbone in a file of mmcls' model zoo, by its name there."""
     url = theirs.get_mmcls_models()[filename.split('://', 1)[1]]
-    return theirs._process_mmcls_checkpoint(
+    return mmcls_backbone(
         load_from_local(_as_trusted(url, filename), map_location))
 
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from mona_mm.errors import CheckpointError
 from mona_mm.tuners.lora import LoRALinear
 
-from .delta import slim, tuned_backbones
+from .delta import slim
 from .files import check_not_itself, whole_state, write_checkpoint
 from .io import read_checkpoint
-from .models import build, load_all
+from .models import build, load_all, tuned_backbones
 from .record import FILE_KEY, KEY
 
 #: Of a tuned backbone's config: what its plain class does not take.
@@ -45,7 +45,7 @@ def merge_delta(config: str, delta: str, out: str) -> List[str]:
         CheckpointError: If the delta does not load, or the merged model
             computes something else.
     """
-    from mona_mm.engine.launch import read_config
+    from mona_mm.config import read_config
     check_not_itself(delta, out)
     cfg, content = read_config(config), read_checkpoint(delta)
     model = build(cfg)

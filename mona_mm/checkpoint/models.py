@@ -1,18 +1,36 @@
-"""Building the model that a checkpoint belongs to, and loading it in full."""
+"""Models that checkpoints belong to: found, built and loaded in full."""
 import copy
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 from mmengine.config import Config
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
+from mona_mm.config import read_config
 from mona_mm.errors import CheckpointError, ConfigError
-from mona_mm.text import some
 
-from .delta import tuned_backbones
+from .compare import Misfit
 from .embedded import objection
 from .files import whole_state
 from .io import trusted
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model itself, without what wraps it (DDP, test-time views)."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
+
+
+def tuned_backbones(model: nn.Module) -> Iterator[Tuple[str, nn.Module]]:
+    """All (path, backbone) in a model that have a tuner.
+
+    One that stands at several paths is given at each of them.
+    """
+    for path, module in model.named_modules(remove_duplicate=False):
+        if hasattr(module, 'delta_names'):
+            yield path, module
 
 
 def config_for(content: Dict[str, Any], source: str,
@@ -28,7 +46,6 @@ def config_for(content: Dict[str, Any], source: str,
         ConfigError: If there is none, or the one inside could run anything.
     """
     if config is not None:
-        from mona_mm.engine.launch import read_config
         return read_config(config)
     meta = content.get('meta')
     text = meta.get('cfg') if isinstance(meta, dict) else None
@@ -69,9 +86,6 @@ def load_all(model: nn.Module, content: Dict[str, Any],
             whole_state(content, source), strict=False)
     except RuntimeError as error:  # of another shape
         raise CheckpointError(f'{source}: {error}') from error
-    missing, unexpected = found.missing_keys, found.unexpected_keys
-    if missing or unexpected:
+    if misfit := Misfit(found.missing_keys, found.unexpected_keys):
         raise CheckpointError(
-            f'{source} is not a checkpoint of this config: {len(missing)} '
-            f'tensors missing ({some(missing)}), {len(unexpected)} '
-            f'unexpected ({some(unexpected)})')
+            f'{source} is not a checkpoint of this config: {misfit}')

@@ -5,6 +5,8 @@ from typing import Any, Dict, List
 import torch
 from torch import Tensor
 
+from mona_mm.compat import metadata_of
+
 from .record import FILE_KEY
 
 #: Bytes; above this the archive's overhead does not matter.
@@ -33,7 +35,7 @@ def unpack(state: Dict[str, Tensor]) -> None:
 
     Whoever pickles, or keeps, one of them would have all of them.
     """
-    if FILE_KEY not in getattr(state, '_metadata', {}).get('', {}):
+    if FILE_KEY not in metadata_of(state).get('', {}):
         return
     for name, value in state.items():
         if value.numel() * value.element_size() < (

@@ -10,6 +10,8 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import Tensor
 
+from mona_mm.compat import set_statistics, statistics_of
+
 from .unpickle import STATISTICS, NotPlain, check_key
 
 #: Types that are written as they are; :mod:`.unpickle` reads them.
@@ -86,12 +88,12 @@ def _plain(value: Any, path: tuple, left: List[str]) -> Any:
 
 def _plain_history(value: HistoryBuffer) -> HistoryBuffer:
     """A log buffer without the statistics that user code has registered."""
-    if set(value._statistics_methods) <= set(STATISTICS):
+    methods = statistics_of(value)
+    if set(methods) <= set(STATISTICS):
         return value
     value = copy.copy(value)
-    value._statistics_methods = {
-        k: v for k, v in value._statistics_methods.items() if k in STATISTICS
-    }
+    set_statistics(value, {
+        k: v for k, v in methods.items() if k in STATISTICS})
     return value
 
 

@@ -1,45 +1,40 @@
 """Which tuner a checkpoint belongs to, found from the names in it."""
 import re
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import Dict, Iterator, Optional, Tuple
 
 import torch
 from torch import nn
 
 from mona_mm.tuners import LINEARS, Facts, Tuner, build_tuner, known_tuners
 
-from .layouts import StateDict, rename_path
-
-#: Names of a plain Swin in mm layout.
-PLAIN = re.compile(
-    r'patch_embed\.(projection|norm)\.(weight|bias)'
-    r'|norm\d+\.(weight|bias)'
-    r'|stages\.\d+\.downsample\.(norm\.(weight|bias)|reduction\.weight)'
-    r'|stages\.\d+\.blocks\.\d+\.('
-    r'norm[12]\.(weight|bias)'
-    r'|attn\.w_msa\.((qkv|proj)\.(weight|bias)|relative_position_bias_table)'
-    r'|ffn\.layers\.(0\.0|1)\.(weight|bias))')
-_LINEARS = dict(
-    qkv='attn.w_msa.qkv.', proj='attn.w_msa.proj.', fc1='ffn.layers.0.0.',
-    fc2='ffn.layers.1.')
-_BLOCK = re.compile(r'(stages\.\d+\.blocks\.\d+)\.(.+)')
+from .layouts import Names, StateDict, rename_path
 
 
-def recognise(state: StateDict) -> Tuple[Optional[Tuner], Dict[str, str]]:
-    """Find the tuner that places most, and {key: our name} with it."""
-    foreign = [k for k in state if not PLAIN.fullmatch(k)]
+def recognise(state: StateDict, names: Names
+              ) -> Tuple[Optional[Tuner], Dict[str, str]]:
+    """Find the tuner that places most, and {key: our name} with it.
+
+    Args:
+        state (dict[str, Tensor]): Of a backbone, in mm's names.
+        names (Names): Those of its family.
+    """
+    foreign = [k for k in state if not names.plain.fullmatch(k)]
     best, most = None, 0
     for tuner in map(_default, known_tuners()):
-        known = inserted(tuner)
-        names = (inner_name(rename_path(k, tuner.foreign_names))
+        known = inserted(tuner, names)
+        inner = (inner_name(rename_path(k, tuner.foreign_names), names)
                  for k in foreign)
-        placed = [n for n in names if n in known]
-        if len(placed) > most and _fills(tuner, placed):
+        placed = [n for n in inner if n in known]
+        paths = [f'{names.linears.get(s, s)}.' for s in tuner.sites
+                 if s != 'side']
+        if len(placed) > most and all(
+                any(n.startswith(path) for n in placed) for path in paths):
             best, most = tuner, len(placed)
-    names = {k: k for k in state}
+    found = {k: k for k in state}
     if best:
-        names.update((k, rename_path(k, best.foreign_names))
+        found.update((k, rename_path(k, best.foreign_names))
                      for k in foreign)
-    return best, names
+    return best, found
 
 
 def _default(name: str) -> Tuner:
@@ -48,32 +43,29 @@ def _default(name: str) -> Tuner:
     return tuner
 
 
-def inserted(tuner: Tuner) -> set:
+def inserted(tuner: Tuner, names: Names) -> set:
     """Names within a block of what a tuner inserts."""
-    return {_normalised(n) for s in tuner.sites for n in _at(tuner, s)}
+    return {_normalised(n) for s in tuner.sites
+            for n in _inserted_at(tuner, s, names)}
 
 
-def _at(tuner: Tuner, site: str) -> Iterator[str]:
+def _inserted_at(tuner: Tuner, site: str, names: Names) -> Iterator[str]:
     with torch.device('meta'):
         if site in LINEARS:
-            names = tuner.adapt(site, nn.Linear(8, 24)).state_dict()
-            return (_LINEARS[site] + n for n in names
-                    if n not in ('weight', 'bias'))
-        if site == 'side':  # outside of the blocks
-            return iter(())
-        made = tuner.tokens(8) if site == 'tokens' else tuner.build(site, 8)
-        return (f'{site}.{n}' for n in made.state_dict())
+            made = tuner.adapt(site, nn.Linear(8, 24))
+        elif site == 'side':  # outside of the blocks
+            return
+        else:
+            made = tuner.tokens(8) if site == 'tokens' else tuner.build(
+                site, 8)
+    for name in made.state_dict():
+        if site not in LINEARS or name not in ('weight', 'bias'):
+            yield f'{names.linears.get(site, site)}.{name}'
 
 
-def _fills(tuner: Tuner, names: List[str]) -> bool:
-    paths = tuple(_LINEARS.get(s, f'{s}.') for s in tuner.sites
-                  if s != 'side')
-    return all(any(n.startswith(p) for n in names) for p in paths)
-
-
-def inner_name(key: str) -> Optional[str]:
+def inner_name(key: str, names: Names) -> Optional[str]:
     """A key's name within its block; None outside the blocks."""
-    match = _BLOCK.fullmatch(key)
+    match = names.block.fullmatch(key)
     return _normalised(match[2]) if match else None
 
 

@@ -19,6 +19,7 @@ from typing import (
 
 from torch import Tensor
 
+from mona_mm.compat import metadata_of
 from mona_mm.errors import CheckpointError
 
 from .digest import joined, remember, tensor_digests
@@ -104,7 +105,7 @@ def needs_base(state: Any) -> Optional[Base]:
 
 def records(state: Any) -> Dict[str, Record]:
     """All records of a state dict: {path of the backbone: its record}."""
-    metadata = getattr(state, '_metadata', {})
+    metadata = metadata_of(state)
     found = {path: read_record(entry) for path, entry in metadata.items()}
     return {path: record for path, record in found.items() if record}
 
@@ -159,7 +160,7 @@ def check_state(state: Any, source: str) -> None:
     for name, value in getattr(state, '__dict__', {}).items():
         if name != '_metadata' or not _is_metadata(value):
             raise CheckpointError(f'its state dict is broken: {name}')
-    metadata = getattr(state, '_metadata', {})
+    metadata = metadata_of(state)
     for record in records(state).values():
         _note_source(record, source)
     record = metadata.get('', {}).get(FILE_KEY)

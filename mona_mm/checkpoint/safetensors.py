@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from mona_mm.compat import metadata_of, set_metadata
 from mona_mm.errors import CheckpointError
 
 from .record import KEY
@@ -57,7 +58,7 @@ def write_safetensors(content: Mapping[str, Any], path: str) -> None:
     """
     state = content['state_dict']
     extra = dict(
-        metadata=getattr(state, '_metadata', {}),
+        metadata=metadata_of(state),
         meta=_json_only(content.get('meta') or {}))
     for name, value in state.items():
         if value.is_complex() or value.is_quantized:
@@ -78,7 +79,7 @@ def _unpack(state: 'OrderedDict[str, Tensor]', extra: Any) -> Dict[str, Any]:
     try:
         found = json.loads(extra[KEY])
         check_plain(found)
-        state._metadata = OrderedDict(found['metadata'])
+        set_metadata(state, OrderedDict(found['metadata']))
         return dict(meta=dict(found['meta']), state_dict=state)
     except (ValueError, KeyError, TypeError, RecursionError,
             NotPlain) as error:

@@ -5,13 +5,13 @@ import torch
 from torch import Tensor, nn
 
 from mona_mm.errors import CheckpointError, ConfigError
-from mona_mm.text import some
 from mona_mm.tuners import EXTRAS, LINEARS, Tuner
 
-from .delta import tuned_backbones
+from .compare import compare
 from .digest import state_digest
 from .files import whole_state
 from .io import read_checkpoint
+from .models import tuned_backbones
 from .record import records
 
 
@@ -108,7 +108,7 @@ class DeltaSwitch:
         backbone, prefix = self.backbone, self._prefix()
         fixed = {
             prefix + n
-            for n in backbone.frozen_names | backbone.computed_names()
+            for n in backbone.frozen.names | backbone.frozen.computed
         }
         return {
             k: v
@@ -118,7 +118,7 @@ class DeltaSwitch:
     def _fitting(self, state: Dict[str, Tensor]) -> Dict[str, Tensor]:
         prefix = self._prefix()
         record, lead = self._record(state)
-        self.backbone.check_record(record)
+        self.backbone.frozen.check(record)
         inside = {
             k[len(lead):]: v
             for k, v in state.items() if k.startswith(lead)
@@ -129,7 +129,7 @@ class DeltaSwitch:
         if record.base is None:
             raise CheckpointError('it holds its base itself: make a delta of '
                                   'it with tools/extract_delta.py')
-        if not self.backbone.has_base(record.base):
+        if not self.backbone.frozen.has(record.base):
             raise CheckpointError(
                 f'it was trained on another base ({record.base.source}, '
                 f'sha256 {record.base.sha256[:12]}) than the one in place')
@@ -151,17 +151,10 @@ class DeltaSwitch:
 
     def _complete(self, given: Dict[str, Tensor]) -> Dict[str, Tensor]:
         own = self._switched()
-        missing = sorted(set(own) - set(given))
-        other = sorted(k for k in own
-                       if k in given and given[k].shape != own[k].shape)
-        unexpected = sorted(set(given) - set(own))
-        if missing or other or unexpected:
+        if misfit := compare(own, given):
             raise CheckpointError(
-                f'it does not fit: {len(missing)} tensors missing '
-                f'({some(missing)}), {len(other)} of another shape '
-                f'({some(other)}), {len(unexpected)} unexpected '
-                f'({some(unexpected)}); to switch the backbone alone, give '
-                'DeltaSwitch the backbone')
+                f'it does not fit: {misfit}; to switch the backbone alone, '
+                'give DeltaSwitch the backbone')
         return {k: given[k].clone() for k in own}
 
     def _off(self) -> Dict[str, Tensor]:
@@ -181,16 +174,16 @@ class DeltaSwitch:
             raise CheckpointError(
                 'DeltaSwitch needs a base whose source is known: load a delta'
                 ' checkpoint first, or the base that init_cfg names')
-        wanted = set(backbone.base_parameters()) - backbone.frozen_names
+        wanted = set(backbone.base_parameters()) - backbone.frozen.names
         if not wanted:
             return {}
-        tensors = backbone.find_base(backbone.base)
+        tensors = backbone.frozen.find(backbone.base)
         return {k: tensors[k] for k in wanted}
 
     def _check_tuner(self) -> None:
         """Refuse a tuner whose modules do something when all zero."""
         tuner: Tuner = self.backbone.tuner
-        if not self.backbone.frozen_names:
+        if not self.backbone.frozen.names:
             raise ConfigError(f'{type(tuner).__name__} freezes nothing: there'
                               ' is no base that deltas could share')
         for site in tuner.sites:

@@ -427,7 +427,7 @@ def _fill_history(reader: _Unpickler, made: HistoryBuffer,
             type(v) is np.ndarray and v.dtype.kind in 'fiu' and v.ndim == 1
             for v in lines) or len({v.size for v in lines}) > 1:
         raise NotPlain(f'a log buffer in it is broken: {_show(state)}')
-    made._set_default_statistics()
+    made.__init__()  # they are of the class
     vars(made).update(kept)
 
 

@@ -63,7 +63,7 @@ def _base(cfg: Config, model: nn.Module) -> Iterator[Finding]:
         yield Finding(NOTE, 'base', f'{type(backbone).__name__} is no backbone'
                       ' of mona_mm: its loading is not checked')
     elif source is None:
-        frozen = backbone._has_frozen_base and not backbone.allow_random_base
+        frozen = bool(backbone.frozen.names) and not backbone.allow_random_base
         yield Finding(
             WRONG if frozen else NOTE, 'base',
             'init_cfg names no file' + (

@@ -5,6 +5,7 @@ import torch
 from mmengine.config import Config
 from mmengine.optim import AmpOptimWrapper
 from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from mona_mm.config import means, name_of
 
@@ -63,14 +64,15 @@ def saved_bytes(module: nn.Module, shape: Tuple[int, ...]) -> int:
         module (nn.Module): On the meta device: nothing is computed.
         shape (tuple[int, ...]): Of its input, (B, C, H, W).
     """
-    params = {p.untyped_storage()._cdata for p in module.parameters()}
-    params |= {b.untyped_storage()._cdata for b in module.buffers()}
+    params = {StorageWeakRef(t.untyped_storage())
+              for t in (*module.parameters(), *module.buffers())}
     kept = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        if storage._cdata not in params:
-            kept[storage._cdata] = storage  # held: numbers are not reused
+        ref = StorageWeakRef(storage)
+        if ref not in params:
+            kept[ref] = storage  # held: numbers are not reused
         return tensor
 
     was = module.training

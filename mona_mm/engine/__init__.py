@@ -1,17 +1,17 @@
 """How tuned models are trained, tested and launched."""
-from .check import TrainabilityCheckHook
 from .delta_checkpoint import DeltaCheckpointHook
-from .fingerprint import FingerprintHook
 from .fuse_hook import FuseHook
-from .labels_hook import LabelsHook
-from .loops import ResumableEpochLoop
-from .nonfinite import NonFiniteLossHook
 from .optim import DeltaOptimWrapperConstructor
+from .resumable.loops import ResumableEpochLoop
+from .resumable.same_run import FingerprintHook
+from .resumable.saving import AtomicCheckpointHook
+from .resumable.schedule import ScheduleHook
+from .resumable.state import RunStateHook
+from .resumable.stop import StopOnSignalHook
 from .run_record import RunRecordHook
-from .run_state import RunStateHook
-from .saving import AtomicCheckpointHook
-from .schedule import ScheduleHook
-from .stop import StopOnSignalHook
+from .watch.labels import LabelsHook
+from .watch.nonfinite import NonFiniteLossHook
+from .watch.trainable import TrainabilityCheckHook
 
 __all__ = [
     'AtomicCheckpointHook', 'DeltaCheckpointHook',

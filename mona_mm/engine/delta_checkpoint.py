@@ -2,14 +2,14 @@
 from typing import Any, Dict
 
 from mmengine.hooks import EMAHook, Hook
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
-from torch import nn
 
 from mona_mm.checkpoint.delta import check_places, slim
 from mona_mm.checkpoint.record import records
 from mona_mm.errors import ConfigError
 from mona_mm.registry import HOOKS
+
+from .runner import unwrapped
 
 
 @HOOKS.register_module()
@@ -54,24 +54,16 @@ class DeltaCheckpointHook(Hook):
         Raises:
             CheckpointError: If there is one.
         """
-        check_places(_model(runner),
+        check_places(unwrapped(runner.model),
                      records(checkpoint.get('state_dict', checkpoint)))
 
     def before_save_checkpoint(self, runner: Runner,
                                checkpoint: Dict[str, Any]) -> None:
         """Take the frozen base out, and put the record in."""
-        whole = slim(checkpoint, _model(runner), self.full_checkpoint)
+        whole = slim(checkpoint, unwrapped(runner.model), self.full_checkpoint)
         if whole and not self._told:
             self._told = True
             runner.logger.info(
                 'checkpoints are saved in full: the frozen base of '
                 f'{", ".join(whole)} was not loaded from a file (init_cfg), '
                 'so there would be nothing to refill it from')
-
-
-def _model(runner: Runner) -> nn.Module:
-    """The model itself, without what wraps it."""
-    model = runner.model
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    return model

@@ -9,16 +9,15 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from mona_mm.checkpoint import read_checkpoint, unwrap
-from mona_mm.checkpoint.delta import check_places, tuned_backbones
-from mona_mm.checkpoint.models import config_for
+from mona_mm.checkpoint.compare import compare
+from mona_mm.checkpoint.delta import check_places
+from mona_mm.checkpoint.models import config_for, tuned_backbones
 from mona_mm.checkpoint.record import Record, records
-from mona_mm.config import name_of
+from mona_mm.config import flat, name_of
 from mona_mm.engine.quiet import quiet
 from mona_mm.errors import CheckpointError, ConfigError
-from mona_mm.text import some
 
-from .changes import flat
-from .fingerprint import check_same_run
+from .resumable.same_run import check_same_run
 
 #: Settings in an error; with more, it is simply another model.
 _MOST = 8
@@ -62,10 +61,14 @@ def check_for_test(cfg: Config, path: str) -> None:
     content = read_checkpoint(path)
     model = outline(cfg)
     refilled = _refilled(model, _records(model, content, path))
-    told = _misfits(model, unwrap(content, path), refilled)
-    if told:
-        raise CheckpointError(f'{path} is not a checkpoint of this config: '
-                              f'{told}{_other_settings(cfg, content, path)}')
+    computed = tuple(ending for _, backbone in tuned_backbones(model)
+                     for ending in backbone.derived)
+    own, given = ({k: v for k, v in state.items() if not k.endswith(computed)}
+                  for state in (model.state_dict(), unwrap(content, path)))
+    if misfit := compare(own, given, refilled):
+        raise CheckpointError(
+            f'{path} is not a checkpoint of this config: {misfit}'
+            f'{_other_settings(cfg, content, path)}')
 
 
 def check_for_training(cfg: Config, path: str) -> None:
@@ -107,8 +110,8 @@ def _records(model: nn.Module, content: Dict[str, Any],
         if where not in found:
             continue
         try:
-            backbone.check_record(found[where])
-            backbone.check_base_is_somewhere(found[where])
+            backbone.frozen.check(found[where])
+            backbone.frozen.check_somewhere(found[where])
         except CheckpointError as error:
             raise CheckpointError(f'{path} is not a checkpoint of this '
                                   f'config: {error}') from error
@@ -122,29 +125,8 @@ def _refilled(model: nn.Module, found: Dict[str, Record]) -> Set[str]:
     return {
         f'{where}.{name}'.lstrip('.')
         for where, record in found.items() if record.base
-        for name in backbones[where].frozen_names
+        for name in backbones[where].frozen.names
     }
-
-
-def _misfits(model: nn.Module, given: dict, refilled: Set[str]) -> str:
-    own = model.state_dict()
-    computed = tuple(
-        ending for module in model.modules()
-        for ending in getattr(module, 'derived', ()))
-    missing = [k for k in own if k not in given and k not in refilled
-               and not k.endswith(computed)]
-    unexpected = [
-        k for k in given if k not in own and not k.endswith(computed)
-    ]
-    shapes = [
-        f'{k} {tuple(given[k].shape)} instead of {tuple(v.shape)}'
-        for k, v in own.items() if k in given and given[k].shape != v.shape
-    ]
-    if not (missing or unexpected or shapes):
-        return ''
-    return (f'{len(missing)} tensors missing ({some(missing)}), '
-            f'{len(unexpected)} unexpected ({some(unexpected)}), '
-            f'{len(shapes)} of another shape ({some(shapes)})')
 
 
 def _other_settings(cfg: Config, content: Dict[str, Any], path: str) -> str:

@@ -1,30 +1,27 @@
 """From the command line's words to a config that a Runner can run."""
 import argparse
 import copy
-import difflib
 import os
 import os.path as osp
 import re
-from glob import glob
 from itertools import accumulate
 from typing import Any, Callable, Optional, Sequence
 
 from mmengine.config import Config
-from mmengine.config.utils import ConfigParsingError
 from mmengine.hooks import CheckpointHook
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from mona_mm.checkpoint.candidates import HOSTS
+from mona_mm.checkpoint.candidates import allow_hosts
 from mona_mm.checkpoint.io import trust
-from mona_mm.config import backbone_of, means, name_of
+from mona_mm.config import backbone_of, means, name_of, read_config
 from mona_mm.engine.cluster import set_address
 from mona_mm.errors import ConfigError, UserError
 from mona_mm.text import FULL, cannot_write
 
 from .device import adapt_to_cpu, init_cpu_group
 from .options import OptionAction, parse
-from .resume import newest_checkpoint, trust_run
+from .resumable.newest import newest_checkpoint, trust_run
 from .runner import careful_runner
 from .tuner_option import set_tuner
 
@@ -103,8 +100,7 @@ def load_config(args: argparse.Namespace) -> Config:
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     set_address(args.launcher)
-    if hosts := getattr(args, 'base_host', None):
-        os.environ[HOSTS] = ','.join([os.environ.get(HOSTS, ''), *hosts])
+    allow_hosts(getattr(args, 'base_host', ()))
     cfg = read_config(args.config)
     _check_options(args.cfg_options)
     if args.tuner:
@@ -141,26 +137,6 @@ def _trust_named(cfg: Config, args: argparse.Namespace) -> None:
             trust(named)
     if resume == 'auto' or cfg.get('resume'):
         trust_run(cfg)
-
-
-def read_config(path: str) -> Config:
-    """Parse a config file.
-
-    Raises:
-        ConfigError: If it does not exist (close names are suggested) or does
-            not parse.
-    """
-    if not osp.isfile(path):
-        raise ConfigError(f'config {path!r} does not exist{_suggest(path)}')
-    try:
-        return Config.fromfile(path)
-    except FileNotFoundError as error:
-        raise ConfigError(f'config {path!r}: a base is missing: '
-                          f'{error}') from error
-    except (SyntaxError, NameError, ImportError, LookupError, TypeError,
-            ValueError, AttributeError, ConfigParsingError) as error:
-        raise ConfigError(f'config {path!r} does not parse: '
-                          f'{type(error).__name__}: {error}') from error
 
 
 def set_amp(cfg: Config) -> None:
@@ -287,9 +263,3 @@ def _check_options(options: dict) -> None:
             raise ConfigError(
                 f'--cfg-options {key}=... would change nothing: configs copy '
                 f'`tuner` into the backbone; use model.backbone.{key}=...')
-
-
-def _suggest(path: str) -> str:
-    known = glob('configs/**/*.py', recursive=True)
-    close = difflib.get_close_matches(path, known, n=3, cutoff=0.5)
-    return f'; did you mean {" or ".join(close)}?' if close else ''

@@ -8,8 +8,11 @@ from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
 from torch.optim import SGD, Adam, AdamW
 
+from mona_mm.checkpoint.delta import tuned_backbones
 from mona_mm.config import means
 from mona_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
+
+from .runner import unwrapped
 
 DELTA, PRETRAINED, NEW = 'delta', 'pretrained', 'neck and head'
 
@@ -46,7 +49,7 @@ class DeltaOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimizer wrapper for a model, wrapped or not."""
-        groups = self.groups(getattr(model, 'module', model))
+        groups = self.groups(unwrapped(model))
         _report(groups)
         for group in groups:
             group.pop('counts')
@@ -111,12 +114,11 @@ def _fast(cfg: dict, groups: List[dict]) -> dict:
 def _roles(model: nn.Module) -> Dict[int, str]:
     """Whose a parameter is, by identity; others are neck's and heads'."""
     roles = {}
-    for module in model.modules():
-        if hasattr(module, 'delta_parameters'):
-            for param in module.base_parameters().values():
-                roles[id(param)] = PRETRAINED
-            for param in module.delta_parameters().values():
-                roles[id(param)] = DELTA
+    for _, backbone in tuned_backbones(model):
+        for param in backbone.base_parameters().values():
+            roles[id(param)] = PRETRAINED
+        for param in backbone.delta_parameters().values():
+            roles[id(param)] = DELTA
     return roles
 
 

@@ -60,7 +60,13 @@ def parse(text: str) -> Any:
 
 
 def _scalar(text: str) -> Any:
-    return DictAction._parse_int_float_bool(text)
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return dict(true=True, false=False).get(
+        text.lower(), None if text == 'None' else text)
 
 
 def _ends(text: str) -> int:

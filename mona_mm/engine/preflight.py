@@ -23,7 +23,7 @@ from mona_mm.data.labels.names import scope_of
 from mona_mm.errors import ConfigError
 
 from .fit import check_for_training
-from .resume import newest_checkpoint, save_folders
+from .resumable.newest import newest_checkpoint, save_folders
 
 _OTHER_HEADS = ('backbone', 'neck', 'rpn_head', 'semantic_head',
                 'panoptic_head', 'panoptic_fusion_head')

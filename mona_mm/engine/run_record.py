@@ -5,6 +5,7 @@ import os.path as osp
 import resource
 import time
 from datetime import datetime, timezone
+from numbers import Real
 from pathlib import Path
 from typing import Any, Dict, Optional
 
@@ -14,22 +15,25 @@ from mmengine.device import get_device
 from mmengine.dist import get_world_size, master_only
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 
-from mona_mm.backbones import TunedBackbone
-from mona_mm.config import backbone_of, name_of
+from mona_mm.checkpoint.delta import tuned_backbones
+from mona_mm.checkpoint.describe import describe_tuner
+from mona_mm.compat import resumes
+from mona_mm.config import changes
 from mona_mm.engine.machine import device_name, versions
 from mona_mm.errors import ConfigError
 from mona_mm.registry import HOOKS
-from mona_mm.reports.records import read_record
-from mona_mm.text import write_atomically
+from mona_mm.text import read_json, write_atomically
 
-from .changes import changes
+from .runner import unwrapped
 
 #: The file's name within the work dir.
 RUN_RECORD = 'run.json'
 _PACKAGES = ('torch', 'mmengine', 'mmcv', 'mona_mm')
+#: What a resumed run goes on with.
+_KEPT = dict(started=str, sessions=int, wall_seconds=float, memory_mib=float,
+             last=dict, best=dict)
 _ROOT = Path(__file__).parents[2]
 
 
@@ -56,7 +60,7 @@ class RunRecordHook(Hook):
     @master_only
     def before_train(self, runner: Runner) -> None:
         """Start a record, or go on with that of the resumed run."""
-        old = _read(runner.work_dir) if runner._resume else {}
+        old = _read(runner.work_dir) if resumes(runner) else {}
         self.began, self.seconds = time.time(), old.get('wall_seconds', 0.0)
         self.record = dict(
             _described(runner),
@@ -83,7 +87,7 @@ class RunRecordHook(Hook):
         """Write the metrics of a validation within a training."""
         if not self.record:
             return
-        found = _plain(metrics or {})
+        found = _numbers(metrics or {})
         best = self.record['best']
         self.record['last'] = found
         self.record['best'] = {
@@ -113,8 +117,7 @@ def _described(runner: Runner) -> Dict[str, Any]:
     return dict(
         config=_config_name(runner.cfg),
         changed=changes(runner.cfg),
-        tuner=_tuner(runner.cfg),
-        **_counts(runner.model),
+        **_tuned(unwrapped(runner.model)),
         seed=runner.seed,
         device=_device(),
         world_size=get_world_size(),
@@ -137,20 +140,14 @@ def _config_name(cfg: Config) -> str:
     return path.relative_to(_ROOT).as_posix() if inside else str(path)
 
 
-def _tuner(cfg: Config) -> dict:
-    tuner = backbone_of(cfg).get('tuner') or {}
-    if 'type' in tuner:
-        tuner = dict(tuner, type=name_of(tuner['type']))
-    return json.loads(json.dumps(tuner, default=name_of))
-
-
-def _counts(model: torch.nn.Module) -> Dict[str, Any]:
-    model = model.module if is_model_wrapper(model) else model
-    backbone = getattr(model, 'backbone', None)
-    if not isinstance(backbone, TunedBackbone):
-        return {}
+def _tuned(model: torch.nn.Module) -> Dict[str, Any]:
+    """Which tuner, and what it trains; nothing of another model."""
+    backbone = next((b for _, b in tuned_backbones(model)), None)
+    if backbone is None:
+        return dict(tuner={})
     share = backbone.share()
-    return dict(trained=share.trained, share=share.ratio)
+    return dict(tuner=describe_tuner(backbone.tuner), trained=share.trained,
+                share=share.ratio)
 
 
 def _device() -> str:
@@ -169,7 +166,7 @@ def _peak_memory() -> float:
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, 1)
 
 
-def _plain(metrics: Dict[str, Any]) -> Dict[str, float]:
+def _numbers(metrics: Dict[str, Any]) -> Dict[str, float]:
     numbers: Dict[str, float] = {}
     for key, value in metrics.items():
         try:
@@ -191,8 +188,15 @@ def _read(folder: str) -> Dict[str, Any]:
     if not path.exists():
         return {}  # a run from before there were records
     try:
-        return read_record(path)
-    except ConfigError as error:
+        found = read_json(path, f'a readable {RUN_RECORD}')
+        if not isinstance(found, dict) or not all(
+                isinstance(found.get(key, kind()), kind)
+                for key, kind in _KEPT.items()):
+            raise ConfigError(f'{path}: not a {RUN_RECORD} as training '
+                              'writes it')
+        return {key: _numbers(value) if key in ('last', 'best') else value
+                for key, value in found.items() if key in _KEPT}
+    except (ConfigError, OSError) as error:
         aside = path.with_name(f'{RUN_RECORD}.damaged')
         path.replace(aside)
         print_log(f'{error}. A new record is begun, the old one is kept as '

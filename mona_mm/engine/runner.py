@@ -6,8 +6,10 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from torch import nn
 
 from mona_mm.config import class_of
 from mona_mm.errors import ConfigError
@@ -57,6 +59,13 @@ def careful_runner(cfg: Config) -> Runner:
         raise ConfigError(f'runner_type {cfg.runner_type!r}: there is no '
                           'such class')
     return type(kind.__name__, (CarefulRunner, kind), {}).from_cfg(cfg)
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model itself, without what parallel training or testing wraps."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
 
 
 class _DumpConfigHook(Hook):

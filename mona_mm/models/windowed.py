@@ -5,6 +5,7 @@ import torch
 from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor
 
+from mona_mm.compat import swaps_channels
 from mona_mm.data.tiling import Window, windows
 from mona_mm.errors import ConfigError
 
@@ -93,7 +94,7 @@ class WindowedTest:
         if crop.shape[-2:] == (height, width):
             return crop
         mean = self.data_preprocessor.mean  # (C, 1, 1)
-        if self.data_preprocessor._channel_conversion:
+        if swaps_channels(self.data_preprocessor):
             mean = mean.flip(0)  # it is subtracted after the conversion
         filled = mean.to(crop.device).repeat(1, height, width)
         filled[:, :crop.shape[1], :crop.shape[2]] = crop

@@ -1,4 +1,13 @@
-"""Mona's filters as one depth-wise and one point-wise step."""
+"""Mona's filters as one depth-wise and one point-wise step.
+
+``z + mean_i(F_i * z + b_i)`` and ``z + P z + p`` are, with the unit impulse 1
+and the identity I::
+
+    F = mean_i(pad(F_i)) + 1    b = mean_i(b_i)    F * z + b, (P + I) z + p
+
+and backward, each of the n filters takes its part of the gradient dF of the
+one kernel: ``dF_i = centre(dF) / n`` and ``db_i = db / n``.
+"""
 from contextlib import contextmanager
 from typing import Iterator, List, NamedTuple, Sequence, Tuple
 

@@ -10,6 +10,8 @@ from mmcv.cnn.bricks import wrappers
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mona_mm.compat import is_watched
+
 from .launch import interpreted
 from .precision import autocasts, compute_dtype
 
@@ -99,7 +101,7 @@ class CastOnce:
     def linear(self, layer: nn.Module, x: Tensor) -> Tensor:
         """``layer(x)``, on a GPU by kept casts of what is frozen."""
         if (type(layer) not in PLAIN or not accelerated(x)
-                or _is_watched(layer)):
+                or is_watched(layer)):
             return layer(x)
         dtype = compute_dtype(x)
         return F.linear(x, self(layer.weight, dtype), self(layer.bias, dtype))
@@ -107,7 +109,7 @@ class CastOnce:
     def layers(self, module: nn.Module, x: Tensor) -> Tensor:
         """``module(x)``, by :meth:`linear` where it is a sequence."""
         if (not isinstance(module, nn.Sequential) or not accelerated(x)
-                or _is_watched(module)):
+                or is_watched(module)):
             return self.linear(module, x)
         for child in module:
             x = self.layers(child, x)
@@ -127,8 +129,3 @@ class CastOnce:
 
     def __reduce__(self):
         return CastOnce, ()
-
-
-def _is_watched(module: nn.Module) -> bool:
-    """Whether hooks want to see every call."""
-    return bool(module._forward_hooks or module._forward_pre_hooks)

@@ -2,7 +2,8 @@
 
 It keeps the queries, keys and values and no more, as
 :func:`mona_mm.ops.window_attention.window_attention` does, and computes the
-same from tokens in their own order.
+same from tokens in their own order. The formulas, backward ones too, stand
+above the kernels.
 """
 from typing import Optional, Tuple
 

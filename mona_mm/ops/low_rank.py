@@ -3,6 +3,12 @@
 Written out, the update makes a full-width tensor per part and joins the parts
 by a copy. Here the products are added in place, and the backward pass keeps
 the input alone: the low-rank projections are computed again.
+
+With l_i = x A_i^T, y = x W^T + b, and y_i += s l_i B_i^T in part i of y; and
+backward, with g and g_i the gradients of y and of its part::
+
+    dl_i = s g_i B_i            dB_i = s g_i^T l_i
+    dA_i = dl_i^T x             dx = g W + sum_i dl_i A_i
 """
 from typing import Optional, Tuple
 

@@ -8,8 +8,22 @@ compute again:
 - normed input: two elementwise steps, see :mod:`.scaled_norm`;
 - filters, their mean and skips: one kernel and one matrix, see
   :mod:`.filters`;
-- output: ``y = x + W2 a + b2`` is built again for the norm that follows the
-  layer, which belongs to the function.
+- output: y is built again for the norm that follows the layer, which belongs
+  to the function.
+
+With the steps of those modules, m what dropout multiplies by, and U and u the
+up-projection::
+
+    low = down(x)    mixed = filters(low)    z = mixed P^T + p
+    act = m gelu(z)  y = x + act U^T + u     t = norm(y)
+
+and backward, with gy and gt the gradients of y and t, sums over tokens, y^ =
+(y - mean) rstd, w the weight of the norm, and <.> the mean over channels::
+
+    dy = gy + rstd (gt w - <gt w> - y^ <gt w y^>)
+    dU = dy^T act    du = sum dy             g = m gelu'(z) (dy U)
+    dP = g^T mixed   dp = sum g              dmixed = g P
+    dlow = filters'(dmixed)                  dx = dy + down'(dlow)
 """
 from typing import NamedTuple, Optional, Sequence, Tuple
 
@@ -106,8 +120,9 @@ class _Mona(torch.autograd.Function):
             merged = params.merged().to(spec.dtype)
             low, mean, rstd = down(tokens, params.down, spec.eps, spec.dtype)
             mixed = depthwise(low, merged, x.shape[0], spec.hw_shape)
-            act = F.gelu(_point(mixed, merged))
-            mask = _draw_mask(act, spec.drop_rate)
+            act = F.gelu(F.linear(mixed, merged.point, merged.point_bias))
+            mask = torch.empty_like(act, dtype=torch.bool).bernoulli_(
+                1 - spec.drop_rate) if spec.drop_rate else None
             y = _up(tokens, _drop_(act, mask, spec.drop_rate), params)
             t = next_mean = next_rstd = None
             if next_w is not None:
@@ -145,7 +160,8 @@ class _Mona(torch.autograd.Function):
                 [k.shape[-1] for k in params.filters[::2]])
             x_grad, downs = down_backward(grad, g, tokens, mean, rstd,
                                           params.down, spec.eps)
-        grads = _match(downs + up + mixing + filters, flat)
+        grads = (None if p is None else g.to(p.dtype)
+                 for g, p in zip(downs + up + mixing + filters, flat))
         return (x_grad.view_as(x), None, None, None, *grads)
 
 
@@ -161,12 +177,8 @@ def _through_norm(grad_y, grad_t, tokens, act, params, norm) -> Tensor:
     return grad if grad_y is None else grad.add_(grad_y.view_as(grad))
 
 
-def _point(mixed: Tensor, merged: MergedFilters) -> Tensor:
-    return F.linear(mixed, merged.point, merged.point_bias)
-
-
 def _up(tokens: Tensor, act: Tensor, params: MonaParams) -> Tensor:
-    """x + W2 a + b2: (T, C), (T, n) -> (T, C)."""
+    """x + a U^T + u: (T, C), (T, n) -> (T, C)."""
     weight, bias = (t.to(act.dtype) for t in (params.up_weight,
                                               params.up_bias))
     if act.dtype == tokens.dtype:
@@ -174,19 +186,6 @@ def _up(tokens: Tensor, act: Tensor, params: MonaParams) -> Tensor:
     return tokens + F.linear(act, weight, bias)
 
 
-def _draw_mask(act: Tensor, rate: float) -> Optional[Tensor]:
-    if not rate:
-        return None
-    return torch.empty_like(act, dtype=torch.bool).bernoulli_(1 - rate)
-
-
 def _drop_(act: Tensor, mask: Optional[Tensor], rate: float) -> Tensor:
     """Dropout in place, with a mask drawn before."""
     return act if mask is None else act.mul_(mask).mul_(1 / (1 - rate))
-
-
-def _match(grads, params):
-    """Gradients in the dtype of their parameters."""
-    return [
-        None if p is None else g.to(p.dtype) for g, p in zip(grads, params)
-    ]

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from mona_mm.compat import unflatten
+
 from .cache import BoundedCache
 from .mona import MonaParams, MonaSpec
 
@@ -249,7 +251,7 @@ class _FusedMona(torch.autograd.Function):
             (parts, filter_parts, *norm[:5], out, count, filter_count,
              width // unit),
             (n, wide, tuple(sizes), largest, taps, unit, 16, 4))
-        grads = iter(torch._utils._unflatten_dense_tensors(out, present))
+        grads = iter(unflatten(out, present))
         return (dx if ctx.needs_input_grad[0] else None, db,
                 *(None, ) * 4,
                 *(None if p is None else next(grads) for p in flat))

@@ -1,4 +1,20 @@
-"""Mona's scaled norm and down-projection (paper, equation 3)."""
+"""Mona's scaled norm and down-projection (paper, equation 3).
+
+With x^ = (x - mean) rstd per token, w and v the norm's weight and bias, g
+gamma and h gammax::
+
+    y = (x^ w + v) g + x h          low = y D^T + d
+
+and backward, with e the gradient of low, sums over tokens, and <.> the mean
+over channels::
+
+    dD = e^T y    dd = sum e        q = e D, the gradient of y
+    a = sum q x^  z = sum q         (C, ) each
+    dw = a g      dv = z g          dg = a w + z v    dh = sum q x
+    dx = q h + rstd (q w g - <q w g> - x^ <q w g x^>)
+
+Without the scaled norm y = x and dx = q.
+"""
 from typing import List, NamedTuple, Optional, Tuple
 
 import torch

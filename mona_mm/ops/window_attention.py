@@ -4,6 +4,15 @@ The forward pass is ``scaled_dot_product_attention`` with bias and shift mask
 as its additive mask. The backward pass computes the attention weights again,
 as fused kernels do, and works for a bias that trains too. Padded places exist
 inside the function alone: nothing wide is kept for them.
+
+In a window, with places i and j, o = softmax(s) v for s = scale q k^T + bias;
+and backward, with a = softmax(s) and g the gradient of o (0 at places without
+a token)::
+
+    dv = a^T g          da = g v^T       ds = a (da - sum_j a da)
+    dq = scale ds k     dk = scale ds^T q
+    dbias = sum of ds over the windows of a kind
+    dempty = sum of (dq, dk, dv) over the places without a token
 """
 from contextlib import nullcontext
 from typing import List, Optional, Tuple
@@ -13,6 +22,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from mona_mm.compat import softmax_backward
 
 from .precision import no_autocast
 from .windows import WindowPlan, cut, paste
@@ -49,7 +60,8 @@ class _WindowAttention(torch.autograd.Function):
         ctx.save_for_backward(qkv, empty, bias)
         with no_autocast(qkv.device):
             rows = cut(qkv.reshape(-1, qkv.shape[-1]), plan, empty)
-            return _attend(rows, bias, plan, scale, qkv.shape)
+            out = paste(_attend_rows(rows, bias, plan, scale), plan)
+            return out.view(*qkv.shape[:2], -1)
 
     @staticmethod
     @once_differentiable
@@ -114,11 +126,6 @@ def _by_kernels(qkv, empty, bias, plan, scale) -> Tensor:
     return _Paste.apply(pieces, plan).view(*qkv.shape[:2], -1)
 
 
-def _attend(rows, bias, plan, scale, shape) -> Tensor:
-    out = _attend_rows(rows, bias, plan, scale)
-    return paste(out, plan).view(*shape[:2], -1)
-
-
 def _attend_rows(rows, bias, plan, scale) -> Tensor:
     """(places, 3C) -> (places, C).
 
@@ -146,21 +153,15 @@ def _rows_backward(rows, grad, bias, scale, out: Tensor) -> Tensor:
     grad, = _heads(grad, bias, 1).contiguous().unbind(0)
     q_grad, k_grad, v_grad = _heads(out, bias, 3).unbind(0)
     scores = (q @ k.transpose(-2, -1)).mul_(scale).add_(bias)
-    weights = _softmax(scores)
+    half = scores.dtype in (torch.float16, torch.bfloat16)
+    weights = scores.softmax(
+        -1, dtype=torch.float32 if half else None).to(scores.dtype)
     v_grad.copy_(weights.transpose(-2, -1) @ grad)
-    scores = torch.ops.aten._softmax_backward_data(
-        grad @ v.transpose(-2, -1), weights, -1, weights.dtype)
+    scores = softmax_backward(grad @ v.transpose(-2, -1), weights)
     scaled = scores * scale
     q_grad.copy_(scaled @ k)
     k_grad.copy_(scaled.transpose(-2, -1) @ q)
     return scores
-
-
-def _softmax(scores: Tensor) -> Tensor:
-    dtype = scores.dtype
-    if dtype in (torch.float16, torch.bfloat16):
-        return scores.softmax(-1, dtype=torch.float32).to(dtype)
-    return scores.softmax(-1)
 
 
 def _heads(rows: Tensor, bias: Tensor, count: int) -> Tensor:

@@ -1,11 +1,11 @@
 """Records of runs: the ``run.json`` that training writes."""
 import math
 import os.path as osp
-import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, Tuple
 
+from mona_mm.config import is_deviation
 from mona_mm.errors import ConfigError
 from mona_mm.text import read_json
 
@@ -21,11 +21,6 @@ _MAY = dict(seed=int, ended=str, device=str, world_size=int,
             memory_mib=_NUMBER, wall_seconds=_NUMBER, sessions=int,
             tuner=dict, trained=int, share=_NUMBER, changed=list, best=dict,
             versions=dict, by=str, by_hand=list)
-#: Where something is, not what is done: no deviation.
-_PLACES = re.compile(r'(--)?(work_dir|work-dir|randomness\.seed|seed)|'
-                     r'(.+\.)?(data_root|sub_data_root)|'
-                     r'(.+\.)?data_prefix(\..+)?|'
-                     r'(.+\.)?init_cfg\.checkpoint')
 
 
 def collect(dirs: Iterable) -> List[Record]:
@@ -159,7 +154,7 @@ def deviations(record: Record) -> Tuple[str, ...]:
     found = []
     for change in map(str, record.get('changed', ())):
         name, sign, value = change.partition('=')
-        if not _PLACES.fullmatch(name.strip()):
+        if is_deviation(name.strip()):
             value = osp.basename(value) if osp.isabs(value) else value
             found.append(name + sign + value)
     return tuple(found)

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mona_mm.backbones import TunedSwinTransformer
 from mona_mm.backbones.step import Step
-from mona_mm.engine.rng import get_rng_state, set_rng_state
+from mona_mm.engine.resumable.rng import get_rng_state, set_rng_state
 from mona_mm.ops.launch import observed
 
 HW, NAMES = (2, 3), [

@@ -72,22 +72,23 @@ def test_deltas_refer_to_the_base_as_it_was_loaded(tmp_path, base):
     wide = move(with_head(based('Mona', base)))
     short = move(with_head(based('Mona', base, base_dtype=BF16)))
     assert short.backbone.base == wide.backbone.base
-    assert short.backbone.refillable() == short.backbone.frozen_names
+    assert short.backbone.frozen.refillable() == short.backbone.frozen.names
     path = save_delta(short, tmp_path / 'delta.pth')
     stored = read_checkpoint(str(path))['state_dict']
-    assert not short.backbone.frozen_names & {
+    assert not short.backbone.frozen.names & {
         k.removeprefix('backbone.') for k in stored}
     for kwargs in ({}, dict(base_dtype=BF16)):
         fresh = with_head(based('Mona', **kwargs))
         fresh.load_state_dict(read_checkpoint(str(path))['state_dict'])
         want = wide if not kwargs else short
         own, state = fresh.state_dict(), want.state_dict()
-        for key in map('backbone.{}'.format, fresh.backbone.frozen_names):
+        for key in map('backbone.{}'.format, fresh.backbone.frozen.names):
             assert torch.equal(own[key], state[key]), key
         assert fresh.backbone.base.sha256 == wide.backbone.base.sha256
-        assert fresh.backbone.refillable() == fresh.backbone.frozen_names
+        base = fresh.backbone.frozen
+        assert base.refillable() == base.names
     again = copy.deepcopy(fresh)  # as an EMA hook does
-    assert again.backbone.refillable() == fresh.backbone.frozen_names
+    assert again.backbone.frozen.refillable() == base.names
     assert same_state(again, fresh)
 
 
@@ -97,7 +98,7 @@ def test_a_base_that_was_changed_is_not_taken_for_the_loaded_one(base):
                   if p.dtype == torch.bfloat16)[0]
     with torch.no_grad():
         net.get_parameter(name).mul_(2)
-    assert net.refillable() == net.frozen_names - {name}
+    assert net.frozen.refillable() == net.frozen.names - {name}
 
 
 def test_another_dtype_is_refused():

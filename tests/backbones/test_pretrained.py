@@ -144,7 +144,7 @@ def test_bias_tables_are_not_resized_without_a_word(
         window, tmp_path, monkeypatch):
     save_plain_base(tmp_path / 'base.pth', out_indices=(), window_size=window)
     told = []
-    monkeypatch.setattr('mona_mm.backbones.pretrained.print_log',
+    monkeypatch.setattr('mona_mm.backbones.frozen.print_log',
                         lambda text, **_: told.append(text))
     load(tmp_path / 'base.pth')
     resized = [t for t in told if 'interpolated' in t]

@@ -18,7 +18,8 @@ from deltas import (
 )
 from helpers import TUNERS, image
 
-from mona_mm.checkpoint import read_checkpoint
+from mona_mm.backbones import frozen
+from mona_mm.checkpoint import digest, read_checkpoint
 from mona_mm.checkpoint.convert import convert_file
 from mona_mm.errors import CheckpointError
 
@@ -42,9 +43,9 @@ def delta(tmp_path, base, tuner='Mona', name='delta.pth', **kwargs):
 def test_delta_alone_gives_the_whole_model_back(tuner, tmp_path, base):
     model, path = delta(tmp_path, base, tuner)
     stored = read_checkpoint(str(path))['state_dict']
-    frozen = {f'backbone.{n}' for n in model.backbone.frozen_names}
+    names = {f'backbone.{n}' for n in model.backbone.frozen.names}
     computed = {k for k in model.state_dict() if k.endswith('_index')}
-    assert set(stored) == set(model.state_dict()) - frozen - computed
+    assert set(stored) == set(model.state_dict()) - names - computed
     fresh = with_head(based(tuner))
     found = load(fresh, path)
     assert not found.missing_keys and not found.unexpected_keys
@@ -307,25 +308,25 @@ def test_half_precision_model_keeps_its_base(tmp_path, base):
 
 def test_frozen_tensors_are_hashed_when_loaded_and_not_again(
         tmp_path, base, monkeypatch):
-    from mona_mm.backbones import recorded
-    hashed, count = [], recorded.base_digests
-    monkeypatch.setattr(recorded, 'base_digests', lambda tensors: (
-        hashed.append(len(tensors)), count(tensors))[1])
+    hashed, count = [], digest.base_digests
+    for module in (digest, frozen):
+        monkeypatch.setattr(module, 'base_digests', lambda tensors: (
+            hashed.append(len(tensors)), count(tensors))[1])
     model, path = delta(tmp_path, base)
-    frozen = len(model.backbone.frozen_names)
-    assert sum(hashed) == frozen
+    number = len(model.backbone.frozen.names)
+    assert sum(hashed) == number
     load(model, path)
     for _ in range(3):
         save_delta(model, path)
-    assert sum(hashed) == frozen
+    assert sum(hashed) == number
     fresh = with_head(based())
     load(fresh, path)
     save_delta(fresh, path)
-    assert sum(hashed) == 2 * frozen
+    assert sum(hashed) == 2 * number
     with torch.no_grad():
         fresh.backbone.norm0.weight.add_(1)
     save_delta(fresh, path)
-    assert sum(hashed) == 2 * frozen + 1
+    assert sum(hashed) == 2 * number + 1
     again = with_head(based())
     load(again, path)
     assert same_state(again, fresh)

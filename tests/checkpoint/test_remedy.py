@@ -47,7 +47,7 @@ def unusual(kind) -> dict:
 
 def options(record, backbone) -> list:
     with pytest.raises(CheckpointError) as error:
-        backbone.check_record(record)
+        backbone.frozen.check(record)
     told = str(error.value)
     assert 'It would fit with: ' in told
     return shlex.split(told.split('It would fit with: ')[1])
@@ -73,11 +73,11 @@ def test_options_of_the_error_make_any_tuner_fit_any_config(kind, tmp_path):
             configured = fragment(other)
             backbone = micro(configured)
             if saved == configured:
-                backbone.check_record(record)
+                backbone.frozen.check(record)
                 continue
             words = options(record, backbone)
             assert ('--tuner' in words) == (other != kind)
-            repaired(tmp_path, words, configured).check_record(record)
+            repaired(tmp_path, words, configured).frozen.check(record)
 
 
 @pytest.mark.parametrize('kwargs', [
@@ -88,7 +88,7 @@ def test_options_of_the_error_make_the_backbone_fit(kwargs, tmp_path):
     record = micro('LoRA', **kwargs).record((), True)
     words = options(record, micro('LoRA'))
     assert words[0] == '--cfg-options' and len(words) == 1 + len(kwargs)
-    repaired(tmp_path, words, fragment('LoRA')).check_record(record)
+    repaired(tmp_path, words, fragment('LoRA')).frozen.check(record)
 
 
 def test_another_arch_is_called_by_its_name_or_its_numbers(tmp_path):
@@ -101,7 +101,7 @@ def test_another_arch_is_called_by_its_name_or_its_numbers(tmp_path):
     words = options(record, micro('Fixed'))
     assert words == ['--cfg-options', 'model.backbone.arch.embed_dims=16',
                      'model.backbone.arch.num_heads=[1,1,2,4]']
-    repaired(tmp_path, words, dict(type='Fixed')).check_record(record)
+    repaired(tmp_path, words, dict(type='Fixed')).frozen.check(record)
 
 
 @pytest.mark.parametrize('odd', [
@@ -111,7 +111,7 @@ def test_record_of_somebody_else_is_refused_without_options(odd):
     record = micro('Mona').record((), True)
     record.backbone.update(odd)
     with pytest.raises(CheckpointError, match='another tuner or b') as error:
-        micro('Mona').check_record(record)
+        micro('Mona').frozen.check(record)
     assert 'It would fit' not in str(error.value)
 
 
@@ -119,7 +119,7 @@ def test_tuner_of_a_users_own_is_named_without_options():
     record = micro('Mona').record((), True)._replace(
         tuner=dict(type='TheirOwn', width=3))
     with pytest.raises(CheckpointError, match="'TheirOwn'") as error:
-        micro('Mona').check_record(record)
+        micro('Mona').frozen.check(record)
     assert 'It would fit' not in str(error.value)
 
 

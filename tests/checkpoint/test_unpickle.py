@@ -149,7 +149,7 @@ def entry_points(folder, path: str, base: str):
     from mona_mm.checkpoint.publish import publish
     from mona_mm.checkpoint.switch import DeltaSwitch
     from mona_mm.engine.preflight import check_start
-    from mona_mm.engine.resume import newest_checkpoint, verify
+    from mona_mm.engine.resumable.newest import newest_checkpoint, verify
     out = str(folder / 'out.pth')
     (folder / 'a.py').write_text('a = 1\n')
     switch = DeltaSwitch(based('LoRA', base))

@@ -1,9 +1,17 @@
 """Going on with another model than was saved is refused by name."""
+import inspect
+import json
+
 import pytest
 import runs
 import torch
 
+from mona_mm.backbones import TunedBackbone
+from mona_mm.checkpoint.describe import defaults, describe_tuner
 from mona_mm.errors import CheckpointError
+from mona_mm.registry import MODELS
+from mona_mm.tuners import known_tuners
+from mona_mm.tuners.base import tuner_class
 
 
 @pytest.fixture(scope='module')
@@ -67,6 +75,64 @@ def test_another_backbone_setting_is_named(base, saved, tmp_path):
     cfg['model']['backbone']['drop_path_rate'] = 0.1
     assert 'model.backbone.drop_path_rate: 0.3 then, 0.1 now' in refusal(
         cfg, saved)
+
+
+def test_a_setting_that_is_added_or_removed_is_named(base, saved, tmp_path):
+    cfg = config(tmp_path, base)
+    del cfg['model']['backbone']['drop_path_rate']  # 0.1, the default, now
+    assert 'model.backbone.drop_path_rate: 0.3 then, 0.1 now' in refusal(
+        cfg, saved)
+    cfg = config(tmp_path, base)
+    cfg['model']['backbone']['drop_rate'] = 0.2
+    assert 'model.backbone.drop_rate: 0.0 then, 0.2 now' in refusal(
+        cfg, saved)
+
+
+def test_a_default_of_the_backbone_written_out_is_the_same(base, saved,
+                                                           tmp_path):
+    cfg = config(tmp_path, base)
+    cfg['model']['backbone'].update(drop_rate=0., pad_small_map=True)
+    runs.start(cfg, str(saved)).train()
+
+
+def test_what_changes_nothing_may_change(base, saved, tmp_path):
+    cfg = config(tmp_path, base)
+    cfg['model']['backbone'].update(line_by_line=True, with_cp=True,
+                                    skip_dropped=False)
+    runs.start(cfg, str(saved)).train()
+
+
+def test_what_a_backbone_calls_free_is_one_of_its_arguments():
+    for cls in (c for c in MODELS.module_dict.values()
+                if isinstance(c, type) and issubclass(c, TunedBackbone)):
+        assert set(cls.free) <= set(defaults(cls)), cls
+
+
+@pytest.mark.parametrize('kind', known_tuners())
+def test_every_argument_of_a_tuner_is_described(kind):
+    cls = tuner_class(kind)
+    needed = {p.name: 1 for p in inspect.signature(cls).parameters.values()
+              if p.default is p.empty}
+    assert describe_tuner(cls(**needed)).keys() == {'type', *defaults(cls)}
+
+
+def test_fingerprints_of_before_are_compared_too(base, saved, tmp_path):
+    """They held what the config gave, as JSON, and nothing else."""
+    content = torch.load(saved, weights_only=False)
+    print_ = content['meta']['fingerprint']
+    del print_['format']
+    print_['tuner'] = {k: v if k == 'type' else json.dumps(v)
+                       for k, v in print_['tuner'].items()}
+    given = config(tmp_path, base)['model']['backbone']
+    print_['backbone'] = {k: json.dumps(v) for k, v in given.items()
+                          if k not in ('type', 'tuner', 'init_cfg')}
+    print_['backbone']['line_by_line'] = 'true'
+    torch.save(content, tmp_path / 'old.pth')
+    cfg = config(tmp_path / 'b', base)
+    cfg['model']['backbone']['drop_rate'] = 0.2
+    assert 'model.backbone.drop_rate: 0.0 then, 0.2 now' in refusal(
+        cfg, tmp_path / 'old.pth')
+    runs.start(config(tmp_path / 'c', base), str(tmp_path / 'old.pth')).train()
 
 
 def test_other_optimizer_groups_are_named(base, saved, tmp_path):

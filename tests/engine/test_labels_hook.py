@@ -14,12 +14,12 @@ from mmseg.structures import SegDataSample
 from torch import nn
 
 from mona_mm.data.labels.batch import flat_boxes
-from mona_mm.engine.labels_hook import (
+from mona_mm.engine.watch.labels import (
     LabelsHook,
     NothingLabelled,
     set_labels_hook,
 )
-from mona_mm.engine.nonfinite import NonFiniteLoss
+from mona_mm.engine.watch.nonfinite import NonFiniteLoss
 from mona_mm.errors import CheckpointError
 
 

@@ -6,10 +6,10 @@ import pytest
 from helpers import TUNERS
 from mmengine.config import Config
 
-from mona_mm.checkpoint import io
+from mona_mm.checkpoint import candidates, io
 from mona_mm.engine import launch
 from mona_mm.engine.device import adapt_to_cpu
-from mona_mm.errors import ConfigError
+from mona_mm.errors import CheckpointError, ConfigError
 
 
 def parse(*words):
@@ -68,10 +68,15 @@ def test_option_that_does_not_fit_the_config_is_explained(word, tmp_path):
 
 def test_hosts_of_bases_have_to_be_allowed(tmp_path, monkeypatch):
     monkeypatch.setenv('MONA_MM_BASE_HOSTS', 'one.org')
+    monkeypatch.setattr(candidates, '_allowed', set())
     (tmp_path / 'a.py').write_text('a = 1\n')
     launch.load_config(parse(str(tmp_path / 'a.py'), '--base-host', 'two.org',
                              '--base-host', '127.0.0.1:80'))
-    assert os.environ['MONA_MM_BASE_HOSTS'] == 'one.org,two.org,127.0.0.1:80'
+    for host in ('one.org', 'two.org', '127.0.0.1:80'):
+        candidates.check_address(f'http://{host}/a.pth')
+    with pytest.raises(CheckpointError, match='--base-host three.org'):
+        candidates.check_address('http://three.org/a.pth')
+    assert os.environ['MONA_MM_BASE_HOSTS'] == 'one.org'  # as it was
 
 
 def test_trust_in_checkpoints_has_to_be_asked_for(tmp_path, monkeypatch):

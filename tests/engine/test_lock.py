@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from mona_mm.engine import lock
+from mona_mm.engine.resumable import lock
 from mona_mm.errors import ConfigError
 
 

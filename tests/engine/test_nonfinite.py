@@ -5,7 +5,7 @@ import pytest
 import runs
 import torch
 
-from mona_mm.engine.nonfinite import NonFiniteLoss, NonFiniteLossHook
+from mona_mm.engine.watch.nonfinite import NonFiniteLoss, NonFiniteLossHook
 
 
 @pytest.fixture(scope='module')

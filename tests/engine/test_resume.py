@@ -10,7 +10,11 @@ import torch
 from mmengine.config import Config
 
 from mona_mm.checkpoint import io, read_checkpoint
-from mona_mm.engine.resume import newest_checkpoint, trust_run, verify
+from mona_mm.engine.resumable.newest import (
+    newest_checkpoint,
+    trust_run,
+    verify,
+)
 from mona_mm.errors import CheckpointError
 
 SCHEDULES = Path(__file__).parents[2] / 'configs/_base_/schedules'
@@ -177,7 +181,7 @@ def flip(path):
 def told(monkeypatch):
     """What is said about the choice."""
     lines = []
-    monkeypatch.setattr('mona_mm.engine.resume.print_log',
+    monkeypatch.setattr('mona_mm.engine.resumable.newest.print_log',
                         lambda line, **kwargs: lines.append(line))
     return lines
 

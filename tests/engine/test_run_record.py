@@ -10,8 +10,9 @@ import runs
 import torch
 from mmengine.config import Config
 
-from mona_mm.engine.changes import changes
+from mona_mm.config import changes
 from mona_mm.errors import Interrupted
+from mona_mm.tuners.lora import LoRA
 
 RECORD = dict(run_record=dict(type='mona_mm.RunRecordHook'))
 
@@ -46,7 +47,9 @@ def test_finished_run_is_described(tmp_path, base):
     found = record(tmp_path)
     assert found['finished'] and found['seed'] == 7
     assert (found['done'], found['total'], found['unit']) == (3, 3, 'epoch')
-    assert found['tuner'] == dict(type='LoRA')
+    assert found['tuner'] == dict(type='LoRA', rank=LoRA().rank,
+                                  alpha=LoRA().alpha,
+                                  targets=['q', 'v'])
     trained = sum(p.numel() for p in runner.model.backbone.parameters()
                   if p.requires_grad)
     everything = sum(p.numel() for p in runner.model.backbone.parameters())
@@ -125,6 +128,18 @@ def test_changes_of_the_launch_do_not_count(written):
     del written.train_cfg['by_epoch']
     written.train_cfg.type = 'mona_mm.ResumableEpochLoop'
     assert changes(written) == []
+
+
+def test_places_and_what_a_backbone_calls_free_do_not_count(tmp_path):
+    path = tmp_path / 'leaf.py'
+    path.write_text("data = dict(data_root='a')\nmodel = dict(backbone=dict("
+                    "type='mona_mm.TunedSwinTransformer', with_cp=False))\n")
+    cfg = Config.fromfile(path)
+    cfg.merge_from_dict({
+        'data.data_root': '/home/somebody/b', 'model.backbone.with_cp': True,
+        'model.backbone.line_by_line': True,
+        'model.backbone.drop_path_rate': .2})
+    assert changes(cfg) == ['model.backbone.drop_path_rate=0.2']
 
 
 def test_removed_setting_is_told(written):

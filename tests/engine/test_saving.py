@@ -141,7 +141,7 @@ def test_kill_between_saving_and_removing_is_tidied_up_on_resume(
         base, tmp_path, monkeypatch):
     cfg = runs.config(tmp_path, base, hook=dict(
         interval=1, max_keep_ckpts=1))
-    from mona_mm.engine.saving import AtomicCheckpointHook
+    from mona_mm.engine.resumable.saving import AtomicCheckpointHook
     runner = runs.start(cfg)
     with monkeypatch.context() as patch:
         patch.setattr(AtomicCheckpointHook, '_remove_outdated', _killed)

@@ -217,7 +217,7 @@ class Slow(runs.Hook):
 @pytest.mark.parametrize('job', [None, '12'])
 def test_second_signal_ends_at_once_but_not_slurms(
         base, tmp_path, monkeypatch, job):
-    monkeypatch.setattr('mona_mm.engine.stop._ECHO', 0.5)
+    monkeypatch.setattr('mona_mm.engine.resumable.stop._ECHO', 0.5)
     monkeypatch.delenv('SLURM_JOB_ID', raising=False)
     if job:
         monkeypatch.setenv('SLURM_JOB_ID', job)

@@ -28,7 +28,7 @@ from mmengine.config import Config  # noqa: E402
 from mmengine.hooks import Hook  # noqa: E402
 
 from mona_mm.checkpoint import read_checkpoint  # noqa: E402
-from mona_mm.engine.resume import newest_checkpoint  # noqa: E402
+from mona_mm.engine.resumable.newest import newest_checkpoint  # noqa: E402
 
 LENGTH = 18  # iterations of a whole run
 

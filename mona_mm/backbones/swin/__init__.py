@@ -1,5 +1,5 @@
 """Swin Transformer (arXiv 2103.14030) with tuners at its sites."""
-from typing import Iterator, Optional, Sequence, Tuple, Union
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 import torch
 from mmpretrain.models.backbones.swin_transformer import (
@@ -7,6 +7,7 @@ from mmpretrain.models.backbones.swin_transformer import (
     SwinTransformer,
 )
 from torch import Tensor
+from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from mona_mm.ops.frozen import CastOnce
@@ -18,8 +19,11 @@ from ..channels import check_how
 from ..step import Step
 from ..tuned import Slot, TunedBackbone
 from .blocks import TunedSwinBlock, TunedSwinStage
+from .layouts import SwinNames
 
 __all__ = ['SwinTransformerMona', 'TunedSwinTransformer']
+
+_TABLE = 'relative_position_bias_table'
 
 
 @MODELS.register_module()
@@ -74,6 +78,8 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
             is none of its values.
     """
 
+    layouts, derived = SwinNames.layouts, SwinNames.derived
+    plain_class = SwinTransformer
     stem = 'patch_embed.projection.weight'
     sites = (*SITES, 'side')
 
@@ -162,6 +168,54 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
         """``{i: 'norm<i>'}`` of the stages that are output."""
         return {i: f'norm{i}' for i in self.out_indices}
 
+    def place(self, tensors: Dict[str, Tensor], map_final_norm: bool
+              ) -> Tuple[Dict[str, Tensor], List[str]]:
+        """Leave out heads, and norms that are not here.
+
+        A file with one output norm alone comes from a classifier: that norm
+        is its final one. Several belong to a dense model and are loaded.
+        """
+        norms = {k.split('.')[0] for k in tensors if k.startswith('norm')}
+        last = f'norm{len(self.depths) - 1}'
+        final = 'norm' if 'norm' in norms else last
+        outputs = list(self.output_norms().values())
+        renames = {}
+        if len(norms - {'norm'}) < 2:  # a classifier
+            renames[final] = (outputs or [None])[-1] if map_final_norm else (
+                None)
+        placed, left = {}, []
+        for key, value in tensors.items():
+            top, dot, rest = key.partition('.')
+            top = renames.get(top, top)
+            if top in (None, 'head') or (
+                    top.startswith('norm') and top not in outputs):
+                left.append(key)
+            else:
+                placed[top + dot + rest] = value
+        return placed, left
+
+    def fit(self, name: str, given: Tensor,
+            own: Tensor) -> Tuple[Tensor, str]:
+        """Interpolate a bias table, ((2 w - 1)^2, heads), of another w."""
+        if not name.endswith(_TABLE) or given.shape == own.shape or (
+                given.ndim != 2 or given.shape[1] != own.shape[1]):
+            return given, ''
+        before, after = (round(len(t)**0.5) for t in (given, own))
+        picture = given.float().T.reshape(1, -1, before, before)
+        picture = F.interpolate(picture, size=(after, after), mode='bicubic',
+                                align_corners=False)
+        return picture.flatten(2)[0].T.to(given.dtype), (
+            f'{_TABLE}: interpolated from window {(before + 1) // 2} to '
+            f'window {(after + 1) // 2}, because window_size is not the one '
+            'that the base was trained with; set model.backbone.window_size '
+            'to the first to use the tables as they are')
+    def part_of(self, name: str) -> str:
+        """The stage that a parameter is counted with."""
+        parts = name.split('.')
+        if parts[0] == 'stages':
+            return f'stage {parts[1]}'
+        return 'output norms' if parts[0].startswith('norm') else parts[0]
+
     def facts(self) -> dict:
         """What a checkpoint must agree with, beyond shapes."""
         windows = [s.blocks[0].attn.window_size for s in self.stages]
@@ -210,7 +264,7 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
             RuntimeError: In training or inside a Runner, if the frozen base
                 was never loaded.
         """
-        self._require_base()
+        self.frozen.require()
         step = Step([s.container[s.index] for s in self.block_slots()])
         for stage in self.stages:
             stage.step = step

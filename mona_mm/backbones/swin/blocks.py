@@ -24,6 +24,7 @@ from mona_mm.tuners import Tuner
 from ..sites import TunedBlock
 from ..step import Step
 from .attention_bias import AttentionBias
+from .layouts import SwinNames
 
 
 class TunedSwinBlock(TunedBlock, Forgetful, BaseModule):
@@ -42,9 +43,7 @@ class TunedSwinBlock(TunedBlock, Forgetful, BaseModule):
             instead of the fast form. The mathematics is the same.
     """
 
-    linears = dict(
-        qkv='attn.w_msa.qkv', proj='attn.w_msa.proj', fc1='ffn.layers.0.0',
-        fc2='ffn.layers.1')
+    linears = SwinNames.linears
 
     def __init__(self, block: SwinBlock, tuner: Tuner) -> None:
         super().__init__()

@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Optional, Sequence
 
 from mona_mm.engine.cluster import Request, write_script
-from mona_mm.engine.lock import user_of
+from mona_mm.engine.resumable.lock import user_of
 from mona_mm.errors import ConfigError
 
 from .jobs import Job

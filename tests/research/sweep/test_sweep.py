@@ -11,7 +11,7 @@ from helpers import TUNERS
 from mmengine.config import Config
 
 from mona_mm.backbones import TunedSwinTransformer
-from mona_mm.engine import lock
+from mona_mm.engine.resumable import lock
 from mona_mm.errors import ConfigError
 from mona_mm.reports.names import parse
 from mona_mm.research.shapes import make_shapes

@@ -6,12 +6,13 @@ import numpy as np
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
+from mona_mm.compat import resumes, started_from
 from mona_mm.data.labels.batch import flat_boxes
 from mona_mm.errors import UserError
 from mona_mm.registry import HOOKS
 from mona_mm.text import some
 
-from .run_state import find_hook
+from ..resumable.state import find_hook
 
 
 class NonFiniteLoss(UserError):
@@ -150,7 +151,7 @@ def _causes(batches: list) -> str:
 def _last_saved(runner: Runner) -> Optional[str]:
     hook = find_hook(runner, CheckpointHook)
     saved = getattr(hook, 'last_saved', getattr(hook, 'last_ckpt', None))
-    return saved or (runner._load_from if runner._resume else None)
+    return saved or (started_from(runner) if resumes(runner) else None)
 
 
 def _loss(runner: Runner, outputs: Optional[dict]) -> Optional[float]:

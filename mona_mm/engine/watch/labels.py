@@ -3,8 +3,9 @@ from typing import Any, Dict
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import Runner
 
+from mona_mm.compat import built_loops, resumes, started_from
 from mona_mm.data.labels.batch import IGNORED, is_labelled, samples_of
 from mona_mm.data.labels.names import as_names, difference, recorded_classes
 from mona_mm.errors import CheckpointError, UserError
@@ -70,23 +71,22 @@ class LabelsHook(Hook):
         Raises:
             CheckpointError: If they differ, and the run goes on or tests.
         """
-        loops = dict(train=runner._train_loop, val=runner._val_loop,
-                     test=runner._test_loop)
         # In a training the validation's loop may not be built yet.
-        phase = next((p for p, loop in loops.items()
-                      if isinstance(loop, BaseLoop)), None)
+        loops = built_loops(runner)
+        phase = next(iter(loops), None)
         if phase is None:
             return
         data = loops[phase].dataloader.dataset
         own = as_names(getattr(data, 'metainfo', {}).get('classes'))
         then = recorded_classes(checkpoint)
         told = own and then and difference(
-            own, then, f'{phase}_dataloader', str(runner._load_from))
+            own, then, f'{phase}_dataloader', str(started_from(runner)))
         if not told:
             return
-        if phase != 'train' or runner._resume:
+        if phase != 'train' or resumes(runner):
             raise CheckpointError(
-                f'{runner._load_from} was trained for other classes: {told}')
+                f'{started_from(runner)} was trained for other classes: '
+                f'{told}')
         if len(own) == len(then):  # a head of another size is not loaded
             runner.logger.warning(f'{told}. The weights of its head are '
                                   'loaded for classes that they do not mean')

@@ -3,13 +3,14 @@ from typing import Dict, List, Tuple
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mona_mm.registry import HOOKS
 from mona_mm.text import some
+
+from ..runner import unwrapped
 
 
 @HOOKS.register_module()
@@ -46,7 +47,7 @@ class TrainabilityCheckHook(Hook):
         self.gradients: Dict[str, Tensor] = {}
         self.start: Dict[str, Tensor] = {}
         self.handles = []
-        for name, param in _model(runner).named_parameters():
+        for name, param in unwrapped(runner.model).named_parameters():
             self.start[name] = param.detach().clone()
             if param.requires_grad:
                 self.handles.append(
@@ -69,7 +70,7 @@ class TrainabilityCheckHook(Hook):
         """
         if not self.start or min(self.steps) < self.due:
             return
-        faults, unknown = self._judge(_model(runner))
+        faults, unknown = self._judge(unwrapped(runner.model))
         if faults:
             self._forget()
             raise RuntimeError(f'trainability check after {self.due} '
@@ -143,8 +144,3 @@ class TrainabilityCheckHook(Hook):
         for handle in self.handles:
             handle.remove()
         self.start, self.handles = {}, []
-
-
-def _model(runner: Runner) -> nn.Module:
-    model = runner.model
-    return model.module if is_model_wrapper(model) else model

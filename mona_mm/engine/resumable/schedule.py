@@ -7,6 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import IterBasedTrainLoop, Runner
 
+from mona_mm.compat import resumes, started_from
 from mona_mm.errors import ConfigError
 from mona_mm.registry import HOOKS
 
@@ -40,7 +41,7 @@ class ScheduleHook(Hook):
         Raises:
             ConfigError: If the config has no schedule to renew.
         """
-        if not runner._resume:
+        if not resumes(runner):
             return
         if self.renew:
             if not runner.param_schedulers:
@@ -67,11 +68,11 @@ class ScheduleHook(Hook):
                 '--new-schedule the run goes on with the config\'s, as if '
                 'that had been its schedule from the start; to begin a '
                 'schedule anew from these weights: --cfg-options '
-                f'load_from={runner._load_from}, without --resume')
+                f'load_from={started_from(runner)}, without --resume')
 
     def before_train(self, runner: Runner) -> None:
         """Bring the config's schedule to where the run is."""
-        if not (self.renew and runner._resume):
+        if not (self.renew and resumes(runner)):
             return
         wrapper = runner.optim_wrapper
         for one in wrapper.values() if isinstance(

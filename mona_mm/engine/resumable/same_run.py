@@ -1,38 +1,46 @@
 """Is the run that goes on the run that was saved?"""
 import copy
 import hashlib
-import inspect
 import json
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
-from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from mmengine.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from mona_mm.config import backbone_of, class_of, name_of
+from mona_mm.checkpoint.delta import tuned_backbones
+from mona_mm.checkpoint.describe import (
+    defaults,
+    describe_backbone,
+    describe_tuner,
+    unlike,
+)
+from mona_mm.compat import resumes, started_from
+from mona_mm.config import backbone_of, class_of
 from mona_mm.errors import CheckpointError
 from mona_mm.registry import HOOKS
 from mona_mm.text import some
 
-from .optim import DeltaOptimWrapperConstructor
+from ..optim import DeltaOptimWrapperConstructor
+from ..runner import unwrapped
 
-#: Backbone settings that a resumed run may change: they leave the weights
-#: and what they compute alone, or are compared by what was loaded.
-_FREE = ('type', 'tuner', 'init_cfg', 'with_cp', 'allow_random_base')
-
+#: Of what a fingerprint holds. The first one, which did not say so, had only
+#: the settings that a config gave, as JSON.
+FORMAT = 2
 #: What a fingerprint of somebody else raises.
 _BROKEN = (AttributeError, KeyError, TypeError, ValueError)
+
 
 @HOOKS.register_module()
 class FingerprintHook(Hook):
     """Refuse to resume with another tuner, base or optimizer groups.
 
-    The tuner's arguments, the backbone's config, a checksum of the frozen
+    The tuner's and the backbone's settings (given or by default; those that
+    a backbone calls ``free`` change nothing), a checksum of the frozen
     weights and the names in every optimizer group go into the checkpoint's
     ``meta``, and are compared when it is resumed: optimizers match their
     state by position, so another model could get it wrongly. A plain
@@ -57,16 +65,18 @@ class FingerprintHook(Hook):
             CheckpointError: With every difference; or if what it has to say
                 is broken.
         """
-        if not runner._resume or 'optimizer' not in checkpoint:
+        if not resumes(runner) or 'optimizer' not in checkpoint:
             return
         saved = checkpoint['meta'].get('fingerprint')
         try:
-            found = (_differences(saved, fingerprint(runner)) if saved else
+            found = (_differences(saved, fingerprint(runner),
+                                  _tuned(unwrapped(runner.model)))
+                     if saved else
                      _other_counts(checkpoint['optimizer'], runner))
             kept = list(_kept_settings(checkpoint['optimizer'], runner))
         except _BROKEN as error:
-            raise _broken(runner._load_from, error) from error
-        _refuse(found, runner._load_from)
+            raise _broken(started_from(runner), error) from error
+        _refuse(found, started_from(runner))
         for line in kept:
             runner.logger.warning(line)
 
@@ -88,12 +98,11 @@ def check_same_run(cfg: Config, model: nn.Module, checkpoint: Dict[str, Any],
     saved = meta.get('fingerprint') if isinstance(meta, dict) else None
     if not saved or 'optimizer' not in checkpoint:
         return
-    own = dict(
-        tuner=_tuner(_tuned(model)), backbone=_backbone(cfg), base=None)
+    own = dict(_described(cfg, model), base=None)
     groups = _planned_groups(cfg, model)
     try:
         own['groups'] = saved['groups'] if groups is None else groups
-        found = _differences(saved, own)
+        found = _differences(saved, own, _tuned(model))
     except _BROKEN as error:
         raise _broken(path, error) from error
     _refuse(found, path)
@@ -133,47 +142,25 @@ def fingerprint(runner: Runner) -> Dict[str, Any]:
         runner (Runner): With its model and optimizer built.
 
     Returns:
-        dict: ``tuner``, ``backbone``, ``base`` (None without a loaded frozen
-        base) and ``groups``.
+        dict: ``format``, ``tuner``, ``backbone``, ``base`` (None without a
+        loaded frozen base) and ``groups``.
     """
-    model = runner.model
-    model = model.module if is_model_wrapper(model) else model
-    tuned = _tuned(model)
-    return dict(
-        tuner=_tuner(tuned),
-        backbone=_backbone(runner.cfg),
-        base=_checksum(tuned),
-        groups=list(_named_groups(model,
-                                  _param_groups(runner.optim_wrapper))))
+    model = unwrapped(runner.model)
+    groups = _named_groups(model, _param_groups(runner.optim_wrapper))
+    return dict(_described(runner.cfg, model), format=FORMAT,
+                base=_checksum(_tuned(model)), groups=list(groups))
+
+
+def _described(cfg: Config, model: nn.Module) -> Dict[str, Any]:
+    tuned, given = _tuned(model), backbone_of(cfg)
+    cls = type(tuned) if tuned is not None else class_of(
+        given.get('type'), MODELS, cfg.get('default_scope'))
+    return dict(tuner=tuned and describe_tuner(tuned.tuner),
+                backbone=describe_backbone(cls, given))
 
 
 def _tuned(model: nn.Module) -> Optional[nn.Module]:
-    return next(
-        (m for m in model.modules() if hasattr(m, 'delta_parameters')), None)
-
-
-def _tuner(tuned: Optional[nn.Module]) -> Optional[Dict[str, str]]:
-    if tuned is None:
-        return None
-    tuner = tuned.tuner
-    arguments = inspect.signature(type(tuner)).parameters
-    return dict(
-        type=type(tuner).__name__,
-        **{
-            name: _plain(getattr(tuner, name))
-            for name in arguments if hasattr(tuner, name)
-        })
-
-
-def _backbone(cfg: Config) -> Dict[str, str]:
-    return {
-        key: _plain(value)
-        for key, value in backbone_of(cfg).items() if key not in _FREE
-    }
-
-
-def _plain(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, default=name_of)
+    return next((module for _, module in tuned_backbones(model)), None)
 
 
 def _checksum(tuned: Optional[nn.Module]) -> Optional[str]:
@@ -207,16 +194,27 @@ def _param_groups(wrapper) -> Iterator[dict]:
         yield from one.optimizer.param_groups  # without mmengine's own
 
 
-def _differences(saved: dict, own: dict) -> List[str]:
+def _differences(saved: dict, own: dict,
+                 tuned: Optional[nn.Module]) -> List[str]:
+    then = {part: saved[part] for part in ('tuner', 'backbone')}
+    if 'format' not in saved:
+        then = {part: settings and {
+            name: value if name == 'type' else json.loads(value)
+            for name, value in settings.items()}
+            for part, settings in then.items()}
     found = []
-    if saved['tuner'] != own['tuner']:
-        found.append(f'tuner: {_shown(saved["tuner"])} then, '
+    usual = {} if tuned is None else defaults(type(tuned.tuner))
+    if unlike(then['tuner'] or {}, own['tuner'] or {}, usual):
+        found.append(f'tuner: {_shown(then["tuner"])} then, '
                      f'{_shown(own["tuner"])} now')
+    free = getattr(tuned, 'free', ())
     found += [
-        f'model.backbone.{key}: {value} then, {own["backbone"][key]} now'
-        for key, value in saved['backbone'].items()
-        if own['backbone'].get(key, value) != value
-    ]
+        f'model.backbone.{key}: {json.dumps(before)} then, '
+        f'{json.dumps(now)} now'
+        for key, (before, now) in unlike(
+            then['backbone'], own['backbone'],
+            {} if tuned is None else defaults(type(tuned))).items()
+        if key not in free]
     if None not in (saved['base'], own['base']) and (
             saved['base'] != own['base']) and not found:
         found.append('the frozen base: other weights came from init_cfg')
@@ -226,7 +224,8 @@ def _differences(saved: dict, own: dict) -> List[str]:
 def _shown(tuner: Optional[dict]) -> str:
     if tuner is None:
         return 'none'
-    arguments = ', '.join(f'{k}={v}' for k, v in tuner.items() if k != 'type')
+    arguments = ', '.join(f'{k}={json.dumps(v)}' for k, v in tuner.items()
+                          if k != 'type')
     return f'{tuner["type"]}({arguments})'
 
 

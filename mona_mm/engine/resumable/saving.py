@@ -11,12 +11,13 @@ from mmengine.runner import Runner
 
 from mona_mm.checkpoint.atomic import ATOMIC, remove_partials, replace_file
 from mona_mm.checkpoint.plain import plain
+from mona_mm.compat import resumes, started_from
 from mona_mm.errors import CheckpointError
 from mona_mm.registry import HOOKS
 from mona_mm.text import some
 
-from .nonfinite import not_numbers
-from .run_state import RunStateHook, find_hook
+from ..watch.nonfinite import not_numbers
+from .state import RunStateHook, find_hook
 
 #: The file of a run that was asked to stop between two checkpoints.
 INTERRUPTED = 'interrupted.pth'
@@ -58,7 +59,7 @@ class AtomicCheckpointHook(CheckpointHook):
         info = runner.message_hub.runtime_info
         claims = {
             key: info.pop(key) for key in list(info)
-            if runner._resume and key.startswith(_CLAIMS)
+            if resumes(runner) and key.startswith(_CLAIMS)
         }
         super().before_train(runner)
         if self._goes_on(runner):
@@ -105,8 +106,8 @@ class AtomicCheckpointHook(CheckpointHook):
 
         What another run has saved is that run's to remove.
         """
-        source = str(runner._load_from or '')
-        if not runner._resume or not source:
+        source = str(started_from(runner) or '')
+        if not resumes(runner) or not source:
             return False
         folders = [osp.dirname(source), str(self.out_dir)]
         if '://' not in source:
@@ -140,7 +141,7 @@ class AtomicCheckpointHook(CheckpointHook):
         outdated = claims.get(_OUTDATED, [])
         for claim in outdated if isinstance(outdated, list) else []:
             name = self._named(claim, '(best_.+_)?')
-            if name and name != osp.basename(runner._load_from):
+            if name and name != osp.basename(started_from(runner)):
                 self._outdate(name)
 
     def _named(self, claim: Any, lead: str) -> Optional[str]:

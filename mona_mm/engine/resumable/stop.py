@@ -12,12 +12,13 @@ from mmengine.hooks import EMAHook, Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
+from mona_mm.compat import in_children, installed, is_inside
 from mona_mm.errors import Interrupted
 from mona_mm.registry import HOOKS
 from mona_mm.starting import usual
 
-from .run_state import RunStateHook, find_hook
 from .saving import AtomicCheckpointHook
+from .state import RunStateHook, find_hook
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 #: A launcher passes on what a terminal or a scheduler has sent to everyone:
@@ -59,6 +60,10 @@ class StopOnSignalHook(Hook):
         if threading.current_thread() is threading.main_thread():
             _give_all_back()  # of trainings that an error has ended
             _listening.append(self)
+            # Pools of processes, as metrics use them, end their workers by
+            # SIGTERM and wait until they are gone.
+            in_children(_give_all_back)
+            installed('signals of a training', _give_all_back)
             self.handlers = {
                 number: usual(number, signal.signal(number, self._hear))
                 for number in _SIGNALS
@@ -120,7 +125,7 @@ class StopOnSignalHook(Hook):
 
     def _hear(self, number: int, frame: Any) -> None:
         now = time.monotonic()
-        if not _runs(self.loop, frame):  # an error has ended the training
+        if not is_inside(self.loop, frame):  # an error has ended the training
             self._give_back()
             os.kill(os.getpid(), number)
         elif self.asked is None:
@@ -159,15 +164,6 @@ class StopOnSignalHook(Hook):
             f'stopped by a signal after iteration {meta["iter"]}; {path} is '
             f'saved, go on with --resume (exit status {Interrupted.status})')
         raise Interrupted
-
-
-def _runs(loop: Any, frame: Any) -> bool:
-    """Whether a loop is among the callers of what a signal interrupted."""
-    while frame is not None:
-        if frame.f_locals.get('self') is loop:
-            return True
-        frame = frame.f_back
-    return False
 
 
 def _by_slurm(number: int) -> bool:
@@ -212,6 +208,3 @@ def _give_all_back() -> None:
 
 
 _listening: List[StopOnSignalHook] = []
-# Pools of processes, as metrics use them, end their workers by SIGTERM and
-# wait until they are gone: what is forked in training must not listen.
-os.register_at_fork(after_in_child=_give_all_back)

@@ -7,6 +7,7 @@ from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
+from mona_mm.compat import resumes, started_from
 from mona_mm.errors import CheckpointError
 from mona_mm.registry import HOOKS
 
@@ -52,7 +53,7 @@ class RunStateHook(Hook):
         Raises:
             CheckpointError: If it is broken.
         """
-        if not runner._resume:
+        if not resumes(runner):
             return
         meta = checkpoint.get('meta', {})
         loader = runner.train_loop.dataloader
@@ -60,8 +61,8 @@ class RunStateHook(Hook):
             _guessed(meta, len(loader)), epoch_length=len(loader))
         if not _is_state(state):
             raise CheckpointError(
-                f'{runner._load_from}: the run_state in its meta is broken: '
-                f'{reprlib.repr(state)}')
+                f'{started_from(runner)}: the run_state in its meta is '
+                f'broken: {reprlib.repr(state)}')
         if 'optimizer' not in checkpoint:
             runner.logger.warning('the checkpoint holds no optimizer state: '
                                   'the optimizer starts afresh')

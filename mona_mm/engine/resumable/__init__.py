@@ -1,0 +1,1 @@
+"""Training that ends in good order and goes on where it was."""

@@ -1,0 +1,1 @@
+"""Hooks that stop a run which could learn nothing, or the wrong thing."""
