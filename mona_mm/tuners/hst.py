@@ -283,6 +283,7 @@ class HST(Tuner):
 
     sites = ('tokens', 'side')
     free = ('drop_path_rate', 'norm_cfg', 'with_cp')
+    foreign_source = 'hst'
     #: Published names count stages and norms from 1, blocks from 0.
     foreign_names = {
         **{f'{theirs}{s + 1}': f'side.{ours}.{s}' for s in range(4)
