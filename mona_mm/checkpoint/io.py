@@ -11,6 +11,7 @@ from torch import Tensor
 from mona_mm.errors import CheckpointError
 
 from .cache import fetch, forget
+from .npz import read_npz
 from .pack import unpack
 from .record import check_state
 from .safetensors import read_safetensors
@@ -33,7 +34,7 @@ def read_checkpoint(source: str,
 
     Args:
         source (str): A path, or an http(s) URL, of a file of ``torch.save``
-            or a ``.safetensors`` file.
+            or a ``.safetensors`` or ``.npz`` file.
         map_location (str | torch.device | Callable): Where tensors go.
 
     Returns:
@@ -47,6 +48,8 @@ def read_checkpoint(source: str,
     try:
         if path.endswith('.safetensors'):
             content = read_safetensors(path, map_location)
+        elif path.endswith('.npz'):
+            content = read_npz(path, map_location)
         else:
             content = _read(path, map_location, source)
         if not isinstance(content, dict):

@@ -3,7 +3,7 @@
 ViTDet (arXiv 2203.16527, section 3) lets most blocks attend within windows
 of the map, unshifted, and a few attend globally.
 """
-from typing import Tuple
+from typing import Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, drop_rate: float = 0.) -> Tensor:
 
 
 def attend_in_windows(qkv: Tensor,
-                      empty: Tensor,
+                      empty: Optional[Tensor],
                       hw_shape: Tuple[int, int],
                       window_size: int,
                       num_heads: int,
@@ -38,7 +38,8 @@ def attend_in_windows(qkv: Tensor,
 
     Args:
         qkv (Tensor): (B, T + N, 3C) with N = H * W, tokens first.
-        empty (Tensor): (3C, ), what the qkv layer makes of zeros.
+        empty (Tensor, optional): (3C, ), what the qkv layer makes of zeros;
+            needed where windows reach over the border.
         hw_shape (tuple[int, int]): (H, W).
         window_size (int): Side of the windows, in patches.
         num_heads (int): Number of heads.
@@ -64,15 +65,15 @@ def attend_in_windows(qkv: Tensor,
 
 
 def to_windows(x: Tensor, hw_shape: Tuple[int, int], size: int,
-               empty: Tensor) -> Tensor:
+               empty: Optional[Tensor] = None) -> Tensor:
     """Cut maps into windows, row by row.
 
     Args:
         x (Tensor): (B, N, C) with N = H * W.
         hw_shape (tuple[int, int]): (H, W).
         size (int): S, the windows' side.
-        empty (Tensor): (C, ), what fills the windows at the right and lower
-            border.
+        empty (Tensor, optional): (C, ), what fills the windows that reach
+            over the right and lower border.
 
     Returns:
         Tensor: (B * windows, S * S, C).

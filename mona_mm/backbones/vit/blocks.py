@@ -2,6 +2,7 @@
 from typing import Optional, Tuple
 
 import torch
+from mmcv.cnn.bricks import DropPath
 from mmcv.cnn.bricks.transformer import FFN
 from mmengine.model import BaseModule
 from mmpretrain.models.backbones.vision_transformer import (
@@ -66,6 +67,9 @@ class TunedViTBlock(TunedBlock, Forgetful, BaseModule):
         self.drop_path2, self.ffn.dropout_layer = (self.ffn.dropout_layer,
                                                    nn.Identity())
         self.ffn.add_identity = False  # the sum is the block's
+        for path in (self.drop_path1, self.drop_path2):
+            if isinstance(path, DropPath):  # compilers know no NumPy scalars
+                path.drop_prob = float(path.drop_prob)
         fc1, fc2 = ('layers.0.0', 'layers.1') if type(
             self.ffn) is FFN else ('w12', 'w3')
         self.linears = dict(qkv='attn.qkv', proj='attn.proj',
@@ -148,7 +152,9 @@ class TunedViTBlock(TunedBlock, Forgetful, BaseModule):
         drop_rate = attn.attn_drop if self.training else 0.
         qkv = linear(attn.qkv, t)
         if self.window_size:
-            empty = attn.qkv(t.new_zeros(1, t.shape[-1]))[0]
+            empty = None
+            if any(side % self.window_size for side in hw_shape):
+                empty = attn.qkv(t.new_zeros(1, t.shape[-1]))[0]
             out = attend_in_windows(qkv, empty, hw_shape, self.window_size,
                                     attn.num_heads, before, drop_rate)
         else:
