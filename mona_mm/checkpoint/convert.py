@@ -65,9 +65,9 @@ def sources() -> Dict[str, Tuple[str, ...]]:
             found['mona'] += (names.release.name, )
         for layout in names.layouts:
             # A layout that refines another one looks like it in old files.
-            found[layout.name] = (layout.name, *(
-                one.name for one in names.layouts
-                if one is not layout and isinstance(layout, type(one))))
+            found[layout.name] = (*found.get(layout.name, ()), *(
+                one.name for one in (layout, *names.layouts)
+                if isinstance(layout, type(one))))
     return found
 
 
@@ -164,13 +164,16 @@ def convert(state: StateDict,
     outside = {k: v for k, v in state.items() if not k.startswith(prefix)}
     given = below(state, prefix)
     names, known = _family(given)
-    dropped = [k for k in given if k.endswith(names.derived)
-               or (not outside and k.startswith('head.'))]
+    dropped = [k for k in given if k.endswith(names.derived)]
     inside = {k: v for k, v in given.items() if k not in set(dropped)}
 
     tensors = known.to_mm(inside) if known else inside
+    heads = [k for k in tensors
+             if not outside and k.startswith(names.heads)]
+    dropped += heads
     if not outside:
-        tensors = names.place_final_norm(tensors)
+        tensors = names.place_final_norm(
+            {k: v for k, v in tensors.items() if k not in set(heads)})
     layout = _check_layout(tensors, names, known.name if known else 'mm',
                            layout)
     tuner, tensors = _ours(tensors, {id(v): k for k, v in inside.items()},
@@ -181,7 +184,7 @@ def convert(state: StateDict,
         tensors = _released(tensors, tuner, layout, names)
     tensors = {prefix + k: v for k, v in tensors.items()}
     return Conversion({**tensors, **outside}, layout, _name(tuner),
-                      len(inside), len(outside),
+                      len(inside) - len(heads), len(outside),
                       tuple(prefix + k for k in dropped))
 
 

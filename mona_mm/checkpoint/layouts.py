@@ -70,6 +70,8 @@ class Names:
     linears: Dict[str, str] = {}
     #: Endings of buffers that are computed, not learnt.
     derived: Tuple[str, ...] = ()
+    #: Beginnings of what pretrained files hold beside the backbone.
+    heads: Tuple[str, ...] = ('head.', )
 
     def place_final_norm(self, state: StateDict) -> StateDict:
         """Name a classifier's final norm as the mm libraries' files do."""

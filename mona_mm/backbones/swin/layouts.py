@@ -37,7 +37,7 @@ _FROM_MM = (
     (r'(\.blocks\.\d+)\.ffn\.layers\.0\.0\.', r'\1.mlp.fc1.'),
     (r'(\.blocks\.\d+)\.ffn\.layers\.1\.', r'\1.mlp.fc2.'),
 )
-_LAYER = re.compile(r'layers\.(\d+)\.(\w+)')
+_LAYER = re.compile(r'layers\.(\d+)\.(blocks|downsample)\.')
 _DOWNSAMPLED_STAGE = re.compile(r'^stages\.(\d+)(?=\.downsample\.)')
 _STAGE = re.compile(r'stages\.(\d+)\.')
 _MERGING_PART = re.compile(r'(stages\.\d+\.downsample)\.(.+)')

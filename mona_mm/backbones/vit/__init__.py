@@ -9,15 +9,15 @@ from mmpretrain.models.backbones.vision_transformer import (
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 
-from mona_mm.registry import MODELS
 from mona_mm.ops.frozen import CastOnce
+from mona_mm.registry import MODELS
 from mona_mm.tuners import EXTRAS, SITES, Tuner, build_tuner
 
 from ..channels import check_how
 from ..step import Step
 from ..tuned import Slot, TunedBackbone
 from .blocks import TunedViTBlock
-from .layouts import HEADS, LAYOUTS, resize_grid, resize_kernel
+from .layouts import HEADS, ViTNames, resize_grid, resize_kernel
 
 __all__ = ['TunedVisionTransformer']
 
@@ -97,9 +97,8 @@ class TunedVisionTransformer(TunedBackbone, VisionTransformer):
     """
 
     stem = 'patch_embed.projection.weight'
-    derived: Tuple[str, ...] = ()
     sites = (*SITES, *EXTRAS)
-    layouts = LAYOUTS
+    layouts = ViTNames.layouts
     plain_class = VisionTransformer
 
     def __init__(self,
@@ -225,6 +224,14 @@ class TunedVisionTransformer(TunedBackbone, VisionTransformer):
         return sum(m.casts.nbytes for m in self.modules()
                    if isinstance(getattr(m, 'casts', None), CastOnce))
 
+    def part_of(self, name: str) -> str:
+        """The part that a parameter is counted with: its block."""
+        parts = name.split('.')
+        if parts[0] == 'layers':
+            return f'block {parts[1]}'
+        return {'ln1': 'final norm', 'ln2': 'norm of the average'}.get(
+            parts[0], parts[0])
+
     def output_norms(self) -> Dict[int, str]:
         """The norm of the average; the final norm belongs to the base."""
         if self.out_type == 'avg_featmap':
@@ -255,7 +262,7 @@ class TunedVisionTransformer(TunedBackbone, VisionTransformer):
                     placed[norm] = value
                 else:
                     left.append(name)
-            elif name.startswith(HEADS) or name == 'proj' or (
+            elif name.startswith(HEADS) or (
                     name.startswith('ln2.') and not averages) or (
                     name == 'cls_token' and not self.with_cls_token):
                 left.append(name)
@@ -268,7 +275,7 @@ class TunedVisionTransformer(TunedBackbone, VisionTransformer):
         return placed, left
 
     def fit(self, name: str, given: Tensor,
-            own: Tensor) -> Tuple[Tensor, Optional[str]]:
+            own: Tensor) -> Tuple[Tensor, str]:
         """Resize positions of another grid and, if asked to, the kernel.
 
         Args:
@@ -277,11 +284,11 @@ class TunedVisionTransformer(TunedBackbone, VisionTransformer):
             own (Tensor): This backbone's.
 
         Returns:
-            tuple[Tensor, str | None]: What to load (as given if it does not
-            fit), and a line for the log if it was changed.
+            tuple[Tensor, str]: What to load (as given if it does not fit),
+            and a line for the log if it was changed.
         """
         if given.shape == own.shape:
-            return given, None
+            return given, ''
         grid = self.patch_resolution
         if name == 'pos_embed' and (found := resize_grid(
                 given, own, grid, self.interpolate_mode)) is not None:
@@ -298,7 +305,7 @@ class TunedVisionTransformer(TunedBackbone, VisionTransformer):
                                  ), (
                 f'{name}: patch size {given.shape[-1]} resized to '
                 f'{own.shape[-1]} ({self.interpolate_mode})')
-        return given, None
+        return given, ''
 
     def facts(self) -> Dict[str, Any]:
         """What a checkpoint must agree with, beyond shapes."""
@@ -370,7 +377,7 @@ class TunedVisionTransformer(TunedBackbone, VisionTransformer):
             RuntimeError: In training or inside a Runner, if the frozen base
                 was never loaded.
         """
-        self._require_base()  # INTERIM
+        self.frozen.require()
         step = Step([s.container[s.index] for s in self.block_slots()])
         try:
             return self.beside(x, lambda images: self._extract(images, step))

@@ -12,24 +12,28 @@ What has no place in a ViT keeps its name, and is left out, or refused, by
 whoever loads it.
 """
 import re
-from typing import Callable, Dict, Iterable, List, Optional, Tuple
+from typing import Dict, Iterable, List, Optional, Tuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mona_mm.checkpoint.layouts import StateDict
-Layout = object  # INTERIM
+from mona_mm.checkpoint.layouts import (
+    Layout,
+    Names,
+    StateDict,
+    rename_keys,
+    substitute,
+)
 from mona_mm.errors import CheckpointError
+from mona_mm.registry import LAYOUTS
 
 Rules = Tuple[Tuple[str, str], ...]
 
 #: Beginnings of the names of what is no part of a backbone: classifiers,
-#: decoders of masked pre-training, text towers.
+#: decoders of masked pre-training, CLIP's projection and its text tower.
 HEADS = ('head.', 'head_dist.', 'fc.', 'pre_logits.', 'classifier.',
-         'pooler.', 'decoder.', 'decoder_', 'mask_token', 'transformer.',
-         'token_embedding.', 'positional_embedding', 'ln_final.',
-         'text_projection', 'logit_scale', 'logit_bias', 'proj')
+         'pooler.', 'decoder.', 'decoder_', 'mask_token', 'proj', 'text.')
 
 _TIMM: Rules = (
     # DINOv2's training code keeps blocks in chunks.
@@ -117,66 +121,6 @@ _THIRD = re.compile(r'(layers\.\d+\.attn)\.(query|key|value)\.(\w+)')
 _THIRDS = ('query', 'key', 'value')
 
 
-def timm_to_mm(state: StateDict) -> StateDict:
-    """Rename timm's and Meta's tensors.
-
-    A distillation token (DeiT) becomes a register token: its position is
-    added to it, as the network does.
-    """
-    state = rename(state, _TIMM)
-    if 'dist_token' in state and 'pos_embed' in state:
-        pos = state['pos_embed']
-        state['register_tokens'] = state.pop('dist_token') + pos[:, 1:2]
-        state['pos_embed'] = torch.cat([pos[:, :1], pos[:, 2:]], dim=1)
-    return _with_class_position(state)
-
-
-def mm_to_timm(state: StateDict) -> StateDict:
-    """Rename mm's tensors as timm and Meta do."""
-    return rename(state, _TO_TIMM)
-
-
-def hf_to_mm(state: StateDict) -> StateDict:
-    """Rename Hugging Face's tensors; query, key and value become one."""
-    return _with_class_position(_join_thirds(rename(state, _HF)))
-
-
-def clip_to_mm(state: StateDict) -> StateDict:
-    """Rename the tensors of CLIP's image tower."""
-    tower = {k.removeprefix('visual.'): v for k, v in state.items()
-             if k.startswith('visual.')}
-    others = {k: v for k, v in state.items() if not k.startswith('visual.')}
-    found = rename(tower, _CLIP)
-    for name, rank in (('cls_token', 3), ('pos_embed', 3)):
-        if name in found:  # (C, ) and (1 + N, C) in the file
-            shape = found[name].shape
-            found[name] = found[name].view((1, ) * (rank - len(shape))
-                                           + shape)
-    return {**{k: v for k, v in others.items() if k not in found}, **found}
-
-
-def augreg_to_mm(state: StateDict) -> StateDict:
-    """Rename and transpose Google's arrays.
-
-    Kernels are (in, out) there: the convolution's (H, W, in, out), those of
-    query, key and value (C, heads, C / heads), the output's (heads,
-    C / heads, C).
-    """
-    found = {}
-    for key, value in rename(state, _AUGREG).items():
-        if _THIRD.fullmatch(key):
-            value = value.flatten(1).T if key.endswith('weight') else (
-                value.flatten())
-        elif key.endswith('attn.proj.weight'):
-            value = value.flatten(0, 1).T
-        elif value.ndim == 4:
-            value = value.permute(3, 2, 0, 1)
-        elif value.ndim == 2 and key.endswith('weight'):
-            value = value.T
-        found[key] = value.contiguous()
-    return _with_class_position(_join_thirds(found))
-
-
 def resize_grid(pos_embed: Tensor, own: Tensor, grid: Tuple[int, int],
                 mode: str) -> Optional[Tensor]:
     """Fit a position embedding to another grid; None if it is none.
@@ -216,20 +160,10 @@ def rename(state: StateDict, rules: Rules) -> StateDict:
     Raises:
         CheckpointError: If two tensors would get the same name.
     """
-    renamed: StateDict = {}
-    old: Dict[str, str] = {}
-    for key, value in state.items():
-        name = key
-        for pattern, replacement in rules:
-            name = re.sub(pattern, replacement, name)
-        if name in renamed:
-            raise CheckpointError(f'{old[name]!r} and {key!r} both stand for '
-                                  f'{name!r}')
-        renamed[name], old[name] = value, key
-    return renamed
+    return rename_keys(state, lambda key: substitute(key, rules))
 
 
-def _join_thirds(state: StateDict) -> StateDict:
+def join_thirds(state: StateDict) -> StateDict:
     """Join ``attn.query``, ``attn.key`` and ``attn.value`` to ``attn.qkv``.
 
     Raises:
@@ -251,7 +185,7 @@ def _join_thirds(state: StateDict) -> StateDict:
     return found
 
 
-def _with_class_position(state: StateDict) -> StateDict:
+def with_class_position(state: StateDict) -> StateDict:
     """Give the class token a position of zeros if the file has none for it.
 
     timm's DINOv2 with registers (and DeiT III) have positions of patches
@@ -267,42 +201,118 @@ def _with_class_position(state: StateDict) -> StateDict:
 
 
 class ViTLayout(Layout):
-    """A layout that is known by one kind of key.
+    """A layout that one kind of key gives away.
 
-    Args:
-        name (str): Of the layout.
-        sign (str): A regular expression: a file with a key that starts so
-            has this layout.
-        to_mm (Callable): From a state dict to one under mm names.
-        from_mm (Callable, optional): Back.
+    Attributes:
+        sign (re.Pattern): How such a key starts.
     """
 
-    def __init__(self,
-                 name: str,
-                 sign: str,
-                 to_mm: Callable[[StateDict], StateDict],
-                 from_mm: Optional[Callable] = None) -> None:
-        self.name, self._sign = name, re.compile(sign)
-        self._to_mm, self._from_mm = to_mm, from_mm
+    sign: 're.Pattern[str]'
 
     def knows(self, keys: Iterable[str]) -> bool:
         """Whether a file with these keys has this layout."""
-        return any(map(self._sign.match, keys))
+        return any(map(self.sign.match, keys))
+
+
+class Timm(ViTLayout):
+    """timm's and Meta's: DINOv2, MAE, DeiT."""
+
+    name = 'timm'
+    sign = re.compile(r'blocks\.(\d+\.)?\d+\.norm1\.')
 
     def to_mm(self, state: StateDict) -> StateDict:
-        """Give a file's tensors their mm names."""
-        return self._to_mm(state)
+        """Rename.
 
-    def from_mm(self, state: StateDict) -> Optional[StateDict]:
-        """Give tensors under mm names the file's; None if nobody asked."""
-        return self._from_mm(state) if self._from_mm else None
+        A distillation token (DeiT) becomes a register token: its position is
+        added to it, as the network does.
+        """
+        state = rename(state, _TIMM)
+        if 'dist_token' in state and 'pos_embed' in state:
+            pos = state['pos_embed']
+            state['register_tokens'] = state.pop('dist_token') + pos[:, 1:2]
+            state['pos_embed'] = torch.cat([pos[:, :1], pos[:, 2:]], dim=1)
+        return with_class_position(state)
+
+    def from_mm(self, state: StateDict) -> StateDict:
+        """Rename; a distillation token stays a register token."""
+        return rename(state, _TO_TIMM)
 
 
-LAYOUTS = (
-    ViTLayout('timm', r'blocks\.(\d+\.)?\d+\.norm1\.', timm_to_mm,
-              mm_to_timm),
-    ViTLayout('hf', r'(\w+\.)?encoder\.layer\.\d+\.attention\.attention\.',
-              hf_to_mm),
-    ViTLayout('clip', r'visual\.transformer\.resblocks\.', clip_to_mm),
-    ViTLayout('augreg', r'Transformer/encoderblock_', augreg_to_mm),
-)
+class HuggingFace(ViTLayout):
+    """Hugging Face's ViT, ViTMAE and Dinov2."""
+
+    name = 'hf'
+    sign = re.compile(
+        r'(\w+\.)?encoder\.layer\.\d+\.attention\.attention\.')
+
+    def to_mm(self, state: StateDict) -> StateDict:
+        """Rename; query, key and value become one."""
+        return with_class_position(join_thirds(rename(state, _HF)))
+
+
+class Clip(ViTLayout):
+    """CLIP's, of OpenAI and OpenCLIP: the image tower."""
+
+    name = 'clip'
+    sign = re.compile(r'visual\.transformer\.resblocks\.')
+
+    def to_mm(self, state: StateDict) -> StateDict:
+        """Rename, and add the axes that others have."""
+        tower = {k.removeprefix('visual.'): v for k, v in state.items()
+                 if k.startswith('visual.')}
+        text = {k: v for k, v in state.items() if k not in tower
+                and not k.startswith('visual.')}
+        tower = rename(tower, _CLIP)
+        for name in {'cls_token', 'pos_embed'} & set(tower):
+            value = tower[name]  # (C, ) and (1 + N, C) in the file
+            tower[name] = value.reshape(
+                (1, ) * (3 - value.ndim) + value.shape)
+        return {**{f'text.{k}': v for k, v in text.items()}, **tower}
+
+
+class Augreg(ViTLayout):
+    """Google's arrays.
+
+    Kernels are (in, out) there: the convolution's (H, W, in, out), those of
+    query, key and value (C, heads, C / heads), the output's (heads,
+    C / heads, C).
+    """
+
+    name = 'augreg'
+    sign = re.compile(r'Transformer/encoderblock_')
+
+    def to_mm(self, state: StateDict) -> StateDict:
+        """Rename and transpose."""
+        found = {}
+        for key, value in rename(state, _AUGREG).items():
+            if _THIRD.fullmatch(key):
+                value = value.flatten(1).T if key.endswith(
+                    'weight') else value.flatten()
+            elif key.endswith('attn.proj.weight'):
+                value = value.flatten(0, 1).T
+            elif value.ndim == 4:
+                value = value.permute(3, 2, 0, 1)
+            elif value.ndim == 2 and key.endswith('weight'):
+                value = value.T
+            found[key] = value.contiguous()
+        return with_class_position(join_thirds(found))
+
+
+@LAYOUTS.register_module()
+class ViTNames(Names):
+    """The names of all ViTs."""
+
+    family = 'Vision Transformer'
+    layouts = (Timm(), HuggingFace(), Clip(), Augreg())
+    heads = HEADS
+    plain = re.compile(
+        r'cls_token|pos_embed|register_tokens'
+        r'|patch_embed\.projection\.(weight|bias)'
+        r'|(pre_norm|ln[12])\.(weight|bias)'
+        r'|layers\.\d+\.('
+        r'ln[12]\.(weight|bias)'
+        r'|attn\.((qkv|proj)\.(weight|bias)|gamma1\.weight)'
+        r'|ffn\.((layers\.(0\.0|1)|w12|w3)\.(weight|bias)|gamma2\.weight))')
+    block = re.compile(r'(layers\.\d+)\.(.+)')
+    linears = dict(qkv='attn.qkv', proj='attn.proj', fc1='ffn.layers.0.0',
+                   fc2='ffn.layers.1')

@@ -11,6 +11,7 @@ from vits import nano_vit, plain_vit, shake
 
 from mona_mm.backbones import TunedVisionTransformer
 from mona_mm.checkpoint import read_checkpoint
+from mona_mm.checkpoint.convert import convert, convert_file
 from mona_mm.errors import CheckpointError
 
 WIDTH, HEADS, HIDDEN, DEPTH, GRID = 32, 2, 64, 4, 4
@@ -210,7 +211,7 @@ def clip():
     state[v + 'class_embedding'] = draw(WIDTH)
     state[v + 'positional_embedding'] = draw(1 + GRID**2, WIDTH)
     state[v + 'proj'] = draw(WIDTH, 16)
-    state['logit_scale'], state['text_projection'] = draw(), draw(16, 16)
+    state['logit_scale'], state['text_projection'] = draw(1)[0], draw(16, 16)
     state['positional_embedding'] = draw(7, 16)
     state['token_embedding.weight'] = draw(9, 16)
     linear(state, 'transformer.resblocks.0.mlp.c_fc', 16, 64)
@@ -335,7 +336,7 @@ def test_file_computes_what_its_own_network_does(name, tmp_path):
                 kind='' if name == 'clip' else 'model')
     x = image(2, 3, 64, 64)
     expected = forward(x, w, **how)
-    for layout in (True, False):  # of the file, and then of mm
+    for _ in range(2):  # in its layout, and then in mm's
         net = load(path, 'Fixed', out_type='raw', **kwargs)
         torch.testing.assert_close(net(x)[0], expected, atol=2e-5, rtol=2e-5)
         path = save(net.state_dict(), tmp_path / 'mm.pth')
@@ -343,8 +344,7 @@ def test_file_computes_what_its_own_network_does(name, tmp_path):
 
 @pytest.mark.parametrize('name', ['timm', 'dinov2', 'mae'])
 def test_timm_layout_goes_back(name):
-    from mona_mm.backbones.vit.layouts import LAYOUTS
-    timm_layout = LAYOUTS[0]
+    timm_layout = TunedVisionTransformer.layouts[0]
     state, _ = FILES[name][0]()
     assert timm_layout.knows(state)
     back = timm_layout.from_mm(timm_layout.to_mm(state))
@@ -459,20 +459,23 @@ def test_mmpretrains_own_file_of_a_classifier_fits(tmp_path):
                                rtol=1e-6)
 
 
-def test_delta_is_saved_with_its_facts_and_finds_its_base(tmp_path):
-    state, _ = dinov2(2)
-    kwargs = dict(SCALED, num_registers=2, img_size=80)
-    net = load(save(state, tmp_path / 'base.pth'), **kwargs)
-    shake_delta(net)
-    saved = net.state_dict()
-    x = image(1, 3, 50, 90)
-    for name in net.frozen.names:
-        del saved[name]
-    assert isinstance(net, TunedVisionTransformer)
-    del x
+@pytest.mark.parametrize('name', ['hf dinov2', 'clip', 'augreg'])
+def test_convert_tool_writes_mms_names_without_heads(tmp_path, name):
+    make, kwargs, how = FILES[name]
+    state, w = make()
+    path = save(state, tmp_path / ('a.npz' if name == 'augreg' else 'a.pth'))
+    result = convert_file(path, str(tmp_path / 'mm.pth'))
+    assert result.layout == name.split()[0] and result.tuner == 'none'
+    assert result.dropped
+    net = plain_vit(out_type='raw', **kwargs)
+    net.load_state_dict(read_checkpoint(str(tmp_path / 'mm.pth'))[
+        'state_dict'], strict=True)
+    x = image(2, 3, 64, 64)
+    torch.testing.assert_close(net(x)[0], forward(x, w, **how), atol=2e-5,
+                               rtol=2e-5)
 
 
-def shake_delta(net):
-    with torch.no_grad():
-        for param in net.delta_parameters().values():
-            param.add_(draw(*param.shape))
+def test_mms_own_names_are_not_taken_for_another_familys():
+    state = plain_vit().state_dict()
+    result = convert(state)
+    assert result.layout == 'mm' and set(result.tensors) == set(state)
