@@ -168,16 +168,16 @@ def convert(state: StateDict,
     inside = {k: v for k, v in given.items() if k not in set(dropped)}
 
     tensors = known.to_mm(inside) if known else inside
+    own = {id(v): k for k, v in inside.items()}
     heads = [k for k in tensors
              if not outside and k.startswith(names.heads)]
-    dropped += heads
+    dropped += [own.get(id(tensors[k]), k) for k in heads]
     if not outside:
         tensors = names.place_final_norm(
             {k: v for k, v in tensors.items() if k not in set(heads)})
     layout = _check_layout(tensors, names, known.name if known else 'mm',
                            layout)
-    tuner, tensors = _ours(tensors, {id(v): k for k, v in inside.items()},
-                           names)
+    tuner, tensors = _ours(tensors, own, names)
     if target == 'mona':
         made = {k.split('.')[-1] for k in names.buffers(tensors)}
         dropped = [k for k in dropped if k.split('.')[-1] not in made]
