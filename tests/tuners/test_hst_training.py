@@ -92,8 +92,7 @@ def test_learns_fruits_and_its_delta_gives_the_same_metric(task, tmp_path):
     reached = log[f'val/{metric}'].current()
     print(f'{task}: loss {losses[:tenth].mean():.3f} -> '
           f'{losses[-tenth:].mean():.3f}, {metric} {reached}')
-    # One in eight of all pixels and more is background, which alone gives
-    # 25 points of mIoU less what it lacks; untrained masks score 0.
+    # Background alone is one of four classes: at most 25 points of mIoU.
     assert reached > (30 if metric == 'mIoU' else .03)
     delta = tmp_path / f'run/epoch_{epochs}.pth'
     state = torch.load(delta, weights_only=False)['state_dict']
@@ -113,6 +112,8 @@ def test_two_processes_train_without_unused_parameters(options, tmp_path):
         ['bash', ROOT / 'tools/dist_train.sh', config, '2', '--work-dir',
          tmp_path / 'pair', '--cfg-options', 'train_cfg.max_epochs=1',
          'train_cfg.val_interval=1', 'default_hooks.checkpoint.interval=1',
+         # Batch norm in the heads needs two pictures on each process.
+         'train_dataloader.dataset.indices=4',
          *(f'{k}={v}' for k, v in options.items())],
         env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
