@@ -10,8 +10,12 @@ INSTALLED := $(VENV)/.installed
 ONE_THREAD := OMP_NUM_THREADS=1
 
 FORM ?= short
+# make wheels WHEELS=DIR ARCHS="8.0 9.0" builds mmcv there; make install
+# WHEELS=DIR takes it from there.
+WHEELS ?=
+ARCHS ?=
 
-.PHONY: install quickstart mini-study test test-all test-abuse test-gpu \
+.PHONY: install wheels quickstart mini-study test test-all test-abuse test-gpu \
 	test-slurm lint clean-quickstart
 
 install: $(INSTALLED)
@@ -20,8 +24,14 @@ $(INSTALLED): requirements.txt pyproject.toml tools/install.sh
 	@echo "Installing into $(VENV): about 20 minutes the first time, of"
 	@echo "which 11 to 15 go to compiling mmcv's ops on two cores."
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
-	bash tools/install.sh $(RUN)
+	bash tools/install.sh $(if $(WHEELS),--wheels "$(WHEELS)") $(RUN)
 	touch $@
+
+wheels:
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	bash tools/install.sh --torch-only $(RUN)
+	$(RUN) tools/build_wheels.py $(or $(WHEELS),wheels) \
+		$(if $(ARCHS),--cuda-archs $(ARCHS)) $(if $(JOBS),--jobs $(JOBS))
 
 quickstart: install
 	$(RUN) tools/quickstart.py

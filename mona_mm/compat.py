@@ -12,7 +12,7 @@ mona_mm, which can run any code in them.
 ``mmpretrain.models`` imports its multimodal models (BLIP, Flamingo, ...) as
 soon as any transformers from 4.28 on is installed. They need names that later
 versions dropped, so that beside one of those no model of mmpretrain can be
-imported, not even its Swin. :func:`watch_mmpretrain` looks at what they need
+imported, none at all. :func:`watch_mmpretrain` looks at what they need
 first, and takes mmpretrain's own way out, the one for environments without
 transformers, where something is missing.
 
@@ -79,6 +79,14 @@ PRIVATE: Tuple[Private, ...] = (
             'addresses of the model zoo may be relative to it'),
     Private('mmengine.runner.checkpoint', '_process_mmcls_checkpoint',
             'takes the backbone out of a file of the old model zoo'),
+    Private('mmengine.config.Config', '_get_cfg_path',
+            'a config of another package gets the scope of that package'),
+    Private('mmengine.infer.BaseInferencer', '_get_models_from_metafile',
+            'inferencers look a name up in one list of models alone'),
+    *(Private('mmpretrain.apis.model.ModelHub', name,
+              'mmpretrain lists its own models when it is first asked, and '
+              'refuses an index with a name that it has')
+      for name in ('_register_mmpretrain_models', '_models_dict')),
     Private('mmengine.logging.HistoryBuffer', '_statistics_methods',
             'log buffers hold functions that user code registered, which no '
             'checkpoint can hold'),
@@ -95,6 +103,10 @@ PRIVATE: Tuple[Private, ...] = (
             'how many boxes of a level are kept is decided within it', True),
     Private('torch.nn.Module.state_dict', '_metadata',
             'all that reaches a module of a file through every loader'),
+    *(Private('torch._utils', name,
+              'torch.save writes these names into files, which are read '
+              'without running them')
+      for name in ('_rebuild_parameter', '_rebuild_tensor_v2')),
     Private('torch.nn.Module', '_forward_hooks',
             'a fast form that passes a module by has to know who listens'),
     Private('torch.nn.Module', '_forward_pre_hooks', 'as above'),
@@ -162,7 +174,7 @@ def read_checkpoints_with(loaders: Mapping[Any, Callable]) -> None:
         loaders (Mapping): By what addresses begin with, as mmengine's
             ``register_scheme`` has it.
     """
-    if _left_alone():
+    if left_alone():
         return
     from mmengine.runner.checkpoint import CheckpointLoader
     what = "mmengine's checkpoint loaders"
@@ -205,7 +217,8 @@ def _forked() -> None:
         callback()
 
 
-def _left_alone() -> bool:
+def left_alone() -> bool:
+    """Whether libraries are to be left as they are."""
     return os.environ.get(LEAVE, '') not in ('', '0')
 
 
@@ -264,6 +277,11 @@ def mmcls_backbone(content: dict) -> dict:
     """The backbone in a file of mmcls' model zoo."""
     from mmengine.runner import checkpoint
     return checkpoint._process_mmcls_checkpoint(content)
+
+
+def hub_models(hub) -> Dict[str, Any]:
+    """What mmpretrain's ModelHub knows: {name in lower case: model}."""
+    return hub._models_dict
 
 
 def statistics_of(buffer) -> Dict[str, Callable]:
@@ -336,7 +354,7 @@ def watch_mmpretrain() -> None:
     Nothing is imported now. Called once, by ``import mona_mm``.
     """
     watching = any(isinstance(f, _Watch) for f in sys.meta_path)
-    if not (watching or _left_alone()) and (
+    if not (watching or left_alone()) and (
             _MODELS not in sys.modules and find_spec('transformers')):
         sys.meta_path.insert(0, _Watch())
         installed("the watch over mmpretrain's models", unwatch_mmpretrain)

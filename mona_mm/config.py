@@ -19,6 +19,7 @@ from mmengine.registry import MODELS, Registry
 from mmengine.utils import get_object_from_string
 
 from mona_mm.errors import ConfigError
+from mona_mm.hub import MIM
 
 #: The libraries of the suite, each a default scope.
 LIBRARIES = ('mmdet', 'mmseg', 'mmpretrain', 'mmrotate')
@@ -31,9 +32,7 @@ _NO_DEVIATION = re.compile(
     r'vis_backends|visualizer|work_dir).*|(--)?(seed|work-dir)|'
     r'(.+\.)?(data_root|sub_data_root|data_prefix(\..+)?|'
     r'init_cfg\.checkpoint)', re.DOTALL)
-_FRAGMENTS = osp.join(
-    osp.dirname(osp.dirname(osp.abspath(__file__))), 'configs', '_base_',
-    'tuners')
+_FRAGMENTS = osp.join(MIM, 'configs', '_base_', 'tuners')
 
 
 def tuner_fragments() -> Dict[str, str]:
@@ -227,7 +226,12 @@ def changes(cfg: Config) -> List[str]:
     """
     if not cfg.filename or not osp.isfile(cfg.filename):
         return []
-    written = flat(Config.fromfile(cfg.filename).to_dict())
+    file = Config.fromfile(cfg.filename)
+    if option := cfg.get('tuner_option'):
+        # --tuner says which method it is, as the config's name does.
+        backbone_of(file).update(type=option.type, tuner=None)
+        backbone_of(file).tuner = option.tuner
+    written = flat(file.to_dict())
     used = flat(cfg.to_dict())
     cls = class_of(backbone_of(cfg).get('type'), MODELS,
                    cfg.get('default_scope'))

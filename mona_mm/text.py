@@ -6,7 +6,7 @@ import platform
 import re
 import shutil
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Iterator, Sequence, Union
 
@@ -94,11 +94,13 @@ def _whole(digits: str) -> int:
 
 
 @contextmanager
-def write_atomically(path) -> Iterator[str]:
+def write_atomically(path, durable: bool = False) -> Iterator[str]:
     """Give a path to write to, and put it in place once it is complete.
 
     Args:
         path (str | Path): Where the file goes; its folder is made.
+        durable (bool): Put it in place once it is on the disk, for files
+            that must outlive a machine that stops. Defaults to False.
 
     Yields:
         str: A path beside it; removed if writing fails.
@@ -108,15 +110,29 @@ def write_atomically(path) -> Iterator[str]:
             untouched.
     """
     partial = partial_name(path)
+    folder = os.path.dirname(path) or '.'
     try:
-        os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
+        os.makedirs(folder, exist_ok=True)
         yield partial
+        if durable:
+            _sync(partial)
         os.replace(partial, path)
+        if durable:
+            with suppress(OSError):  # not every file system syncs folders
+                _sync(folder)
     except OSError as error:
         raise ConfigError(cannot_write(path, error)) from error
     finally:
         if os.path.exists(partial):
             os.remove(partial)
+
+
+def _sync(path: str) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def cannot_write(path, error: OSError) -> str:

@@ -34,6 +34,7 @@ class Case(NamedTuple):
         train (int, optional): Pictures to train on; by default all there
             are, which make one batch.
         options (dict): Further settings that differ from the leaf's.
+        tuner (str): For ``--tuner``, where Mona has no leaf.
     """
 
     leaf: str
@@ -41,6 +42,7 @@ class Case(NamedTuple):
     metric: str
     train: Optional[int] = None
     options: dict = {}
+    tuner: str = ''
 
     @property
     def path(self) -> str:
@@ -70,9 +72,9 @@ CASES = (
     *(Case(f'swin_classification/swin-l-mona_{leaf}', data, 'accuracy/top1')
       for leaf, data in (
           ('100e_flowers102', 'flowers102'), ('100e_oxfordpets', 'oxfordpets'),
-          ('100e_voc2007', 'voc'), ('20e_cifar100', 'cifar100'),
-          ('20e_food101', 'food101'), ('20e_svhn', 'svhn'),
-          ('20e_imagenet-r', 'imagenet_r'))),
+          ('100e_voc2007', 'voc'), ('20e_imagenet-r', 'imagenet_r'))),
+    *(Case(f'swin_classification/swin-l_20e_{data}', data, 'accuracy/top1',
+           tuner='mona') for data in ('cifar100', 'food101', 'svhn')),
     Case('retinanet/retinanet_swin-l-mona_1x_voc', 'voc', 'pascal_voc/mAP',
          None, {**ALL, **ONE_PER_YEAR}),
     *(Case(f'upernet/upernet_swin-l{leaf}', data, 'mIoU') for leaf, data in (
@@ -83,12 +85,13 @@ CASES = (
          'dota/mAP', 2, ALL_RCNN),
     Case('cascade_mask_rcnn/cascade-mask-rcnn_swin-b-mona_3x_coco', 'coco',
          'coco/segm_mAP', 1, ALL_RCNN),
-    Case('h2rbox_v2/h2rbox-v2_swin-b-mona_1x_dota', 'dota', '', 2,
-         {**ALL, **RECOMPUTE}),
+    Case('h2rbox_v2/h2rbox-v2_swin-b_1x_dota', 'dota', '', 2,
+         {**ALL, **RECOMPUTE}, 'mona'),
     Case('h2rbox_v2/h2rbox-v2_swin-b-mona_1x_star', 'star', 'dota/mAP', 2,
          {**ALL, **RECOMPUTE}),
-    Case('kld/kld-retinanet_swin-b-mona_1x_dota', 'dota', '', 2, ALL),
-    Case('kld/kld-retinanet_swin-b-mona_1x_star', 'star', 'dota/mAP', 2, ALL),
+    Case('kld/kld-retinanet_swin-b_1x_dota', 'dota', '', 2, ALL, 'mona'),
+    Case('kld/kld-retinanet_swin-b_1x_star', 'star', 'dota/mAP', 2, ALL,
+         'mona'),
 )
 
 #: Usual (height, width) of pictures; the rest have theirs already.
@@ -180,6 +183,7 @@ def call(tool: str, case: Case, base: Path, *words) -> Run:
     with log.open('w') as file:
         process = subprocess.Popen(
             [sys.executable, *start, case.path, *map(str, words),
+             *(['--tuner', case.tuner] if case.tuner else []),
              '--work-dir', str(work_dir), '--cfg-options', *given],
             stdout=file, stderr=subprocess.STDOUT,
             env={**os.environ, 'PYTHONPATH': str(ROOT)})

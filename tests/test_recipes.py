@@ -205,17 +205,15 @@ def family(stem, settings, methods=METHODS, **more):
 
 
 DOUBLE = {'optim_wrapper.optimizer.lr': 3.125e-5}
-THREE = ('', '-fixed', '-mona')
+TWO = ('', '-mona')
 C, R = 'swin_classification/swin-l', 'retinanet/retinanet_swin'
 ROUND_D = {'model.bbox_head.rotation_agnostic_classes': [1, 9, 11],
            'model.bbox_head.agnostic_resize_classes': [1]}
 ROUND_S = {'model.bbox_head.rotation_agnostic_classes': [4, 44],
            'model.bbox_head.agnostic_resize_classes': None,
            'model.windows.pad_divisor': 64}
-# STAR-MMRotate starts linear layers as PyTorch does, and has four branches.
-OF_STAR = {'mona': {'model.backbone.tuner.linear_init': 'pytorch'},
-           'lorand': {'model.backbone.tuner.branches': 4,
-                      'model.backbone.tuner.bottleneck_dims': .5}}
+# STAR-MMRotate starts linear layers as PyTorch does.
+OF_STAR = {'mona': {'model.backbone.tuner.linear_init': 'pytorch'}}
 TRUNC = {'model.backbone.tuner.linear_init': 'trunc_normal'}
 TABLE = [
     *family('cascade_mask_rcnn/cascade-mask-rcnn_swin-b{}_3x_coco', COCO,
@@ -235,7 +233,7 @@ TABLE = [
         **VOC, 'model.backbone.arch': 'base',
         'model.neck.in_channels': [256, 512, 1024]}, ('', '-mona')),
     *family('upernet/upernet_swin-l{}_160k_ade20k', ADE,
-            (*METHODS, '-mona-fair'), mona={
+            mona={
                 'model.backbone.drop_path_rate': .2, **TRUNC,
                 'optim_wrapper.optimizer.lr': 3e-4}),
     *family(C + '{}_100e_flowers102', {
@@ -243,26 +241,19 @@ TABLE = [
     *family(C + '{}_100e_oxfordpets', {
         **CLS, 'model.head.num_classes': 37}, mona=DOUBLE),
     *family(C + '{}_100e_voc2007', {
-        **CLS, 'model.head.num_classes': 20}, (*METHODS, '-mona-paper'),
-            **{'mona-paper': DOUBLE}),
+        **CLS, 'model.head.num_classes': 20}),
     *family('oriented_rcnn/oriented-rcnn_swin-b{}_1x_dota',
-            {**ORIENTED, **ON_DOTA}, **OF_STAR),
+            {**ORIENTED, **ON_DOTA}, TWO, **OF_STAR),
     *family('oriented_rcnn/oriented-rcnn_swin-b{}_1x_star',
-            {**ORIENTED, **ON_STAR}, **OF_STAR),
-    # The release's other recipe of these two on STAR.
-    *family('oriented_rcnn/oriented-rcnn_swin-b{}-dp03_1x_star', {
-        **ORIENTED, **ON_STAR, 'model.backbone.drop_path_rate': .3},
-            ('-full', '-mona'), mona=TRUNC),
+            {**ORIENTED, **ON_STAR}, TWO, **OF_STAR),
     *family('h2rbox_v2/h2rbox-v2_swin-b{}_1x_dota', {
         **H2RBOX, **ON_DOTA, **ROUND_D,
-        'optim_wrapper.optimizer.lr': 5e-5}, THREE, **OF_STAR),
+        'optim_wrapper.optimizer.lr': 5e-5}, ('', )),
     *family('h2rbox_v2/h2rbox-v2_swin-b{}_1x_star', {
         **H2RBOX, **{k: v for k, v in ON_STAR.items() if 'windows' not in k},
-        **ROUND_S}, **OF_STAR),
-    *family('kld/kld-retinanet_swin-b{}_1x_dota', {**KLD, **ON_DOTA}, THREE,
-            **OF_STAR),
-    *family('kld/kld-retinanet_swin-b{}_1x_star', {**KLD, **ON_STAR},
-            **OF_STAR),
+        **ROUND_S}, TWO, **OF_STAR),
+    *family('kld/kld-retinanet_swin-b{}_1x_dota', {**KLD, **ON_DOTA}, ('', )),
+    *family('kld/kld-retinanet_swin-b{}_1x_star', {**KLD, **ON_STAR}, ('', )),
 ]
 
 
@@ -305,8 +296,6 @@ def test_weights_to_start_from_are_imagenet_22k(name):
     file = cfg.init_cfg.checkpoint.rsplit('/', 1)[1]
     expected = dict(tiny='swin_tiny_patch4_window7_224_22k.pth', base=SWIN_B,
                     large=SWIN_L)[cfg.arch]
-    if '-dp03_' in name:  # Microsoft's, of which the release's is a copy
-        expected = 'swin_base_patch4_window7_224_22k.pth'
     assert file == expected
 
 
@@ -415,18 +404,14 @@ RULES = {
     'upernet/upernet_swin-l_160k_ade20k': ade,
     'upernet/upernet_swin-l-adapter_160k_ade20k': ade,
     'upernet/upernet_swin-l-mona_160k_ade20k': ade_mona,
-    'upernet/upernet_swin-l-mona-fair_160k_ade20k': ade,
     C + '_100e_flowers102': classification(1),
     C + '-mona_100e_flowers102': classification(2),
-    C + '-mona-fair_100e_oxfordpets': classification(1),
     C + '-mona_100e_voc2007': classification(1),
-    C + '-mona-paper_100e_voc2007': classification(2),
     C + '-lora_100e_voc2007': classification(1),
     'oriented_rcnn/oriented-rcnn_swin-b-mona_1x_star': detection,
-    'oriented_rcnn/oriented-rcnn_swin-b-full-dp03_1x_star': detection,
-    'kld/kld-retinanet_swin-b-mona_1x_star': detection,
-    'h2rbox_v2/h2rbox-v2_swin-b-mona_1x_dota': everything_decays(5e-5),
-    'h2rbox_v2/h2rbox-v2_swin-b_1x_star': everything_decays(1e-4),
+    'kld/kld-retinanet_swin-b_1x_star': detection,
+    'h2rbox_v2/h2rbox-v2_swin-b_1x_dota': everything_decays(5e-5),
+    'h2rbox_v2/h2rbox-v2_swin-b-mona_1x_star': everything_decays(1e-4),
 }
 
 

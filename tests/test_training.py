@@ -19,6 +19,7 @@ from mmengine.visualization import Visualizer
 from mona_mm.backbones import TunedSwinTransformer
 from mona_mm.engine import evaluate, fit, launch, preflight
 from mona_mm.research.shapes import make_shapes
+from mona_mm.research.sweep import of_task
 
 FAMILIES = ('retinanet', 'cascade-mask-rcnn', 'upernet', 'oriented-rcnn', '')
 #: Two steps and one evaluation.
@@ -33,6 +34,11 @@ SHORT = {
 def config_of(root, family, suffix='-mona') -> str:
     name = '_'.join(filter(None, [family, f'swin-nano{suffix}_shapes.py']))
     return str(root / 'configs/quickstart' / name)
+
+
+def with_tuner(root, family, tuner) -> tuple:
+    """A family's config, and what ``--tuner`` says to it."""
+    return of_task(config_of(root, family, ''), tuner.lower())
 
 
 @pytest.fixture(scope='module')
@@ -56,9 +62,10 @@ def _inside(workspace, monkeypatch):
 
 
 def arguments(config, work_dir, **options):
+    config, tuner = config if isinstance(config, tuple) else (config, None)
     return argparse.Namespace(
         config=config, work_dir=str(work_dir), launcher='none', local_rank=0,
-        tuner=None, cfg_options=options)
+        tuner=tuner, cfg_options=options)
 
 
 def cfg_for(config, work_dir, **options):
@@ -115,10 +122,10 @@ def check_moves(run):
 
 
 def _matrix():
-    """Every method in every family; Mona, and one family, by default."""
+    """Every method in every family; Mona, and the quickest, by default."""
     for family in FAMILIES:
         for tuner in TUNERS:
-            quick = tuner == 'Mona' or family == 'upernet'
+            quick = tuner == 'Mona' or not family
             yield pytest.param(
                 family, tuner, id=f'{family or "classification"}-{tuner}',
                 marks=() if quick else pytest.mark.slow)
@@ -127,8 +134,7 @@ def _matrix():
 @pytest.mark.parametrize('family, tuner', _matrix())
 def test_family_trains_and_its_checkpoint_reproduces_the_metric(
         root, family, tuner, tmp_path):
-    suffix = '' if tuner == 'Full' else f'-{tuner.lower()}'
-    config = config_of(root, family, suffix)
+    config = with_tuner(root, family, tuner)
     run = train(config, tmp_path / 'train')
     assert run.losses and all(map(math.isfinite, run.losses))
     check_moves(run)
@@ -140,7 +146,7 @@ def test_family_trains_and_its_checkpoint_reproduces_the_metric(
 
 
 def test_checkpoint_of_another_tuner_is_refused_for_testing(root, tmp_path):
-    train(config_of(root, 'upernet', '-fixed'), tmp_path / 'fixed')
+    train(with_tuner(root, 'upernet', 'fixed'), tmp_path / 'fixed')
     with pytest.raises(Exception, match="tuner.type is 'Fixed'") as error:
         metrics_of(config_of(root, 'upernet'), tmp_path / 'test',
                      tmp_path / 'fixed/epoch_1.pth')
@@ -260,16 +266,17 @@ def test_pictures_go_below_the_time_stamp_unless_the_folder_is_absolute(
         assert len(names) == 2
 
 
-@pytest.mark.parametrize('tuner', ['-mona', '-lora'])
+@pytest.mark.parametrize('tuner', ['mona', 'lora'])
 def test_a_folded_model_predicts_the_same(root, tmp_path, tuner):
-    config = config_of(root, '', tuner)
-    train(config, tmp_path / 'train')
+    config, option = with_tuner(root, '', tuner)
+    train((config, option), tmp_path / 'train')
     scores = []
     for words in ([], ['--fuse']):
         out = tmp_path / f'{len(words)}.pkl'
         main_of(root, 'test')([
             config, str(tmp_path / 'train/epoch_1.pth'), '--work-dir',
-            str(tmp_path / 'test'), '--out', str(out), *words])
+            str(tmp_path / 'test'), '--out', str(out), *words,
+            *([f'--tuner={option}'] if option else [])])
         with open(out, 'rb') as file:
             scores.append([p['pred_score'] for p in pickle.load(file)])
     plain, folded = scores
@@ -294,8 +301,9 @@ def test_augmentation_without_a_pipeline_is_refused(root):
             [config_of(root, 'retinanet'), 'any.pth', '--tta'])
 
 
-@pytest.mark.parametrize('library', ['mmdet', 'mmseg', 'mmpretrain',
-                                     'mmrotate'])
+@pytest.mark.parametrize('library', ['mmdet', *(
+    pytest.param(library, marks=pytest.mark.slow)
+    for library in ('mmseg', 'mmpretrain', 'mmrotate'))])
 def test_scope_prefix_alone_finds_the_backbone_in_every_library(library):
     code = (
         'import sys\n'
@@ -358,13 +366,6 @@ def test_two_processes_train_delta_alone_and_agree(root, tmp_path):
 
 def miou(text: str) -> str:
     return text.split(' mIoU: ')[-1].split()[0]
-
-
-def test_every_tuner_has_quickstart_leaves_or_a_fragment(root):
-    fragments = {
-        Config.fromfile(p).tuner.type
-        for p in (root / 'configs/_base_/tuners').glob('*.py')}
-    assert fragments == set(TUNERS)
 
 
 @pytest.fixture(autouse=True)

@@ -14,12 +14,8 @@ import torch
 from mona_mm.engine.quiet import quiet
 from mona_mm.errors import ConfigError, UserError
 from mona_mm.research import benchmark
-from mona_mm.research.benchmark.options import (
-    DTYPES,
-    MEASURES,
-    Options,
-    parse_size,
-)
+from mona_mm.research.benchmark import MEASURES, Options
+from mona_mm.research.benchmark.options import DTYPES, parse_size
 from mona_mm.text import write_atomically
 
 _SKIP = dict(auto='auto', on=True, off=False)

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Callable, Dict, List
 
 import torch
-from mmengine.runner.checkpoint import _load_checkpoint_to_model
+from mmengine.runner import load_checkpoint
 from torch import nn
 
 from mona_mm.backbones import TunedSwinTransformer
-from mona_mm.checkpoint import read_checkpoint
 from mona_mm.checkpoint.delta import slim
 from mona_mm.engine.quiet import quiet
 from mona_mm.reports.tables import markdown
@@ -86,7 +85,7 @@ def save(model: nn.Module, path: Path) -> None:
 
 def load(model: nn.Module, path: Path) -> None:
     """Load as mmengine does."""
-    _load_checkpoint_to_model(model, read_checkpoint(str(path)))
+    load_checkpoint(model, str(path), map_location='cpu')
 
 
 def forget(model: nn.Module) -> None:

@@ -6,7 +6,7 @@ import argparse
 
 from mona_mm.errors import UserError
 from mona_mm.research import mini_study
-from mona_mm.research.sweep.summary import exit_status, show
+from mona_mm.research.sweep import exit_status, show
 
 
 def parse_args(argv=None) -> argparse.Namespace:

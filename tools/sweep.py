@@ -5,8 +5,13 @@ import shlex
 
 from mona_mm.engine.launch import key_value
 from mona_mm.errors import Interrupted, UserError
-from mona_mm.research.sweep import expand, run_locally, write_slurm
-from mona_mm.research.sweep.summary import exit_status, show
+from mona_mm.research.sweep import (
+    exit_status,
+    expand,
+    run_locally,
+    show,
+    write_slurm,
+)
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -19,14 +24,15 @@ def parse_args(argv=None) -> argparse.Namespace:
         'stopped by a signal.')
     parser.add_argument(
         '--tasks', nargs='+', default=[], metavar='CONFIG',
-        help='one leaf config per task; its method does not matter')
+        help='one config per task; its method does not matter')
     parser.add_argument(
         '--methods', nargs='+', default=['all'], metavar='METHOD',
-        help="e.g. mona full mona-b32; 'all' (the default): every method "
-        'that the task has a leaf of, without variants')
+        help="e.g. mona full mona-b32; 'all' (the default): every method. A "
+        "method's own config of the task is taken where there is one, else "
+        'the config of the task with --tuner')
     parser.add_argument(
         '--configs', nargs='+', default=[], metavar='CONFIG',
-        help='further leaf configs, as they are')
+        help='further configs, as they are')
     parser.add_argument('--seeds', nargs='+', type=int, default=[0])
     parser.add_argument(
         '--work-dir', default='work_dirs/sweep',

@@ -1,10 +1,7 @@
 # python tools/train.py \
 #     configs/quickstart/cascade-mask-rcnn_swin-nano-mona_shapes.py
-_base_ = [
-    './cascade-mask-rcnn_swin-nano_shapes.py', '../_base_/tuners/mona.py'
-]
-# 16 wide: at 64 the adapters would outweigh the narrow first stages.
+_base_ = ['./cascade-mask-rcnn_swin-nano_shapes.py', './tuners/mona.py']
 model = dict(
     backbone=dict(
         type='mona_mm.SwinTransformerMona',
-        tuner=dict(_base_.tuner, _delete_=True, bottleneck_dims=16)))
+        tuner=dict(_delete_=True, **_base_.tuner)))

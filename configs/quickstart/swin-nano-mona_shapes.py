@@ -1,7 +1,6 @@
 # python tools/train.py configs/quickstart/swin-nano-mona_shapes.py
-_base_ = ['./swin-nano_shapes.py', '../_base_/tuners/mona.py']
-# 16 wide: at 64 the adapters would outweigh the narrow first stages.
+_base_ = ['./swin-nano_shapes.py', './tuners/mona.py']
 model = dict(
     backbone=dict(
         type='mona_mm.SwinTransformerMona',
-        tuner=dict(_base_.tuner, _delete_=True, bottleneck_dims=16)))
+        tuner=dict(_delete_=True, **_base_.tuner)))

@@ -6,9 +6,9 @@ new family needs no list.
 from importlib import import_module
 from pkgutil import iter_modules
 
-from .tuned import TunedBackbone, tuned_class
+from .tuned import TunedBackbone, tuned_class, tuned_types
 
-__all__ = ['TunedBackbone', 'tuned_class']
+__all__ = ['TunedBackbone', 'tuned_class', 'tuned_types']
 
 for _module in iter_modules(__path__):
     if _module.ispkg:

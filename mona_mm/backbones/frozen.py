@@ -11,7 +11,7 @@ from collections import Counter
 from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple
 
 import torch
-from mmengine.logging import MessageHub, print_log
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mona_mm.checkpoint import BaseState, base_state, read_checkpoint, unwrap
@@ -38,6 +38,7 @@ from mona_mm.checkpoint.record import (
     read_record,
     source_of,
 )
+from mona_mm.compat import inside_runner
 from mona_mm.errors import CheckpointError
 from mona_mm.text import some
 
@@ -201,9 +202,8 @@ class FrozenBase:
             "would stay random for ever. Name its file in init_cfg=dict("
             "type='Pretrained', checkpoint=...) or load a checkpoint; "
             'allow_random_base=True if random is what you want')
-        # A Runner announces itself; its scores would be taken for results.
-        hub = MessageHub.get_current_instance()
-        if backbone.training or 'experiment_name' in hub.runtime_info:
+        # A Runner's scores would be taken for results.
+        if backbone.training or inside_runner():
             raise RuntimeError(message)
         if not self._warned:
             self._warned = True
@@ -431,7 +431,7 @@ class FrozenBase:
                 f'the checkpoint holds what {type(backbone.tuner).__name__} '
                 'inserts, but neither the frozen base nor the record of it: '
                 f'{lost}. The record is in the state dict\'s _metadata, '
-                'which a copy into a plain dict loses: load the file as it '
+                'which a copy into a mere dict loses: load the file as it '
                 'was saved')
         much = 'only a part of' if len(missing) < len(self.required) else 'no'
         there = sorted(set(given) - self.computed)

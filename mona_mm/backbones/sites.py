@@ -4,8 +4,8 @@ from typing import Callable, Dict, List, Optional, Tuple, Union
 import torch
 from torch import Tensor, nn
 
-from mona_mm.ops import is_plain
-from mona_mm.tuners import EXTRAS, LINEARS, BlockOutput, Tuner
+from mona_mm.ops import runs_line_by_line
+from mona_mm.tuners import LINEARS, BlockOutput, Tuner
 
 from .drop_path import add_branch
 
@@ -76,7 +76,7 @@ class TunedBlock(nn.Module):
                 owner, _, name = self.linears[site].rpartition('.')
                 owner = self.get_submodule(owner)
                 setattr(owner, name, tuner.adapt(site, getattr(owner, name)))
-            elif site not in EXTRAS:
+            elif set(self.branches) & set(site.split('_')):
                 self.add_module(site, tuner.build(site, dims))
         if 'tokens' in tuner.sites:
             self.add_module('tokens', tuner.tokens(dims))
@@ -201,7 +201,7 @@ class TunedBlock(nn.Module):
         skip = self.skip_dropped
         if skip == 'auto':
             skip = x.device.type == 'cpu'
-        if is_plain(self):
+        if runs_line_by_line(self):
             y = x + drop_path(branch(x, normed))
         elif scale is not None and not skip:
             y = torch.addcmul(x, branch(x, normed), scale)

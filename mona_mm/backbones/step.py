@@ -1,7 +1,7 @@
 """What the blocks of one forward pass draw and build together.
 
 On a GPU the number of launches decides. Drop-path, the seeds of dropout and
-Mona's merged filters are dozens of small ones if every block makes its own:
+Mona's combined filters are dozens of small ones if every block makes its own:
 here they are a few for all blocks.
 """
 from typing import NamedTuple, Optional, Sequence, Tuple
@@ -10,11 +10,11 @@ import torch
 from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
-from mona_mm.ops import is_plain
+from mona_mm.ops import runs_line_by_line
 from mona_mm.ops.cache import BoundedCache
 from mona_mm.ops.launch import interpreted
 from mona_mm.ops.mona import MonaParams
-from mona_mm.ops.mona_fused import Shared, draw_seeds, merge_all
+from mona_mm.ops.mona_fused import Shared, combine_all, draw_seeds
 
 _RATES = BoundedCache(max_bytes=2**16)
 
@@ -63,7 +63,8 @@ class Step:
         It is empty on a CPU, where every block draws its own, and for a
         block that runs as it is written.
         """
-        if is_plain(block) or (x.device.type == 'cpu' and not interpreted()):
+        if runs_line_by_line(block) or (
+                x.device.type == 'cpu' and not interpreted()):
             return Share()
         if id(block) not in self._rows:  # inside a wrapper, or copied
             return Step([block]).of(block, x)
@@ -105,19 +106,19 @@ class Step:
         if self._seeds is None and any(b.training for b in self.blocks):
             self._seeds = draw_seeds(2 * len(self.blocks), x.device)
         if not self._filters:
-            self._merge([
+            self._combine([
                 p for block in self.blocks for p in block.joining(x)
                 if p is not None and p.structure == params.structure
             ])
         key = params.filters[0]
         if key not in self._filters:
-            self._merge([params])
+            self._combine([params])
         return Shared(params, *self._filters[key], self._seeds, self._scales,
                       row)
 
-    def _merge(self, layers: Sequence[MonaParams]) -> None:
-        merged = merge_all(layers)
-        self._filters.update((params.filters[0], (merged, i))
+    def _combine(self, layers: Sequence[MonaParams]) -> None:
+        combined = combine_all(layers)
+        self._filters.update((params.filters[0], (combined, i))
                              for i, params in enumerate(layers))
 
     def __reduce__(self):

@@ -6,6 +6,7 @@ from typing import (
     Iterable,
     Iterator,
     List,
+    Mapping,
     NamedTuple,
     Optional,
     Sequence,
@@ -16,14 +17,14 @@ import torch
 from mmengine.logging import print_log
 from mmengine.registry import MODELS
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.conv import _ConvNd
 
 from mona_mm.checkpoint.candidates import pretrained_cfg
+from mona_mm.checkpoint.describe import defaults
 from mona_mm.checkpoint.layouts import Layout
 from mona_mm.checkpoint.record import Base
 from mona_mm.config import class_of
-from mona_mm.ops.frozen import PLAIN, MixedLinear
+from mona_mm.ops.frozen import LINEAR_TYPES, MixedLinear
+from mona_mm.registry import MODELS as OURS
 from mona_mm.text import some
 from mona_mm.tuners import Facts, Tuner, build_tuner
 
@@ -90,6 +91,9 @@ class TunedBackbone:
 
     #: Sites that the family's blocks offer, and extras.
     sites: Tuple[str, ...] = ()
+    #: Where blocks have one branch alone: {site of the other one: its place
+    #: at the one that is there}. A tuner that asks for both gets the latter.
+    twins: Dict[str, str] = {}
     #: Layouts of its pretrained files, besides OpenMMLab's.
     layouts: Tuple[Layout, ...] = ()
     #: The library's class that the same pretrained tensors fit.
@@ -102,14 +106,39 @@ class TunedBackbone:
     fit_channels: Optional[str] = None
     allow_random_base = False
     map_final_norm = False
+    #: The tuner of a config that names none.
+    default_tuner: Dict[str, Any] = dict(type='Full')
+    #: For a class that is called after a method: the type under which a
+    #: config may name any other.
+    general = ''
+    #: MiB of activations that published code of a method keeps, by (arch,
+    #: batch x side) and method, to compare with.
+    saved_mib: Dict[Tuple[str, str], Dict[str, float]] = {}
     #: Classes of the family's norms.
-    norms: Tuple[type, ...] = (nn.LayerNorm, nn.GroupNorm, _NormBase)
+    norms: Tuple[type, ...] = (
+        nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d,
+        nn.BatchNorm3d, nn.SyncBatchNorm, nn.InstanceNorm1d,
+        nn.InstanceNorm2d, nn.InstanceNorm3d)
 
     #: Arguments that change nothing of what a run computes, or of which the
     #: outcome is compared (the base): a resumed run may have others, and in
     #: reports they are no deviation.
     free: Tuple[str, ...] = ('allow_random_base', 'init_cfg', 'line_by_line',
                              'skip_dropped', 'with_cp')
+
+    @classmethod
+    def plain_arguments(cls, given: Mapping[str, Any]) -> Dict[str, Any]:
+        """The arguments with which :attr:`plain_class` is the same network.
+
+        Args:
+            given (Mapping[str, Any]): Those of this class.
+        """
+        ours, theirs = defaults(cls), defaults(cls.plain_class)
+        found = {k: usual for k, usual in ours.items()
+                 if k in theirs and usual != theirs[k]}
+        found.update((k, v) for k, v in given.items() if k in theirs)
+        found.pop('init_cfg', None)
+        return found
 
     def block_slots(self) -> Iterator[Slot]:
         """The blocks in order, from input to output."""
@@ -205,6 +234,11 @@ class TunedBackbone:
             if first:  # a random base is one, too
                 self.tell_loaded()
 
+    def train(self, mode: bool = True) -> 'TunedBackbone':
+        """Set the mode and return self, as PyTorch does; not all libraries."""
+        super().train(mode)
+        return self
+
     def load_base(self, source: str, prefix: Optional[str] = None) -> None:
         """Load the pretrained weights from a file.
 
@@ -212,7 +246,7 @@ class TunedBackbone:
         under ``state_dict`` or ``model``, with or without ``backbone.``.
         Left out are heads, the classifier's final norm (unless
         ``map_final_norm``), and with it the output norms, which keep weight
-        1 and bias 0 as released.
+        1 and bias 0 as published.
 
         Args:
             source (str): A path or URL.
@@ -252,7 +286,13 @@ class TunedBackbone:
             RuntimeError: If the tuner renames or drops a pretrained tensor.
         """
         tuner = build_tuner(tuner)
-        self._check_sites(tuner)
+        if unknown := [s for s in tuner.sites if s not in self.sites
+                       and self.twins.get(s) not in tuner.sites]:
+            raise ValueError(
+                f'{type(tuner).__name__} asks for the sites '
+                f'{list(tuner.sites)}, but the blocks of '
+                f'{type(self).__name__} offer {list(self.sites)}: '
+                f'{unknown} cannot be served')
         pretrained, before = set(self.state_dict()), list(self.modules())
         slots = list(self.block_slots())
         tuner.start(Facts(len(slots), self._patch_size(), self.norms))
@@ -271,7 +311,14 @@ class TunedBackbone:
         self.tuner = tuner
         self.delta_names = frozenset(present - pretrained)
         self._made = tuple(self._find_made(before))
-        self._freeze(tuner, [slot.path + '.' for slot in slots])
+        for name, param in self.named_parameters():
+            owner = self.get_submodule(name.rpartition('.')[0])
+            from_end = next(
+                (i for i, slot in enumerate(reversed(slots))
+                 if name.startswith(f'{slot.path}.')), None)
+            param.requires_grad_(
+                name in self.delta_names
+                or tuner.trains(name, param, owner, from_end))
         if not (self.delta_names or tuner.may_do_nothing
                 or any(p.requires_grad for p in self.parameters())):
             raise ValueError(
@@ -281,7 +328,13 @@ class TunedBackbone:
                 'use Fixed, or set may_do_nothing in the tuner')
         self._keep_frozen(keep_frozen)
         self.frozen = FrozenBase(self)
-        print_log(self._report(), logger='current')
+        share = self.share()
+        print_log(
+            f'{type(self).__name__} with {type(tuner).__name__}: '
+            f'{share.frozen:,} parameters frozen, {share.released:,} '
+            f'pretrained and trained, {share.inserted:,} inserted; '
+            f'{share.ratio:.2%} train',
+            logger='current')
 
     def beside(self, images: Tensor, run: Callable) -> Tuple[Tensor, ...]:
         """Run the backbone, and the tuner's side network if it has one.
@@ -329,7 +382,7 @@ class TunedBackbone:
         own = {id(p) for n, p in self.named_parameters()
                if n in self.frozen.names}
         for module in self.modules() if dtype else ():
-            if type(module) in PLAIN:  # the same, but for what it takes
+            if type(module) in LINEAR_TYPES:  # the same, but for what it takes
                 module.__class__ = MixedLinear
             if not isinstance(module, MixedLinear):
                 continue
@@ -359,15 +412,6 @@ class TunedBackbone:
             sum(p.numel() for p in base if p.requires_grad),
             sum(p.numel() for p in self.delta_parameters().values()))
 
-    def _check_sites(self, tuner: Tuner) -> None:
-        unknown = [s for s in tuner.sites if s not in self.sites]
-        if unknown:
-            raise ValueError(
-                f'{type(tuner).__name__} asks for the sites '
-                f'{list(tuner.sites)}, but the blocks of '
-                f'{type(self).__name__} offer {list(self.sites)}: '
-                f'{unknown} cannot be served')
-
     def _patch_size(self) -> int:
         """Side of a patch: what the family says, or its stem's stride."""
         size = getattr(self, 'patch_size', None)
@@ -382,7 +426,7 @@ class TunedBackbone:
             if isinstance(block, TunedBlock):
                 own -= {id(block.get_submodule(path))
                         for path in block.linears.values()}
-        kinds = (*self.norms, _ConvNd, nn.Linear)
+        kinds = (*self.norms, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
         for name, module in list(self.named_modules()):
             if id(module) in own and isinstance(module, kinds):
                 parent, _, last = name.rpartition('.')
@@ -407,13 +451,6 @@ class TunedBackbone:
                 outer = name + '.'
                 yield name
 
-    def _freeze(self, tuner: Tuner, paths) -> None:
-        for name, param in self.named_parameters():
-            owner = self.get_submodule(name.rpartition('.')[0])
-            param.requires_grad_(
-                name in self.delta_names or tuner.trains(
-                    name, param, owner, _from_end(name, paths)))
-
     def _keep_frozen(self, starts: Sequence[str]) -> None:
         base = self.base_parameters()
         for start in [starts] if isinstance(starts, str) else starts:
@@ -427,19 +464,13 @@ class TunedBackbone:
             for name in found:
                 base[name].requires_grad_(False)
 
-    def _report(self) -> str:
-        share = self.share()
-        return (f'{type(self).__name__} with {type(self.tuner).__name__}: '
-                f'{share.frozen:,} parameters frozen, {share.released:,} '
-                f'pretrained and trained, {share.inserted:,} inserted; '
-                f'{share.ratio:.2%} train')
 
-
-def _from_end(name: str, paths) -> Optional[int]:
-    for i, path in enumerate(reversed(paths)):
-        if name.startswith(path):
-            return i
-    return None
+def tuned_types() -> str:
+    """The types of all tuned backbones, for a message."""
+    OURS.import_from_location()
+    found = [f'mona_mm.{name}' for name, cls in OURS.module_dict.items()
+             if isinstance(cls, type) and issubclass(cls, TunedBackbone)]
+    return ', '.join(sorted(found))
 
 
 def tuned_class(backbone: dict, scope: Optional[str] = None) -> Optional[type]:

@@ -1,7 +1,6 @@
 """Writing files so that a kill leaves the old one or the new one whole."""
 import os
 import os.path as osp
-import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -9,8 +8,8 @@ from typing import List, Union
 
 from mmengine.fileio import LocalBackend, register_backend
 
-from mona_mm.errors import CheckpointError
-from mona_mm.text import PARTIAL, machine_name, partial_name
+from mona_mm.errors import CheckpointError, ConfigError
+from mona_mm.text import PARTIAL, machine_name, mib, write_atomically
 
 #: The backend's name, for ``backend_args=dict(backend=...)``.
 ATOMIC = 'atomic_local'
@@ -29,18 +28,15 @@ def replace_file(path: Union[str, Path], content: bytes) -> None:
         CheckpointError: If it cannot be written. A file that was there
             before is untouched.
     """
-    path = osp.abspath(path)
-    partial = partial_name(path)
+    before = 'the file that was there before is untouched' if osp.exists(
+        path) else 'nothing was there before'
     try:
-        os.makedirs(osp.dirname(path), exist_ok=True)
-        _write_through(partial, content)
-        os.replace(partial, path)
-        _sync_folder(osp.dirname(path))
-    except OSError as error:
-        raise CheckpointError(_complaint(path, content, error)) from error
-    finally:
-        with suppress(OSError):
-            os.remove(partial)
+        with write_atomically(osp.abspath(path), durable=True) as partial:
+            Path(partial).write_bytes(content)
+    except ConfigError as error:
+        raise CheckpointError(
+            f'{error}; it has {mib(len(content))}; {before}. Free some space '
+            'or name another --work-dir, and go on with --resume') from error
 
 
 def remove_partials(folder: str) -> List[str]:
@@ -56,21 +52,17 @@ def remove_partials(folder: str) -> List[str]:
     """
     removed = []
     for name in os.listdir(folder) if osp.isdir(folder) else []:
-        path = osp.join(folder, name)
-        if PARTIAL.search(name) and osp.isfile(path) and _is_dead(path):
-            with suppress(OSError):
+        path, partial = osp.join(folder, name), PARTIAL.search(name)
+        if not partial or not osp.isfile(path):
+            continue
+        with suppress(OSError):  # it may be gone by now
+            machine, pid = partial.groups()
+            dead = not alive(int(pid)) if machine == machine_name() else (
+                time.time() - osp.getmtime(path) > _STALE)
+            if dead:
                 os.remove(path)
                 removed.append(path)
     return removed
-
-
-def _is_dead(path: str) -> bool:
-    machine, pid = PARTIAL.search(path).groups()
-    if machine == machine_name():
-        return not alive(int(pid))
-    with suppress(OSError):
-        return time.time() - osp.getmtime(path) > _STALE
-    return False  # gone by now
 
 
 @register_backend(ATOMIC, force=True)
@@ -91,23 +83,6 @@ class AtomicLocalBackend(LocalBackend):
         replace_file(filepath, obj.encode(encoding))
 
 
-def _write_through(path: str, content: bytes) -> None:
-    with open(path, 'wb') as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: str) -> None:
-    """Make the new name durable too, where the file system can."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
 def alive(pid: int) -> bool:
     """Whether a process of this machine has this number."""
     try:
@@ -117,14 +92,3 @@ def alive(pid: int) -> bool:
     except PermissionError:
         pass
     return True
-
-
-def _complaint(path: str, content: bytes, error: OSError) -> str:
-    before = 'the file that was there before is untouched' if osp.exists(
-        path) else 'nothing was there before'
-    with suppress(OSError):
-        free = shutil.disk_usage(osp.dirname(path)).free / 2**20
-        before += f'; {free:,.0f} MiB are free there'
-    return (f'cannot write {path} ({len(content) / 2**20:,.1f} MiB): '
-            f'{error.strerror or error}; {before}. Free some space or name '
-            'another --work-dir, and go on with --resume')

@@ -17,33 +17,36 @@ import torch
 from mmengine.dist import barrier
 from mmengine.logging import print_log
 
-from mona_mm.checkpoint.receiving import check_url, receive
 from mona_mm.errors import CheckpointError, UserError
 from mona_mm.text import kind_of, write_atomically
 
 from .atomic import remove_partials
+from .digest import file_digest
+from .receiving import check_url, receive
 
+#: What an address on a Hugging Face hub begins with.
+HUB = 'hf://'
 _NAMED_HASH = re.compile(r'-([a-f0-9]{8,64})\.(?:pth|safetensors)$')
 
 
 def fetch(source: str) -> str:
     """Return the local path of a checkpoint, downloading a URL once.
 
-    The hash at the end of a name such as ``swin-4f79f7c0.pth`` is compared
+    The hash at the end of a name such as ``base-4f79f7c0.pth`` is compared
     with the file. For a URL, downloaded now or before, it must be the file's;
     for a path another one is a warning, because mmengine's
     ``published_keys`` names files by a hash that is not quite theirs.
     (Digits without a letter are taken for a date.)
 
     Args:
-        source (str): A path, or an http(s) URL.
+        source (str): A path, an http(s) URL, or ``hf://USER/NAME/FILE``.
 
     Raises:
         CheckpointError: If the path is not that of a file, the download
             fails, or the file behind a URL is not the one that its name
             says.
     """
-    source = os.fspath(source)
+    source = on_hub(os.fspath(source))
     remote = is_url(source)
     path = _from_url(source) if remote else osp.expanduser(source)
     if not osp.isfile(path):
@@ -62,9 +65,30 @@ def fetch(source: str) -> str:
     return path
 
 
+def on_hub(source: str) -> str:
+    """The URL of a file on a Hugging Face hub; other names as they are.
+
+    ``hf://USER/NAME/FILE``, with ``USER/NAME@REVISION`` for another revision
+    than ``main``. The hub is the one of ``HF_ENDPOINT``, if that is set.
+
+    Raises:
+        CheckpointError: If it begins with ``hf://`` and goes on otherwise.
+    """
+    if not source.startswith(HUB):
+        return source
+    found = re.fullmatch(r'([^/@]+/[^/@]+)(?:@([^/]+))?/(.+)',
+                         source[len(HUB):])
+    if found is None:
+        raise CheckpointError(f'{source!r}: expected hf://USER/NAME/FILE')
+    name, revision, file = found.groups()
+    hub = os.environ.get('HF_ENDPOINT', 'https://huggingface.co').rstrip('/')
+    return f'{hub}/{name}/resolve/{revision or "main"}/{file}'
+
+
 def is_url(source: str) -> bool:
-    """Whether a checkpoint is named by an http(s) address."""
-    return os.fspath(source).lower().startswith(('http://', 'https://'))
+    """Whether a checkpoint is named by an http(s) address, or a hub's."""
+    return os.fspath(source).lower().startswith(
+        ('http://', 'https://', HUB))
 
 
 def file_name(source: str) -> str:
@@ -75,6 +99,7 @@ def file_name(source: str) -> str:
 
 def cached(url: str) -> Optional[str]:
     """The file that stands for a URL, if it is here already."""
+    url = on_hub(url)
     found = filter(osp.isfile, (_own_place(url), _by_hand(url)))
     return next(found, None)
 
@@ -85,7 +110,7 @@ def forget(source: str) -> None:
     A path, and a file that somebody put into the cache, are left alone.
     """
     if is_url(source):
-        place = _own_place(source)
+        place = _own_place(on_hub(source))
         with suppress(OSError):  # not there, or another process was faster
             os.remove(place)
             os.rmdir(osp.dirname(place))
@@ -151,7 +176,7 @@ def _other_hash(path: str, name: str) -> Optional[str]:
     if named is None:
         return None
     status = os.stat(path)
-    found = _sha256(path, status.st_mtime_ns, status.st_size)
+    found = _known_digest(path, status.st_mtime_ns, status.st_size)
     if found.startswith(named):
         return None
     return (f'{path}: its name says that its SHA-256 hash starts with '
@@ -164,10 +189,6 @@ def _named_hash(name: str) -> Optional[str]:
 
 
 @lru_cache(maxsize=64)
-def _sha256(path: str, mtime: int, size: int) -> str:
+def _known_digest(path: str, mtime: int, size: int) -> str:
     """Hash a file, once per process as long as it does not change."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return file_digest(path)

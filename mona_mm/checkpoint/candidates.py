@@ -9,7 +9,7 @@ from mmengine.model import PretrainedInit
 from mona_mm.config import means
 from mona_mm.errors import CheckpointError
 
-from .cache import cached, file_name, is_url
+from .cache import cached, file_name, is_url, on_hub
 from .record import Base
 
 Place = Tuple[str, Optional[str]]
@@ -91,6 +91,6 @@ def _configured(init_cfg) -> Iterator[Place]:
 def _host(url: str) -> str:
     """Host and port of an address as written; '' of anything else."""
     try:
-        return urlsplit(url).netloc.lower() if is_url(url) else ''
+        return urlsplit(on_hub(url)).netloc.lower() if is_url(url) else ''
     except ValueError:
         return ''

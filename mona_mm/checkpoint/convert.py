@@ -40,7 +40,7 @@ from .record import needs_base
 TARGETS = ('mm', 'mona')
 
 #: The release's modules, and STAR-MMRotate's, in a block.
-_RELEASED = re.compile(r'(.+\.)?(my_module_\d\..+|lora_[AB])')
+_OF_RELEASE = re.compile(r'(.+\.)?(my_module_\d\..+|lora_[AB])')
 _STAR = re.compile(r'^(?:my_module|mona|adapter|lorand)_?([12]?)\.')
 _FACTOR = re.compile(r'(.+)\.param_dict\.([AgB])(\d+)')
 _FACTORS = {'A': 'left', 'g': 'kernel', 'B': 'right'}
@@ -181,7 +181,7 @@ def convert(state: StateDict,
     if target == 'mona':
         made = {k.split('.')[-1] for k in names.buffers(tensors)}
         dropped = [k for k in dropped if k.split('.')[-1] not in made]
-        tensors = _released(tensors, tuner, layout, names)
+        tensors = _to_release(tensors, tuner, layout, names)
     tensors = {prefix + k: v for k, v in tensors.items()}
     return Conversion({**tensors, **outside}, layout, _name(tuner),
                       len(inside) - len(heads), len(outside),
@@ -189,20 +189,34 @@ def convert(state: StateDict,
 
 
 def _family(state: StateDict) -> Tuple[Names, Optional[Layout]]:
-    """The family that knows a backbone's keys, and the layout."""
-    known = all_names()
+    """The family that knows a backbone's keys, and the layout.
+
+    Where several do (Microsoft names both its Swins alike), it is the one
+    that most of them fit.
+    """
+    known, found = all_names(), []
     for names in known:
-        for layout in names.layouts:
-            if layout.knows(state):
-                return names, layout
-    for names in known:
-        if any(map(names.block.fullmatch, state)):
-            return names, None
-    roots = sorted({k.split('.')[0] for k in state})[:8]
-    raise CheckpointError(
-        'no backbone in it of a family whose names are known '
-        f'({", ".join(names.family for names in known)}): its keys start '
-        f'with {roots}')
+        layout = next((one for one in names.layouts if one.knows(state)),
+                      None)
+        if layout or any(map(names.block.fullmatch, state)):
+            found.append((names, layout))
+    if not found:
+        roots = sorted({k.split('.')[0] for k in state})[:8]
+        raise CheckpointError(
+            'no backbone in it of a family whose names are known '
+            f'({", ".join(names.family for names in known)}): its keys start '
+            f'with {roots}')
+
+    def fitting(pair: Tuple[Names, Optional[Layout]]) -> int:
+        """How many keys are those of a family's plain backbone."""
+        names, layout = pair
+        try:
+            renamed = layout.to_mm(state) if layout else state
+        except CheckpointError:  # it is said when the family is taken
+            return len(state)
+        return sum(map(bool, map(names.plain.fullmatch, renamed)))
+
+    return max(found, key=fitting)
 
 
 def _check_layout(state: StateDict, names: Names, found: str,
@@ -211,7 +225,7 @@ def _check_layout(state: StateDict, names: Names, found: str,
     inner = [m[2] for m in map(names.block.fullmatch, state) if m]
     if found == 'mm':
         found = 'star' if any(map(_STAR.match, inner)) else 'mm'
-    elif any(map(_RELEASED.fullmatch, inner)):
+    elif any(map(_OF_RELEASE.fullmatch, inner)):
         found = 'mona'
     else:
         found = next((name for name, cls in _foreign().items() if any(
@@ -289,7 +303,7 @@ def _name(tuner: Optional[Tuner]) -> str:
     return type(tuner).__name__ if tuner else 'none'
 
 
-def _released(state: StateDict, tuner: Optional[Tuner], layout: str,
+def _to_release(state: StateDict, tuner: Optional[Tuner], layout: str,
               names: Names) -> StateDict:
     """Give a backbone the release's names."""
     if layout == 'star':

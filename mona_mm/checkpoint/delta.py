@@ -1,10 +1,11 @@
 """From a full checkpoint to one that leaves the frozen bases out."""
 from collections import OrderedDict
-from typing import Any, Dict, List, Mapping, NamedTuple, Sequence
+from typing import Any, Dict, List, Mapping
 
 import torch
 from torch import Tensor, nn
 
+from mona_mm.compat import metadata_of, set_metadata
 from mona_mm.errors import CheckpointError
 
 from .digest import joined, tensor_digests
@@ -12,17 +13,6 @@ from .layouts import below
 from .models import tuned_backbones
 from .pack import pack, share_text
 from .record import FILE_KEY, KEY, Record, file_record, source_of
-
-
-class _Half(NamedTuple):
-    """One of the state dicts of a checkpoint.
-
-    Attributes:
-        state (OrderedDict[str, Tensor]): Is changed in place.
-        lead (str): What its keys begin with, before the model's names.
-    """
-    state: Dict[str, Tensor]
-    lead: str
 
 
 def check_places(model: nn.Module, found: Mapping[str, Record]) -> None:
@@ -41,8 +31,8 @@ def check_places(model: nn.Module, found: Mapping[str, Record]) -> None:
             raise CheckpointError(
                 f'{source_of(record)} leaves out the frozen base of '
                 f'{path or "its backbone"}, and the model has no tuned '
-                'backbone there that could refill it. For a plain '
-                'backbone, make one file of both with tools/merge_delta.py')
+                'backbone there that could refill it. For a plain backbone, '
+                'make one file of both with tools/merge_delta.py')
 
 
 def slim(checkpoint: Dict[str, Any], model: nn.Module,
@@ -63,75 +53,55 @@ def slim(checkpoint: Dict[str, Any], model: nn.Module,
         list[str]: Paths of backbones whose base had to stay in, because
         nobody knows where it came from.
     """
-    halves = [_Half(_ordered(checkpoint, 'state_dict'), '')]
-    if 'ema_state_dict' in checkpoint:
-        halves.append(_Half(_ordered(checkpoint, 'ema_state_dict'),
-                            'module.'))
+    #: {what keys begin with, before the model's names: state dict}
+    halves: Dict[str, Dict[str, Tensor]] = {}
+    for key, lead in (('state_dict', ''), ('ema_state_dict', 'module.')):
+        if key in checkpoint:  # its own dict, with metadata: not the model's
+            half = OrderedDict(checkpoint[key])
+            set_metadata(half, OrderedDict(
+                (k, dict(v)) for k, v in metadata_of(checkpoint[key]).items()))
+            checkpoint[key] = halves[lead] = half
     whole = []
-    backbones = dict(tuned_backbones(model))
-    for path, backbone in backbones.items():
-        prefix = f'{path}.' if path else ''
+    backbones = {f'{path}.' if path else '': backbone
+                 for path, backbone in tuned_backbones(model)}
+    for prefix, backbone in backbones.items():
         base = backbone.frozen
-        names = frozenset() if full else _same(base.refillable(), halves,
-                                               prefix)
         if base.names and base.source is None and not full:
-            whole.append(path or type(model).__name__)
-        for half in halves:
-            _drop(half, prefix, names | base.computed)
+            whole.append(prefix.rstrip('.') or type(model).__name__)
+        names = frozenset() if full else base.refillable()
+        if len(halves) == 2:  # one whose average is another stays in both
+            names = frozenset(n for n in names if torch.equal(*(
+                half[lead + prefix + n].cpu()
+                for lead, half in halves.items())))
+        for lead, half in halves.items():
+            inside = lead + prefix
+            for name in names | base.computed:
+                half.pop(inside + name, None)
+            metadata = metadata_of(half)
+            for path in [p for p in metadata if p.startswith(inside)]:
+                if metadata[path] == dict(version=1):  # as no entry means
+                    del metadata[path]
     if backbones:
         _record(halves, backbones, checkpoint, full)
-        for half in halves:
-            pack(half.state)
+        for half in halves.values():
+            pack(half)
         share_text(checkpoint)
     return whole
 
 
-def _ordered(checkpoint: Dict[str, Any], key: str) -> Dict[str, Tensor]:
-    """Its own dict, with its own metadata: neither is the model's."""
-    state = checkpoint[key]
-    copy = OrderedDict(state)
-    copy._metadata = OrderedDict(
-        (k, dict(v)) for k, v in getattr(state, '_metadata', {}).items())
-    checkpoint[key] = copy
-    return copy
-
-
-def _same(names, halves: Sequence[_Half], prefix: str) -> frozenset:
-    """Those names whose averaged value is the plain one, too."""
-    if len(halves) == 1:
-        return frozenset(names)
-    plain, averaged = halves
-    return frozenset(
-        n for n in names
-        if torch.equal(plain.state[prefix + n].cpu(),
-                       averaged.state[averaged.lead + prefix + n].cpu()))
-
-
-def _drop(half: _Half, prefix: str, names) -> None:
-    inside = half.lead + prefix
-    for name in names:
-        half.state.pop(inside + name, None)
-    metadata = half.state._metadata
-    for path in [p for p in metadata if p.startswith(inside)]:
-        if metadata[path] == dict(version=1):  # what no entry means as well
-            del metadata[path]
-
-
-def _record(halves: Sequence[_Half], backbones: Dict[str, nn.Module],
-            checkpoint: Dict[str, Any], full: bool) -> None:
-    digests = [tensor_digests(half.state) for half in halves]
-    for path, backbone in backbones.items():
-        prefix = f'{path}.' if path else ''
-        stored = tuple(
-            joined(below(found, half.lead + prefix))
-            for half, found in zip(halves, digests))
-        base = backbone.frozen
-        complete = full or base.source is None
-        for half in halves:
-            entry = half.state._metadata.setdefault(
-                (half.lead + path).rstrip('.'), {})
-            entry[KEY] = base.record(stored, complete).to_dict()
+def _record(halves: Dict[str, Dict[str, Tensor]],
+            backbones: Dict[str, nn.Module], checkpoint: Dict[str, Any],
+            full: bool) -> None:
+    digests = {lead: tensor_digests(half) for lead, half in halves.items()}
+    for prefix, backbone in backbones.items():
+        stored = tuple(joined(below(digests[lead], lead + prefix))
+                       for lead in halves)
+        record = backbone.frozen.record(
+            stored, full or backbone.frozen.source is None)
+        for lead, half in halves.items():
+            entry = metadata_of(half).setdefault((lead + prefix)[:-1], {})
+            entry[KEY] = record.to_dict()
     config = (checkpoint.get('meta') or {}).get('cfg')
-    for half, found in zip(halves, digests):
-        half.state._metadata.setdefault('', {})[FILE_KEY] = file_record(
-            len(half.state), [joined(found)], config)
+    for lead, half in halves.items():
+        metadata_of(half).setdefault('', {})[FILE_KEY] = file_record(
+            len(half), [joined(digests[lead])], config)

@@ -2,14 +2,14 @@
 import inspect
 import shlex
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from mmengine.config import Config
 
 from mona_mm.config import name_of, tuner_fragments
+from mona_mm.tuners.base import known_tuners, tuner_class
 
-if TYPE_CHECKING:
-    from .record import Record
+from .record import Record
 
 
 def describe_tuner(tuner) -> Dict[str, Any]:
@@ -95,7 +95,7 @@ def differences(recorded: Mapping[str, Any],
             for name, values in unlike(recorded, own).items()]
 
 
-def remedy(record: 'Record', backbone) -> str:
+def remedy(record: Record, backbone) -> str:
     """The options with which a config would fit a checkpoint, as a sentence.
 
     Args:
@@ -145,7 +145,6 @@ def _tuner_options(recorded: Mapping[str, Any], tuner):
 
 def _fragment(kind: Any):
     """Name, settings and class of the fragment of a registered tuner."""
-    from mona_mm.tuners.base import known_tuners, tuner_class
     for name, path in tuner_fragments().items():
         tuner = Config.fromfile(path).get('tuner')
         if name_of(tuner['type']) == kind and kind in known_tuners():

@@ -14,6 +14,15 @@ _FEW = 4_000_000
 _remembered = WeakTensorKeyDictionary()
 
 
+def file_digest(path: str) -> str:
+    """The sha256 of a file, in hex."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def version_of(tensor: Tensor) -> Optional[int]:
     """How often it was written to; None where PyTorch does not count."""
     return None if tensor.is_inference() else tensor._version

@@ -2,8 +2,6 @@
 import os.path as osp
 from typing import Optional
 
-from torch import nn
-
 from mona_mm.errors import CheckpointError, ConfigError
 from mona_mm.text import some
 
@@ -39,23 +37,7 @@ def extract_delta(full: str, out: str, config: Optional[str] = None) -> str:
     content = read_checkpoint(full)
     cfg = config_for(content, full, config)
     model = build(cfg)
-    _load_bases(model)
-    before = {p: _frozen(b) for p, b in tuned_backbones(model)}
-    load_all(model, content, full)
-    for path, backbone in tuned_backbones(model):
-        if backbone.frozen.names and backbone.base is None:
-            raise CheckpointError(_another(full, backbone, before[path]))
-    content = dict(content, state_dict=whole_state(content, full))
-    content.pop('model', None)
-    content.setdefault('meta', {}).setdefault('cfg', cfg.pretty_text)
-    slim(content, model)
-    write_checkpoint(content, out)
-    return (f'{out}: {len(content["state_dict"])} tensors, '
-            f'{osp.getsize(out):,} bytes instead of '
-            f'{osp.getsize(fetch(full)):,}')
-
-
-def _load_bases(model: nn.Module) -> None:
+    before = {}
     for path, backbone in tuned_backbones(model):
         if not backbone.frozen.names:
             continue
@@ -65,21 +47,26 @@ def _load_bases(model: nn.Module) -> None:
                 "its init_cfg=dict(type='Pretrained', checkpoint=...) to the "
                 'file that it was trained on')
         backbone.init_weights()
-
-
-def _frozen(backbone: nn.Module) -> dict:
-    return {
-        k: p.detach().clone()
-        for k, p in backbone.named_parameters() if k in backbone.frozen.names
-    }
-
-
-def _another(full: str, backbone: nn.Module, before: dict) -> str:
-    other = [
-        k for k, p in backbone.named_parameters()
-        if k in before and not p.equal(before[k])
-    ]
-    source = pretrained_cfg(backbone.init_cfg)['checkpoint']
-    return (f'{full} was not trained on the base {source}: {len(other)} of '
-            f'{len(before)} frozen tensors differ ({some(sorted(other))}). '
-            'Give a config whose init_cfg names the right file')
+        before[path] = {k: p.detach().clone()
+                        for k, p in backbone.base_parameters().items()
+                        if k in backbone.frozen.names}
+    load_all(model, content, full)
+    for path, backbone in tuned_backbones(model):
+        if path in before and backbone.base is None:
+            own = backbone.base_parameters()
+            other = [k for k, v in before[path].items()
+                     if not own[k].equal(v)]
+            raise CheckpointError(
+                f'{full} was not trained on the base '
+                f'{pretrained_cfg(backbone.init_cfg)["checkpoint"]}: '
+                f'{len(other)} of {len(before[path])} frozen tensors differ '
+                f'({some(sorted(other))}). Give a config whose init_cfg names '
+                'the right file')
+    content = dict(content, state_dict=whole_state(content, full))
+    content.pop('model', None)
+    content.setdefault('meta', {}).setdefault('cfg', cfg.pretty_text)
+    slim(content, model)
+    write_checkpoint(content, out)
+    return (f'{out}: {len(content["state_dict"])} tensors, '
+            f'{osp.getsize(out):,} bytes instead of '
+            f'{osp.getsize(fetch(full)):,}')

@@ -1,5 +1,4 @@
 """Writing checkpoint files: whole or not at all."""
-import os
 import os.path as osp
 from collections import OrderedDict
 from typing import Any, Dict
@@ -27,13 +26,11 @@ def write_checkpoint(content: Dict[str, Any], path: str) -> None:
         CheckpointError: If it cannot be written.
     """
     try:
-        with write_atomically(path) as partial:
+        with write_atomically(path, durable=True) as partial:
             if str(path).endswith('.safetensors'):
                 write_safetensors(content, partial)
             else:
                 torch.save(content, partial)
-            with open(partial, 'rb') as file:
-                os.fsync(file.fileno())
     except CheckpointError as error:
         raise CheckpointError(f'cannot write {path!r}: {error}') from error
     except UserError as error:

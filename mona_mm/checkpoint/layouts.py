@@ -108,6 +108,22 @@ def uneven(matches: Iterable['re.Match[str]'],
             for name in sorted(every - own)]
 
 
+def number_final_norm(state: StateDict,
+                      block: 're.Pattern[str]') -> StateDict:
+    """Call a classifier's final norm after the last stage: ``norm3``.
+
+    Args:
+        state (dict[str, Tensor]): Of a backbone, under mm names.
+        block (re.Pattern): Of :class:`Names`; stages are the first number.
+    """
+    stages = [int(re.search(r'\d+', m[1])[0])
+              for m in map(block.fullmatch, state) if m]
+    own = f'norm{max(stages)}.'
+    if any(k.startswith(own) for k in state):
+        return state
+    return rename_keys(state, lambda k: re.sub(r'^norm\.', own, k))
+
+
 class BaseState(NamedTuple):
     """A backbone's tensors under mm names.
 

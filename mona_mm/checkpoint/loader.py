@@ -17,7 +17,10 @@ from mona_mm.compat import (
     mmengine_home,
     read_checkpoints_with,
 )
+from mona_mm.errors import CheckpointError
+from mona_mm.hub import UNPUBLISHED
 
+from .cache import HUB
 from .embedded import objection
 from .io import TRUST, read_checkpoint, trust, trusted
 
@@ -26,11 +29,12 @@ def install() -> None:
     """Let mmengine read every checkpoint with :func:`read_checkpoint`."""
     read_checkpoints_with({
         '': load_from_local,
-        ('http://', 'https://'): load_from_http,
+        ('http://', 'https://', HUB): load_from_http,
         (r'(\S+\:)?s3://', r'(\S+\:)?petrel://'): load_from_ceph,
         ('modelzoo://', 'torchvision://'): load_from_torchvision,
         ('open-mmlab://', 'openmmlab://'): load_from_openmmlab,
         'mmcls://': load_from_mmcls,
+        UNPUBLISHED: load_unpublished,
     })
 
 
@@ -76,6 +80,19 @@ def load_from_mmcls(filename: str, map_location: Any = None) -> Dict:
     url = theirs.get_mmcls_models()[filename.split('://', 1)[1]]
     return mmcls_backbone(
         load_from_local(_as_trusted(url, filename), map_location))
+
+
+def load_unpublished(filename: str, map_location: Any = None) -> Dict:
+    """Say that a model which was asked for by name has no weights to fetch.
+
+    Raises:
+        CheckpointError: Always.
+    """
+    name = filename.removeprefix(UNPUBLISHED)
+    raise CheckpointError(
+        f'nobody has published weights of {name}. Train it (tools/train.py), '
+        'and name your checkpoint: weights=FILE in an inferencer, '
+        'pretrained=FILE in get_model')
 
 
 def _as_trusted(found: str, named: str) -> str:

@@ -1,6 +1,7 @@
 """From base and delta to one plain file."""
 import copy
 import os.path as osp
+from collections import OrderedDict
 from typing import Any, Dict, List
 
 import torch
@@ -8,19 +9,19 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from mona_mm.compat import metadata_of, set_metadata
+from mona_mm.config import read_config
 from mona_mm.errors import CheckpointError
-from mona_mm.tuners.lora import LoRALinear
+from mona_mm.ops.fold import Foldable
+from mona_mm.text import some
 
 from .delta import slim
 from .files import check_not_itself, whole_state, write_checkpoint
 from .io import read_checkpoint
+from .layouts import below
 from .models import build, load_all, tuned_backbones
 from .record import FILE_KEY, KEY
 
-#: Of a tuned backbone's config: what its plain class does not take.
-_OURS = ('tuner', 'keep_frozen', 'line_by_line', 'skip_dropped',
-         'fit_channels', 'allow_random_base', 'map_final_norm', 'init_cfg',
-         'type')
 #: Largest difference of outputs, as a share of their largest value.
 TOLERANCE = 1e-4
 
@@ -28,10 +29,10 @@ TOLERANCE = 1e-4
 def merge_delta(config: str, delta: str, out: str) -> List[str]:
     """Write base and delta as one checkpoint.
 
-    Where the tuner inserts nothing, or low-rank updates that fold into the
-    weights, the file loads into the plain Swin Transformer of mmdet, mmseg
-    and mmpretrain; that both compute the same is checked before it is
-    written. Otherwise the file holds the tuned model in full.
+    Where the tuner inserts nothing, or only what changes weights (LoRA, DoRA,
+    SSF), the file loads into the plain backbone of the mm libraries; that
+    both compute the same is checked before it is written. Otherwise the file
+    holds the tuned model in full.
 
     Args:
         config (str): The config file of the delta.
@@ -45,84 +46,90 @@ def merge_delta(config: str, delta: str, out: str) -> List[str]:
         CheckpointError: If the delta does not load, or the merged model
             computes something else.
     """
-    from mona_mm.config import read_config
     check_not_itself(delta, out)
     cfg, content = read_config(config), read_checkpoint(delta)
     model = build(cfg)
     load_all(model, content, delta)
     kept = dict(
         meta=dict(content.get('meta') or {}), state_dict=model.state_dict())
-    lines = _why_not(model)
-    if lines:
+    try:
+        merged = {p: merged_tensors(b) for p, b in tuned_backbones(model)}
+    except CheckpointError as error:
         slim(kept, model, full=True)
-        lines.append('written with the tuner: the config stays the same')
+        lines = [str(error),
+                 'written with the tuner: the config stays the same']
     else:
         cfg = _plain_config(cfg, model)
         kept['meta']['cfg'] = cfg.pretty_text
-        kept['state_dict'] = _merged(model, cfg)
-        lines = ['plain: it loads into the Swin Transformer of mmdet, mmseg '
-                 'and mmpretrain']
+        kept['state_dict'] = _plain_state(model, cfg, merged)
+        names = {b.plain_class.__name__ for _, b in tuned_backbones(model)}
+        lines = [f'plain: it loads into the {" and the ".join(names)} of the '
+                 'mm libraries']
     write_checkpoint(kept, out)
     return [*lines, f'{out}: {osp.getsize(out):,} bytes']
 
 
-def fold_lora(linear: LoRALinear) -> Tensor:
-    """The one weight, (3C, C), that computes what weight and update do."""
-    weight = linear.weight.detach().double().clone()
-    thirds = dict(zip('qkv', weight.chunk(3)))
-    downs = linear.lora_A.detach().double().split(linear.rank)
-    ups = linear.lora_B.detach().double().chunk(len(linear.targets))
-    for target, down, up in zip(linear.targets, downs, ups):
-        thirds[target] += linear.scale * up @ down
-    return weight.to(linear.weight.dtype)
+def merged_tensors(backbone: nn.Module) -> Dict[str, Tensor]:
+    """The pretrained tensors that stand for what was inserted, too.
+
+    Every inserted module says it itself, see
+    :meth:`~mona_mm.ops.fold.Foldable.merged`.
+
+    Returns:
+        dict[str, Tensor]: By their names in the backbone, as it stores them.
+
+    Raises:
+        CheckpointError: If some of what was inserted has no place in them.
+    """
+    if backbone.plain_class is None:
+        raise CheckpointError('no library has a class that computes what '
+                              f'{type(backbone).__name__} does')
+    own, found = backbone.state_dict(), {}
+    rest = set(backbone.delta_names)
+    with torch.no_grad():
+        for path, module in backbone.named_modules():
+            tensors = (
+                module.merged() if isinstance(module, Foldable) else None)
+            if tensors is not None:
+                found.update(
+                    (f'{path}.{k}', v.to(own[f'{path}.{k}']))
+                    for k, v in tensors.items())
+                rest -= {f'{path}.{k}' for k in module._parameters}
+    if rest:
+        raise CheckpointError(
+            f'what {type(backbone.tuner).__name__} inserts computes more than '
+            f'a plain block can, so {some(sorted(rest))} cannot be merged '
+            'into its weights')
+    return found
 
 
-def _why_not(model: nn.Module) -> List[str]:
-    """Backbones that no plain one can stand in for, with the reason."""
-    return [
-        f'{path or type(backbone).__name__}: what '
-        f'{type(backbone.tuner).__name__} inserts computes more than a '
-        'plain block can, so it does not merge into its weights'
-        for path, backbone in tuned_backbones(model)
-        if backbone.delta_names - _folding(backbone)
-    ]
-
-
-def _folding(backbone: nn.Module) -> set:
-    return {
-        f'{path}.{name}'
-        for path, module in backbone.named_modules()
-        if isinstance(module, LoRALinear) for name in ('lora_A', 'lora_B')
-    }
-
-
-def _merged(model: nn.Module, cfg: Config) -> Dict[str, Tensor]:
+def _plain_state(model: nn.Module, cfg: Config,
+                 merged: Dict[str, Dict[str, Tensor]]) -> Dict[str, Tensor]:
     state = whole_state(dict(state_dict=model.state_dict()), 'the model')
-    state._metadata = copy.deepcopy(state._metadata)
-    for entry in state._metadata.values():
-        entry.pop(KEY, None)
-        entry.pop(FILE_KEY, None)
+    set_metadata(state, OrderedDict(
+        (path, {k: v for k, v in entry.items() if k not in (KEY, FILE_KEY)})
+        for path, entry in metadata_of(state).items()))
     for path, backbone in tuned_backbones(model):
         prefix = f'{path}.' if path else ''
-        for name, module in backbone.named_modules():
-            if isinstance(module, LoRALinear):
-                state[f'{prefix}{name}.weight'] = fold_lora(module)
+        state.update((prefix + k, v) for k, v in merged[path].items())
         for name in backbone.delta_names:
             del state[prefix + name]
-        _check(backbone, _plain(path, cfg), {
-            k[len(prefix):]: v
-            for k, v in state.items() if k.startswith(prefix)
-        })
+        plain = MODELS.build(copy.deepcopy(dict(_node(path, cfg))))
+        fits = plain.load_state_dict(below(state, prefix), strict=False)
+        # Some libraries delete the buffers that they compute.
+        missing = [k for k in fits.missing_keys
+                   if not k.endswith(backbone.derived)]
+        if missing or fits.unexpected_keys:
+            raise CheckpointError(
+                f'the merged backbone is no {type(plain).__name__}: missing '
+                f'{some(missing)}, unexpected {some(fits.unexpected_keys)}')
+        _check_equal(backbone, plain.eval() or plain)
     return state
 
 
-def _check(backbone: nn.Module, plain: nn.Module,
-           state: Dict[str, Tensor]) -> None:
-    """Load the plain backbone and compare what both compute."""
-    plain.load_state_dict(state, strict=True)
-    plain.eval()
-    channels = getattr(backbone, 'in_channels', 3)
-    images = torch.randn(1, channels, 224, 224)
+def _check_equal(backbone: nn.Module, plain: nn.Module) -> None:
+    """Compare what both compute."""
+    images = torch.randn(1, backbone.in_channels, 224, 224)
     with torch.no_grad():
         pairs = list(zip(backbone(images), plain(images)))
     for ours, theirs in pairs:
@@ -132,10 +139,6 @@ def _check(backbone: nn.Module, plain: nn.Module,
                 'the merged backbone computes something else: a difference '
                 f'of {float((ours - theirs).abs().max()):.3g}, where '
                 f'{limit:.3g} are allowed; nothing was written')
-
-
-def _plain(path: str, cfg: Config) -> nn.Module:
-    return MODELS.build(copy.deepcopy(dict(_node(path, cfg))))
 
 
 def _node(path: str, cfg: Config) -> Any:
@@ -149,11 +152,11 @@ def _node(path: str, cfg: Config) -> Any:
 def _plain_config(cfg: Config, model: nn.Module) -> Config:
     """The config with the plain class where a tuned backbone stood."""
     cfg = copy.deepcopy(cfg)
-    for path, _ in tuned_backbones(model):
-        node = _node(path, cfg)
-        for key in _OURS:
-            node.pop(key, None)
-        node.setdefault('out_indices', (0, 1, 2, 3))
-        node.setdefault('pad_small_map', True)
-        node['type'] = 'mmpretrain.SwinTransformer'
+    for path, backbone in tuned_backbones(model):
+        node, plain = _node(path, cfg), backbone.plain_class
+        arguments = backbone.plain_arguments(node)
+        node.clear()
+        node.update(
+            type=f'{plain.__module__.split(".")[0]}.{plain.__name__}',
+            **arguments)
     return cfg

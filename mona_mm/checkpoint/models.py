@@ -33,6 +33,11 @@ def tuned_backbones(model: nn.Module) -> Iterator[Tuple[str, nn.Module]]:
             yield path, module
 
 
+def tuned_backbone(model: nn.Module) -> Optional[nn.Module]:
+    """The first tuned backbone in a model; None if there is none."""
+    return next((module for _, module in tuned_backbones(model)), None)
+
+
 def config_for(content: Dict[str, Any], source: str,
                config: Optional[str] = None) -> Config:
     """The config given, or the one inside a checkpoint.
@@ -65,7 +70,7 @@ def build(cfg: Config) -> nn.Module:
     """
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     model = MODELS.build(copy.deepcopy(cfg.model))
-    if not dict(tuned_backbones(model)):
+    if tuned_backbone(model) is None:
         raise ConfigError(f'no backbone of {cfg.filename or "the config"} '
                           'takes a tuner: there is no base in its checkpoints'
                           ' that could be left out')

@@ -1,4 +1,5 @@
 """Checkpoints of NumPy's archives, as Google publishes its ViTs."""
+import zipfile
 from typing import Any, Dict
 
 import numpy as np
@@ -6,6 +7,8 @@ import torch
 from torch import Tensor
 
 from mona_mm.errors import CheckpointError
+
+from .unpickle import budget
 
 
 def read_npz(path: str, map_location: Any = 'cpu') -> Dict[str, Any]:
@@ -24,6 +27,10 @@ def read_npz(path: str, map_location: Any = 'cpu') -> Dict[str, Any]:
     """
     state: Dict[str, Tensor] = {}
     try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(m.file_size for m in archive.infolist())
+        if size > budget(path):  # a few kilobytes unpack to gigabytes
+            raise CheckpointError(f'{size} bytes would come out of it')
         with np.load(path, allow_pickle=False) as file:
             for name in file.files:
                 state[name] = torch.from_numpy(np.ascontiguousarray(

@@ -1,10 +1,10 @@
 """From a checkpoint of a run to a file to hand out."""
-import hashlib
 import os
 import os.path as osp
 
 from mona_mm.errors import CheckpointError
 
+from .digest import file_digest
 from .files import whole_state, write_checkpoint
 from .io import read_checkpoint
 from .pack import pack
@@ -42,17 +42,9 @@ def publish(source: str, out: str) -> str:
     partial = f'{stem}.{os.getpid()}{ending}'
     try:
         write_checkpoint(kept, partial)
-        final = f'{stem}-{_sha256(partial)[:8]}{ending}'
+        final = f'{stem}-{file_digest(partial)[:8]}{ending}'
         os.replace(partial, final)
     finally:
         if osp.exists(partial):
             os.remove(partial)
     return final
-
-
-def _sha256(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -85,9 +85,12 @@ def read_record(metadata: Mapping[str, Any]) -> Optional[Record]:
         return None
     _check_format(found)
     try:
-        record = Record(
-            dict(found['tuner']), dict(found['backbone']),
-            _read_base(found['base']), tuple(found['stored']))
+        base = None if found['base'] is None else Base(**found['base'])
+        kinds = (str, (str, type(None)), bool, str)
+        if base and not all(map(isinstance, base, kinds)):
+            raise TypeError(f'unexpected values in {found["base"]!r}')
+        record = Record(dict(found['tuner']), dict(found['backbone']),
+                        base, tuple(found['stored']))
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError('the record of its tuner and base is broken '
                               f'({type(error).__name__}: {error})') from error
@@ -108,16 +111,6 @@ def records(state: Any) -> Dict[str, Record]:
     metadata = metadata_of(state)
     found = {path: read_record(entry) for path, entry in metadata.items()}
     return {path: record for path, record in found.items() if record}
-
-
-def _read_base(found: Optional[dict]) -> Optional[Base]:
-    if found is None:
-        return None
-    base = Base(**found)
-    kinds = (str, (str, type(None)), bool, str)
-    if not all(isinstance(v, k) for v, k in zip(base, kinds)):
-        raise TypeError(f'unexpected values in {found!r}')
-    return base
 
 
 def _check_format(found: Any) -> None:
@@ -158,16 +151,27 @@ def check_state(state: Any, source: str) -> None:
         CheckpointError: If a tensor is not what was saved.
     """
     for name, value in getattr(state, '__dict__', {}).items():
-        if name != '_metadata' or not _is_metadata(value):
+        if name != '_metadata' or not isinstance(value, dict) or not all(
+                isinstance(k, str) and isinstance(v, dict)
+                for k, v in value.items()):
             raise CheckpointError(f'its state dict is broken: {name}')
     metadata = metadata_of(state)
-    for record in records(state).values():
-        _note_source(record, source)
+    for found in records(state).values():
+        _sources[found.stored] = f'checkpoint {source!r}'
+    while len(_sources) > 64:
+        _sources.pop(next(iter(_sources)))
     record = metadata.get('', {}).get(FILE_KEY)
     if record is None:
         return
     _check_format(record)
-    _check_tensors(state)
+    for name, value in state.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise CheckpointError(f'{name!r} in its state dict is a '
+                                  f'{type(value).__name__}, no tensor')
+        size = value.numel() * value.element_size()
+        if value.is_sparse or size > value.untyped_storage().nbytes():
+            raise CheckpointError(f'{name} in its state dict claims to be '
+                                  'larger than what is stored')
     if not isinstance(record.get('tensors'), int) or not isinstance(
             record.get('sha256'), list):
         raise CheckpointError('the record of its tensors is broken')
@@ -184,28 +188,6 @@ def check_state(state: Any, source: str) -> None:
 def source_of(record: Record) -> str:
     """Name the file that a record was read from, for messages."""
     return _sources.get(record.stored, 'the checkpoint')
-
-
-def _note_source(record: Record, source: str) -> None:
-    _sources[record.stored] = f'checkpoint {source!r}'
-    while len(_sources) > 64:
-        _sources.pop(next(iter(_sources)))
-
-
-def _is_metadata(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(k, str) and isinstance(v, dict) for k, v in value.items())
-
-
-def _check_tensors(state: Mapping[str, Any]) -> None:
-    for name, value in state.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise CheckpointError(f'{name!r} in its state dict is a '
-                                  f'{type(value).__name__}, no tensor')
-        size = value.numel() * value.element_size()
-        if value.is_sparse or size > value.untyped_storage().nbytes():
-            raise CheckpointError(f'{name} in its state dict claims to be '
-                                  'larger than what is stored')
 
 
 @lru_cache

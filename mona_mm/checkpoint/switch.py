@@ -11,6 +11,7 @@ from .compare import compare
 from .digest import state_digest
 from .files import whole_state
 from .io import read_checkpoint
+from .layouts import below
 from .models import tuned_backbones
 from .record import records
 
@@ -48,8 +49,21 @@ class DeltaSwitch:
                               f'backbone, but {type(model).__name__} has '
                               f'{len(found)}')
         self.model = model
-        (self.path, self.backbone), *_ = found.items()
-        self._check_tuner()
+        (path, self.backbone), *_ = found.items()
+        self.prefix = f'{path}.' if path else ''
+        tuner: Tuner = self.backbone.tuner
+        if not self.backbone.frozen.names:
+            raise ConfigError(f'{type(tuner).__name__} freezes nothing: there'
+                              ' is no base that deltas could share')
+        if type(tuner).wrap is not Tuner.wrap:
+            raise ConfigError(f'{type(tuner).__name__} cannot be switched off'
+                              ': it replaces pretrained modules by others')
+        for site in tuner.sites:
+            if not _is_off(tuner, site):
+                raise ConfigError(
+                    f'{type(tuner).__name__} cannot be switched off: with all'
+                    f' its parameters zero, what it inserts at {site!r} still'
+                    ' changes its input')
         self._deltas: Dict[Optional[str], Dict[str, Tensor]] = {
             None: self._off()
         }
@@ -100,56 +114,40 @@ class DeltaSwitch:
             if getattr(module, 'folded', None) is not None:
                 module.fold()  # it was made of the weights before
 
-    def _prefix(self) -> str:
-        return f'{self.path}.' if self.path else ''
-
     def _switched(self) -> Dict[str, Tensor]:
         """All tensors but the frozen base and computed buffers."""
-        backbone, prefix = self.backbone, self._prefix()
-        fixed = {
-            prefix + n
-            for n in backbone.frozen.names | backbone.frozen.computed
-        }
+        base = self.backbone.frozen
+        fixed = {self.prefix + n for n in base.names | base.computed}
         return {
             k: v
             for k, v in self.model.state_dict().items() if k not in fixed
         }
 
     def _fitting(self, state: Dict[str, Tensor]) -> Dict[str, Tensor]:
-        prefix = self._prefix()
-        record, lead = self._record(state)
-        self.backbone.frozen.check(record)
-        inside = {
-            k[len(lead):]: v
-            for k, v in state.items() if k.startswith(lead)
-        }
-        if state_digest(inside) not in record.stored:
-            raise CheckpointError('the backbone\'s tensors are not the ones '
-                                  'that were saved: the file is damaged')
-        if record.base is None:
-            raise CheckpointError('it holds its base itself: make a delta of '
-                                  'it with tools/extract_delta.py')
-        if not self.backbone.frozen.has(record.base):
-            raise CheckpointError(
-                f'it was trained on another base ({record.base.source}, '
-                f'sha256 {record.base.sha256[:12]}) than the one in place')
-        given = {prefix + k: v for k, v in inside.items()}
-        if self.path:
-            given.update({k: v for k, v in state.items()
-                          if not k.startswith(lead)})
-        return self._complete(given)
-
-    def _record(self, state):
-        """The record of the file's backbone, and what its keys start with."""
+        """The tensors of a delta, if they are for this model and base."""
         found = records(state)
         if len(found) != 1:
             raise CheckpointError(
                 f'expected a delta of one tuned backbone, but it records '
                 f'{len(found)}; extract_delta makes one of a full checkpoint')
         (path, record), = found.items()
-        return record, f'{path}.' if path else ''
-
-    def _complete(self, given: Dict[str, Tensor]) -> Dict[str, Tensor]:
+        base, lead = self.backbone.frozen, f'{path}.' if path else ''
+        base.check(record)
+        inside = below(state, lead)
+        if state_digest(inside) not in record.stored:
+            raise CheckpointError('the backbone\'s tensors are not the ones '
+                                  'that were saved: the file is damaged')
+        if record.base is None:
+            raise CheckpointError('it holds its base itself: make a delta of '
+                                  'it with tools/extract_delta.py')
+        if not base.has(record.base):
+            raise CheckpointError(
+                f'it was trained on another base ({record.base.source}, '
+                f'sha256 {record.base.sha256[:12]}) than the one in place')
+        given = {self.prefix + k: v for k, v in inside.items()}
+        if self.prefix:
+            given.update({k: v for k, v in state.items()
+                          if not k.startswith(lead)})
         own = self._switched()
         if misfit := compare(own, given):
             raise CheckpointError(
@@ -159,42 +157,22 @@ class DeltaSwitch:
 
     def _off(self) -> Dict[str, Tensor]:
         """Inserted modules that do nothing, and the base's own values."""
-        backbone, prefix = self.backbone, self._prefix()
-        released = self._released()
-        return {
-            prefix + n: released[n] if n in released else torch.zeros_like(v)
-            for n, v in backbone.state_dict().items()
-            if n in backbone.delta_names or n in released
-        }
-
-    def _released(self) -> Dict[str, Tensor]:
-        """The base's values of what trained on top of it."""
         backbone = self.backbone
         if backbone.base is None:
             raise CheckpointError(
                 'DeltaSwitch needs a base whose source is known: load a delta'
                 ' checkpoint first, or the base that init_cfg names')
-        wanted = set(backbone.base_parameters()) - backbone.frozen.names
-        if not wanted:
-            return {}
-        tensors = backbone.frozen.find(backbone.base)
-        return {k: tensors[k] for k in wanted}
-
-    def _check_tuner(self) -> None:
-        """Refuse a tuner whose modules do something when all zero."""
-        tuner: Tuner = self.backbone.tuner
-        if not self.backbone.frozen.names:
-            raise ConfigError(f'{type(tuner).__name__} freezes nothing: there'
-                              ' is no base that deltas could share')
-        for site in tuner.sites:
-            if not _is_off(tuner, site):
-                raise ConfigError(
-                    f'{type(tuner).__name__} cannot be switched off: with all'
-                    f' its parameters zero, what it inserts at {site!r} still'
-                    ' changes its input')
+        trained = set(backbone.base_parameters()) - backbone.frozen.names
+        plain = backbone.frozen.find(backbone.base) if trained else {}
+        return {
+            self.prefix + n: plain[n] if n in trained else torch.zeros_like(v)
+            for n, v in backbone.state_dict().items()
+            if n in backbone.delta_names or n in trained
+        }
 
 
 def _is_off(tuner: Tuner, site: str, dims: int = 16) -> bool:
+    """Whether what is at a site does nothing when all zero."""
     if site in EXTRAS:  # tokens are attended to, maps are others
         return False
     x = torch.linspace(-1, 1, 4 * dims).reshape(1, 4, dims)

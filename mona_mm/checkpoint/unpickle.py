@@ -574,7 +574,7 @@ def _read_archive(path: str, move: Callable, tensors: bool) -> Any:
             return storages[key]
 
         pickled = archive.read(roots[0])
-        content = _Unpickler(io.BytesIO(pickled), _budget(path), load).load()
+        content = _Unpickler(io.BytesIO(pickled), budget(path), load).load()
         known = {roots[0], order, *(f'{root}data/{key}' for key in storages)}
         for name in members.keys() - known if tensors else ():
             _stored(file, members[name])  # their checksums count as well
@@ -618,7 +618,7 @@ def _read_legacy(path: str, move: Callable, tensors: bool) -> Any:
     with _Bounded(io.FileIO(path)) as file:
 
         def unpickle(load: Callable) -> Any:
-            return _Unpickler(file, _budget(path), load).load()
+            return _Unpickler(file, budget(path), load).load()
 
         magic, version, _ = (unpickle(declare) for _ in range(3))
         if (magic, version) != (_MAGIC, _VERSION):
@@ -671,5 +671,6 @@ def _stored(file: BinaryIO, member: zipfile.ZipInfo) -> torch.UntypedStorage:
     return found
 
 
-def _budget(path: str) -> int:
+def budget(path: str) -> int:
+    """How many bytes may come out of a file."""
     return _TIMES * osp.getsize(path) + _EXTRA

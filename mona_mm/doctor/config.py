@@ -9,6 +9,7 @@ from torch import nn
 from mona_mm.backbones.counting import count_backbone
 from mona_mm.checkpoint.cache import cached, is_url
 from mona_mm.checkpoint.candidates import pretrained_cfg
+from mona_mm.checkpoint.models import tuned_backbone
 from mona_mm.config import backbone_of
 from mona_mm.engine.device import adapt_to_cpu
 from mona_mm.engine.fit import outline
@@ -58,10 +59,10 @@ def _files(cfg: Config) -> Iterator[Finding]:
 
 def _base(cfg: Config, model: nn.Module) -> Iterator[Finding]:
     source = _source(cfg)
-    backbone = _backbone(model)
-    if not hasattr(backbone, 'load_base'):
-        yield Finding(NOTE, 'base', f'{type(backbone).__name__} is no backbone'
-                      ' of mona_mm: its loading is not checked')
+    backbone = tuned_backbone(model)
+    if backbone is None:
+        yield Finding(NOTE, 'base', f'{type(_backbone(model)).__name__} is no '
+                      'backbone of mona_mm: its loading is not checked')
     elif source is None:
         frozen = bool(backbone.frozen.names) and not backbone.allow_random_base
         yield Finding(
@@ -104,7 +105,7 @@ def _trains(cfg: Config, model: nn.Module) -> Iterator[Finding]:
     trained = sum(p.numel() for p in params if p.requires_grad)
     yield Finding(OK, 'model', f'{trained:,} of '
                   f'{sum(p.numel() for p in params):,} parameters train')
-    if not hasattr(_backbone(model), 'share'):
+    if tuned_backbone(model) is None:
         return
     row = count_backbone(cfg)
     yield Finding(

@@ -1,6 +1,6 @@
 """How tuned models are trained, tested and launched."""
 from .delta_checkpoint import DeltaCheckpointHook
-from .fuse_hook import FuseHook
+from .evaluate import FuseHook
 from .optim import DeltaOptimWrapperConstructor
 from .resumable.loops import ResumableEpochLoop
 from .resumable.same_run import FingerprintHook

@@ -5,11 +5,10 @@ from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner
 
 from mona_mm.checkpoint.delta import check_places, slim
+from mona_mm.checkpoint.models import unwrapped
 from mona_mm.checkpoint.record import records
 from mona_mm.errors import ConfigError
 from mona_mm.registry import HOOKS
-
-from .runner import unwrapped
 
 
 @HOOKS.register_module()

@@ -1,7 +1,11 @@
-"""Running GPU recipes where there is no accelerator, alone or in parallel."""
+"""What a run runs on, and GPU recipes where there is no accelerator."""
 import gc
-from typing import Any, List
+import os
+import platform
+from importlib import import_module
+from typing import Any, Dict, List, Sequence
 
+import torch
 import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -65,6 +69,27 @@ def leave_group() -> None:
     if dist.is_initialized():
         gc.collect()  # a runner that is gone keeps the group's threads alive
         dist.destroy_process_group()
+
+
+def device_name(place: torch.device) -> str:
+    """The name that a device goes by, e.g. ``'NVIDIA H200'``.
+
+    Args:
+        place (torch.device): A CUDA device, or any other for the processor.
+    """
+    if place.type == 'cuda':
+        return torch.cuda.get_device_name(place)
+    if os.path.isfile('/proc/cpuinfo'):
+        with open('/proc/cpuinfo') as file:
+            for line in file:
+                if line.startswith('model name'):
+                    return line.split(':', 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def versions(names: Sequence[str]) -> Dict[str, str]:
+    """The versions of packages, by their import names."""
+    return {name: import_module(name).__version__ for name in names}
 
 
 def _replace_sync_bn(node: Any) -> bool:

@@ -1,7 +1,8 @@
-"""What ``tools/test.py`` adds to a config before testing."""
+"""What ``tools/test.py`` adds to a config, or does to a model, for a test."""
 import copy
 
 from mmengine.config import Config, ConfigDict
+from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, METRICS
 
 from mona_mm.config import (
@@ -13,6 +14,8 @@ from mona_mm.config import (
     takes,
 )
 from mona_mm.errors import ConfigError
+from mona_mm.ops.fold import foldable, fuse, unfuse
+from mona_mm.registry import HOOKS as OUR_HOOKS
 
 
 def set_tta(cfg: Config) -> None:
@@ -96,3 +99,26 @@ def set_show(cfg: Config, show: bool, show_dir: str = None) -> None:
         cfg.show_dir = show_dir
     else:
         cfg.show_dir = show_dir
+
+
+@OUR_HOOKS.register_module()
+class FuseHook(Hook):
+    """Test the folded model: ``tools/test.py --fuse``.
+
+    It folds after everything else that changes weights (an EMA swaps them
+    before the test epoch), and unfolds afterwards.
+    """
+
+    priority = 'LOWEST'
+
+    def before_test_epoch(self, runner) -> None:
+        """Fold, and say how much."""
+        runner.model.eval()
+        count = len(foldable(fuse(runner.model)))
+        runner.logger.info(
+            f'{count} modules folded for inference' if count else
+            '--fuse: the model has nothing to fold')
+
+    def after_test_epoch(self, runner, metrics=None) -> None:
+        """Unfold."""
+        unfuse(runner.model)

@@ -7,14 +7,22 @@ import re
 from itertools import accumulate
 from typing import Any, Callable, Optional, Sequence
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.hooks import CheckpointHook
+from mmengine.logging import print_log
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
+from mona_mm.backbones import tuned_class, tuned_types
 from mona_mm.checkpoint.candidates import allow_hosts
 from mona_mm.checkpoint.io import trust
-from mona_mm.config import backbone_of, means, name_of, read_config
+from mona_mm.config import (
+    backbone_of,
+    means,
+    name_of,
+    read_config,
+    tuner_fragments,
+)
 from mona_mm.engine.cluster import set_address
 from mona_mm.errors import ConfigError, UserError
 from mona_mm.text import FULL, cannot_write
@@ -23,7 +31,6 @@ from .device import adapt_to_cpu, init_cpu_group
 from .options import OptionAction, parse
 from .resumable.newest import newest_checkpoint, trust_run
 from .runner import careful_runner
-from .tuner_option import set_tuner
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,7 +109,11 @@ def load_config(args: argparse.Namespace) -> Config:
     set_address(args.launcher)
     allow_hosts(getattr(args, 'base_host', ()))
     cfg = read_config(args.config)
-    _check_options(args.cfg_options)
+    for key in args.cfg_options:
+        if key == 'tuner' or key.startswith('tuner.'):
+            raise ConfigError(
+                f'--cfg-options {key}=... would change nothing: configs copy '
+                f'`tuner` into the backbone; use model.backbone.{key}=...')
     if args.tuner:
         set_tuner(cfg, args.tuner)
     try:
@@ -124,19 +135,55 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or osp.join(
         'work_dirs', name)
     if getattr(args, 'trust_checkpoint', False):
-        _trust_named(cfg, args)
+        # The checkpoint that a run starts from, and no other file.
+        resume = getattr(args, 'resume', None)
+        for named in (getattr(args, 'checkpoint', None), resume,
+                      cfg.get('load_from')):
+            if named not in (None, 'auto'):
+                trust(named)
+        if resume == 'auto' or cfg.get('resume'):
+            trust_run(cfg)
     return cfg
 
 
-def _trust_named(cfg: Config, args: argparse.Namespace) -> None:
-    """Vouch for the checkpoint that a run starts from, and no other file."""
-    resume = getattr(args, 'resume', None)
-    for named in (getattr(args, 'checkpoint', None), resume,
-                  cfg.get('load_from')):
-        if named not in (None, 'auto'):
-            trust(named)
-    if resume == 'auto' or cfg.get('resume'):
-        trust_run(cfg)
+def set_tuner(cfg: Config, tuner: str) -> None:
+    """Replace the tuner of a config's backbone.
+
+    Args:
+        cfg (Config): Changed in place.
+        tuner (str): Name of a fragment in ``configs/_base_/tuners``, or the
+            path of a file that defines ``tuner``.
+
+    Raises:
+        ConfigError: If there is no such fragment, or the config's backbone
+            takes no tuner.
+    """
+    known = tuner_fragments()
+    path = tuner if tuner.endswith('.py') else known.get(tuner, '')
+    if not osp.isfile(path):
+        raise ConfigError(f'--tuner {tuner!r}: expected a .py file that '
+                          f'defines `tuner`, or one of {", ".join(known)}')
+    fragment = Config.fromfile(path).get('tuner')
+    if not isinstance(fragment, dict):
+        raise ConfigError(f'--tuner {tuner!r}: {path} defines no dict '
+                          '`tuner`')
+    backbone = backbone_of(cfg)
+    cls = tuned_class(backbone, cfg.get('default_scope'))
+    if cls is None:
+        raise ConfigError(
+            f'--tuner {tuner}: the backbone {name_of(backbone.get("type"))!r}'
+            f' takes no tuner; expected one of {tuned_types()}')
+    if cls.general:  # called after a method
+        backbone.type = cls.general
+    backbone.tuner = ConfigDict(fragment)
+    # What --cfg-options change in it from here on is a change.
+    cfg.tuner_option = ConfigDict(
+        name=osp.splitext(osp.basename(tuner))[0], type=backbone.type,
+        tuner=copy.deepcopy(fragment))
+    print_log(
+        f'--tuner: {name_of(fragment["type"])}; learning rate, drop-path and '
+        f'everything else stay those of {cfg.filename}',
+        logger='current')
 
 
 def set_amp(cfg: Config) -> None:
@@ -255,11 +302,3 @@ def run(cfg: Config, job: Callable[[Runner], Any],
             cannot_write(error.filename or cfg.work_dir, error) +
             '; what was saved before is whole: go on with --resume'
         ) from error
-
-
-def _check_options(options: dict) -> None:
-    for key in options:
-        if key == 'tuner' or key.startswith('tuner.'):
-            raise ConfigError(
-                f'--cfg-options {key}=... would change nothing: configs copy '
-                f'`tuner` into the backbone; use model.backbone.{key}=...')

@@ -1,6 +1,6 @@
 """Parameter groups for a model with a tuned backbone."""
 import logging
-from typing import Dict, List
+from typing import List
 
 from mmengine.logging import MMLogger, print_log
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
@@ -8,11 +8,9 @@ from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
 from torch.optim import SGD, Adam, AdamW
 
-from mona_mm.checkpoint.delta import tuned_backbones
+from mona_mm.checkpoint.models import tuned_backbones, unwrapped
 from mona_mm.config import means
 from mona_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
-
-from .runner import unwrapped
 
 DELTA, PRETRAINED, NEW = 'delta', 'pretrained', 'neck and head'
 
@@ -61,38 +59,49 @@ class DeltaOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             default_args=dict(optimizer=optimizer))
 
     def groups(self, model: nn.Module) -> List[dict]:
-        """The parameter groups of a model, with their counts by role."""
-        groups = _merge(self._rated(model))
-        if not groups:
-            raise ValueError('no parameter of the model trains: there is '
-                             'nothing to optimize')
-        return groups
+        """The parameter groups of a model, with their counts by role.
 
-    def _rated(self, model: nn.Module) -> List[dict]:
-        """One group per trained parameter, with mmengine's rules applied."""
-        roles = _roles(model)
-        groups: List[dict] = []
+        Args:
+            model (nn.Module): Not wrapped.
+
+        Raises:
+            ValueError: If nothing in it trains.
+        """
+        roles = {}  # by identity; what is not in it is neck's and heads'
+        for _, backbone in tuned_backbones(model):
+            for param in backbone.base_parameters().values():
+                roles[id(param)] = PRETRAINED
+            for param in backbone.delta_parameters().values():
+                roles[id(param)] = DELTA
+        ruled: List[dict] = []  # one per trained parameter
         with _quiet():
-            self.add_params(groups, model)
-        seen, rated = set(), []
-        for group in groups:
+            self.add_params(ruled, model)
+        seen, merged = set(), {}
+        for group in ruled:
             (param, ) = group['params']
             if id(param) in seen:
                 continue  # a shared parameter is reached by two names
             seen.add(id(param))
             role = roles.get(id(param), NEW)
             settings = {
-                'lr': self.base_lr,
-                'weight_decay': self.base_wd,
-                **group
+                key: value for key, value in {
+                    'lr': self.base_lr, 'weight_decay': self.base_wd, **group
+                }.items() if value is not None
+                and key not in ('params', 'lr_mult', 'decay_mult')
             }
-            for multiplier in ('lr_mult', 'decay_mult'):
-                settings.pop(multiplier, None)
-            if role == DELTA and settings['lr'] is not None:
+            if role == DELTA and 'lr' in settings:
                 settings['lr'] *= self.delta_lr_mult
-            settings['role'] = role
-            rated.append(settings)
-        return rated
+            # Equal settings are one group, in the order of the first.
+            one = merged.setdefault(
+                repr(sorted(settings.items())),
+                dict(settings, params=[], counts={}))
+            one['params'].append(param)
+            tensors, numbers = one['counts'].get(role, (0, 0))
+            one['counts'][role] = tensors + 1, numbers + param.numel()
+        if not merged:
+            raise ValueError('no parameter of the model trains: there is '
+                             'nothing to optimize')
+        return list(merged.values())
 
 
 def _fast(cfg: dict, groups: List[dict]) -> dict:
@@ -109,32 +118,6 @@ def _fast(cfg: dict, groups: List[dict]) -> dict:
     if has and fits and not named:
         cfg['fused'] = True
     return cfg
-
-
-def _roles(model: nn.Module) -> Dict[int, str]:
-    """Whose a parameter is, by identity; others are neck's and heads'."""
-    roles = {}
-    for _, backbone in tuned_backbones(model):
-        for param in backbone.base_parameters().values():
-            roles[id(param)] = PRETRAINED
-        for param in backbone.delta_parameters().values():
-            roles[id(param)] = DELTA
-    return roles
-
-
-def _merge(rated: List[dict]) -> List[dict]:
-    """Join parameters with equal settings, keeping the order of the first."""
-    merged: Dict[str, dict] = {}
-    for settings in rated:
-        params, role = settings.pop('params'), settings.pop('role')
-        settings = {k: v for k, v in settings.items() if v is not None}
-        key = repr(sorted(settings.items()))
-        group = merged.setdefault(key, dict(settings, params=[], counts={}))
-        group['params'] += params
-        numbers = group['counts'].setdefault(role, [0, 0])
-        numbers[0] += len(params)
-        numbers[1] += sum(p.numel() for p in params)
-    return list(merged.values())
 
 
 def _report(groups: List[dict]) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 from mmengine.config import Config
 
-from mona_mm.checkpoint.cache import is_url
+from mona_mm.checkpoint.cache import is_url, on_hub
 from mona_mm.checkpoint.candidates import pretrained_cfg
 from mona_mm.checkpoint.receiving import check_url
 from mona_mm.config import datasets, evaluators, model_inside, name_of
@@ -221,7 +221,7 @@ def _missing_base(model: dict) -> List[str]:
         return []
     if is_url(source):
         try:
-            check_url(source)
+            check_url(on_hub(source))
         except ValueError as error:
             return [f'model.backbone.init_cfg.checkpoint {source!r} is no '
                     f'address of a file: {error}']

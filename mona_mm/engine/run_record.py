@@ -5,28 +5,24 @@ import os.path as osp
 import resource
 import time
 from datetime import datetime, timezone
-from numbers import Real
 from pathlib import Path
 from typing import Any, Dict, Optional
 
 import torch
-from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import get_world_size, master_only
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import IterBasedTrainLoop, Runner
 
-from mona_mm.checkpoint.delta import tuned_backbones
 from mona_mm.checkpoint.describe import describe_tuner
+from mona_mm.checkpoint.models import tuned_backbone, unwrapped
 from mona_mm.compat import resumes
 from mona_mm.config import changes
-from mona_mm.engine.machine import device_name, versions
+from mona_mm.engine.device import device_name, versions
 from mona_mm.errors import ConfigError
 from mona_mm.registry import HOOKS
 from mona_mm.text import read_json, write_atomically
-
-from .runner import unwrapped
 
 #: The file's name within the work dir.
 RUN_RECORD = 'run.json'
@@ -62,8 +58,25 @@ class RunRecordHook(Hook):
         """Start a record, or go on with that of the resumed run."""
         old = _read(runner.work_dir) if resumes(runner) else {}
         self.began, self.seconds = time.time(), old.get('wall_seconds', 0.0)
+        config = Path(runner.cfg.filename or '').resolve()
+        if config.is_relative_to(_ROOT):
+            config = config.relative_to(_ROOT)
+        kind, count = torch.device(get_device()), get_world_size()
+        device = f'{count} x ' * (count > 1) + device_name(kind)
+        if kind.type == 'cpu':
+            device += f', {torch.get_num_threads()} threads'
+        iters = _counts_iters(runner)
         self.record = dict(
-            _described(runner),
+            config=config.as_posix(),
+            changed=changes(runner.cfg),
+            tuner_option=runner.cfg.get('tuner_option', {}).get('name'),
+            **_tuned(unwrapped(runner.model)),
+            seed=runner.seed,
+            device=device,
+            world_size=count,
+            unit='iter' if iters else 'epoch',
+            total=runner.max_iters if iters else runner.max_epochs,
+            versions=versions(_PACKAGES),
             started=old.get('started', _now()),
             sessions=old.get('sessions', 0) + 1,
             memory_mib=old.get('memory_mib', 0.0),
@@ -112,20 +125,6 @@ class RunRecordHook(Hook):
             Path(path).write_text(json.dumps(self.record, indent=1))
 
 
-def _described(runner: Runner) -> Dict[str, Any]:
-    iters = _counts_iters(runner)
-    return dict(
-        config=_config_name(runner.cfg),
-        changed=changes(runner.cfg),
-        **_tuned(unwrapped(runner.model)),
-        seed=runner.seed,
-        device=_device(),
-        world_size=get_world_size(),
-        unit='iter' if iters else 'epoch',
-        total=runner.max_iters if iters else runner.max_epochs,
-        versions=versions(_PACKAGES))
-
-
 def _counts_iters(runner: Runner) -> bool:
     return isinstance(runner.train_loop, IterBasedTrainLoop)
 
@@ -134,28 +133,15 @@ def _done(runner: Runner) -> int:
     return runner.iter if _counts_iters(runner) else runner.epoch
 
 
-def _config_name(cfg: Config) -> str:
-    path = Path(cfg.filename or '').resolve()
-    inside = path.is_relative_to(_ROOT)
-    return path.relative_to(_ROOT).as_posix() if inside else str(path)
-
-
 def _tuned(model: torch.nn.Module) -> Dict[str, Any]:
     """Which tuner, and what it trains; nothing of another model."""
-    backbone = next((b for _, b in tuned_backbones(model)), None)
+    backbone = tuned_backbone(model)
     if backbone is None:
         return dict(tuner={})
     share = backbone.share()
-    return dict(tuner=describe_tuner(backbone.tuner), trained=share.trained,
+    return dict(tuner=describe_tuner(backbone.tuner),
+                method=backbone.tuner.display_name, trained=share.trained,
                 share=share.ratio)
-
-
-def _device() -> str:
-    kind, count = torch.device(get_device()), get_world_size()
-    many = f'{count} x ' if count > 1 else ''
-    threads = '' if kind.type != 'cpu' else (
-        f', {torch.get_num_threads()} threads')
-    return many + device_name(kind) + threads
 
 
 def _peak_memory() -> float:

@@ -4,12 +4,10 @@ import os.path as osp
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.dist import master_only
+from mmengine.dist import is_main_process, master_only
 from mmengine.hooks import Hook
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
-from torch import nn
 
 from mona_mm.config import class_of
 from mona_mm.errors import ConfigError
@@ -61,46 +59,34 @@ def careful_runner(cfg: Config) -> Runner:
     return type(kind.__name__, (CarefulRunner, kind), {}).from_cfg(cfg)
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The model itself, without what parallel training or testing wraps."""
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    return model
-
-
 class _DumpConfigHook(Hook):
     """Dump the config after all other hooks have agreed to start."""
 
     def before_train(self, runner: Runner) -> None:
         """Put it beside the checkpoints; the one before it is kept."""
-        self._replace(runner)
+        if is_main_process():
+            path, text = self._place(runner), runner.cfg.dump()
+            if path.is_file() and path.read_text() != text:
+                stamp = osp.basename(runner.log_dir)
+                kept = path.parent / EARLIER / (
+                    f'{path.stem}_until_{stamp}{path.suffix}')
+                kept.parent.mkdir(exist_ok=True)
+                os.replace(path, kept)
+            self._write(path, text)
         leave_signals()  # to the hook that saves, or to nobody
-
-    @master_only
-    def _replace(self, runner: Runner) -> None:
-        path = Path(runner.work_dir, _name(runner))
-        text = runner.cfg.dump()
-        if path.is_file() and path.read_text() != text:
-            stamp = osp.basename(runner.log_dir)
-            kept = path.parent / EARLIER / (
-                f'{path.stem}_until_{stamp}{path.suffix}')
-            kept.parent.mkdir(exist_ok=True)
-            os.replace(path, kept)
-        _write(path, text)
 
     @master_only
     def before_test(self, runner: Runner) -> None:
         """Leave that of the training that lies there alone."""
-        path = Path(runner.work_dir, _name(runner))
+        path = self._place(runner)
         if path.exists():
             path = Path(runner.log_dir, path.name)
-        _write(path, runner.cfg.dump())
+        self._write(path, runner.cfg.dump())
 
+    def _place(self, runner: Runner) -> Path:
+        return Path(runner.work_dir, osp.basename(
+            runner.cfg.filename or f'{runner.timestamp}.py'))
 
-def _name(runner: Runner) -> str:
-    return osp.basename(runner.cfg.filename or f'{runner.timestamp}.py')
-
-
-def _write(path: Path, text: str) -> None:
-    with write_atomically(path) as partial:
-        Path(partial).write_text(text)
+    def _write(self, path: Path, text: str) -> None:
+        with write_atomically(path) as partial:
+            Path(partial).write_text(text)

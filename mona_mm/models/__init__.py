@@ -1,4 +1,4 @@
-"""Detectors that test by windows, and parts that work as released.
+"""Detectors that test by windows, and parts that work as published.
 
 mmdet and mmrotate are imported when one of them is built, not before:
 whoever builds a backbone for another task does not wait for them.
@@ -65,29 +65,29 @@ def BatchNormLinearClsHead(**kwargs) -> nn.Module:
 
 @MODELS.register_module()
 def RetinaHead(**kwargs) -> nn.Module:
-    """Build :class:`mona_mm.models.as_released.RetinaHead`.
+    """Build :class:`mona_mm.models.as_published.RetinaHead`.
 
     Args:
         **kwargs: ``nms_pre_anchors`` (default True), and mmdet's.
     """
-    from .as_released import RetinaHead as Head
+    from .as_published import RetinaHead as Head
     return Head(**kwargs)
 
 
 @MODELS.register_module()
 def SingleRoIExtractor(**kwargs) -> nn.Module:
-    """Build :class:`mona_mm.models.as_released.SingleRoIExtractor`.
+    """Build :class:`mona_mm.models.as_published.SingleRoIExtractor`.
 
     Args:
         **kwargs: ``float32`` (default True), and mmdet's.
     """
-    from .as_released import SingleRoIExtractor as Extractor
+    from .as_published import SingleRoIExtractor as Extractor
     return Extractor(**kwargs)
 
 
 @MODELS.register_module()
 def SimpleFeaturePyramid(**kwargs) -> nn.Module:
-    """Build :class:`mona_mm.models.simple_feature_pyramid.SimpleFeaturePyramid`.
+    """Build the pyramid of :mod:`mona_mm.models.simple_feature_pyramid`.
 
     Args:
         **kwargs: ``in_channels``, ``out_channels``, ``scales``, ``num_outs``.

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 
-def is_plain(module: nn.Module) -> bool:
+def runs_line_by_line(module: nn.Module) -> bool:
     """Whether a module is to run as it is written in the papers.
 
     It is if its ``line_by_line`` says so, and while ``torch.compile`` or
@@ -21,3 +21,6 @@ def is_plain(module: nn.Module) -> bool:
     """
     return (module.line_by_line or torch.compiler.is_compiling()
             or torch.jit.is_tracing())
+
+
+is_plain = runs_line_by_line  # TEMPORARY: until all branches say the new name

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-class MergedFilters(NamedTuple):
+class CombinedFilters(NamedTuple):
     """The filters of Mona, skips included.
 
     Attributes:
@@ -30,14 +30,14 @@ class MergedFilters(NamedTuple):
     point: Tensor
     point_bias: Tensor
 
-    def to(self, dtype: torch.dtype) -> 'MergedFilters':
+    def to(self, dtype: torch.dtype) -> 'CombinedFilters':
         """The same in another dtype."""
-        return MergedFilters(*(t.to(dtype) for t in self))
+        return CombinedFilters(*(t.to(dtype) for t in self))
 
 
-def merge_filters(kernels: Sequence[Tensor], biases: Sequence[Tensor],
-                  point: Tensor, point_bias: Tensor) -> MergedFilters:
-    """Fold the filters, their mean and the skips (paper, eq. 4 and 5).
+def combine_filters(kernels: Sequence[Tensor], biases: Sequence[Tensor],
+                    point: Tensor, point_bias: Tensor) -> CombinedFilters:
+    """Combine the filters, their mean and the skips (paper, eq. 4 and 5).
 
     Args:
         kernels (Sequence[Tensor]): (n, 1, k_i, k_i) each, k_i odd.
@@ -52,19 +52,19 @@ def merge_filters(kernels: Sequence[Tensor], biases: Sequence[Tensor],
     kernel /= len(kernels)
     kernel[..., size // 2, size // 2] += 1
     identity = torch.eye(n, dtype=point.dtype, device=point.device)
-    return MergedFilters(kernel, torch.stack(tuple(biases)).mean(0),
-                         point.view(n, n) + identity, point_bias)
+    return CombinedFilters(kernel, torch.stack(tuple(biases)).mean(0),
+                           point.view(n, n) + identity, point_bias)
 
 
-def depthwise(low: Tensor, merged: MergedFilters, batch: int,
+def depthwise(low: Tensor, combined: CombinedFilters, batch: int,
               hw_shape: Tuple[int, int]) -> Tensor:
     """Filter tokens as a map: (T, n) -> (T, n)."""
     with no_plans(low):
         out = F.conv2d(
             _as_map(low, batch, hw_shape),
-            merged.kernel,
-            merged.bias,
-            padding=merged.kernel.shape[-1] // 2,
+            combined.kernel,
+            combined.bias,
+            padding=combined.kernel.shape[-1] // 2,
             groups=low.shape[-1])
     return _as_tokens(out)
 
@@ -77,10 +77,10 @@ def depthwise_backward(grad: Tensor, low: Tensor, kernel: Tensor,
     Args:
         grad (Tensor): (T, n), of the output.
         low (Tensor): (T, n), the input.
-        kernel (Tensor): (n, 1, K, K), the merged kernel.
+        kernel (Tensor): (n, 1, K, K), the combined kernel.
         batch (int): B.
         hw_shape (tuple[int, int]): (H, W).
-        sizes (Sequence[int]): Sizes of the filters that were merged.
+        sizes (Sequence[int]): Sizes of the filters that were combined.
 
     Returns:
         tuple: Of the input (T, n), and a list of every filter's weight and

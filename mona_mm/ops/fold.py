@@ -3,10 +3,10 @@
 Parameters are never written to: what is folded stands beside them, so state
 dicts stay as they are and :func:`unfuse` restores every bit.
 """
-from typing import Any, Optional
+from typing import Any, Dict, Optional
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class Foldable(nn.Module):
@@ -22,6 +22,17 @@ class Foldable(nn.Module):
     def make_folded(self) -> Any:
         """What the forward pass can use instead of the parameters."""
         raise NotImplementedError
+
+    def merged(self) -> Optional[Dict[str, Tensor]]:
+        """What the pretrained tensors would have to be without this method.
+
+        Returns:
+            dict[str, Tensor], optional: By their names in this module, those
+            with which the plain module computes what this one does; in more
+            bits than they are stored with, if need be. None if there are
+            none: then a checkpoint does not merge into a plain backbone.
+        """
+        return None
 
     def fold(self) -> None:
         """Make the folded form from the parameters as they are now."""
@@ -52,8 +63,8 @@ class Foldable(nn.Module):
 def fuse(model: nn.Module) -> nn.Module:
     """Fold everything in a model that can be folded.
 
-    Mona's filters and skips become one depth-wise and one point-wise step,
-    LoRA's updates become part of the qkv weights.
+    Mona's filters and skips become one depth-wise and one point-wise step;
+    what only changes weights (LoRA, DoRA, SSF) becomes part of them.
 
     Args:
         model (nn.Module): Loaded, and in evaluation mode.

@@ -16,7 +16,8 @@ from .launch import interpreted
 from .precision import autocasts, compute_dtype
 
 #: Linear layers that do no more than ``F.linear``.
-PLAIN = (nn.Linear, wrappers.Linear)
+LINEAR_TYPES = (nn.Linear, wrappers.Linear)
+PLAIN = LINEAR_TYPES  # TEMPORARY: until all branches say the new name
 
 
 def accelerated(x: Tensor) -> bool:
@@ -100,7 +101,7 @@ class CastOnce:
 
     def linear(self, layer: nn.Module, x: Tensor) -> Tensor:
         """``layer(x)``, on a GPU by kept casts of what is frozen."""
-        if (type(layer) not in PLAIN or not accelerated(x)
+        if (type(layer) not in LINEAR_TYPES or not accelerated(x)
                 or is_watched(layer)):
             return layer(x)
         dtype = compute_dtype(x)

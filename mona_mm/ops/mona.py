@@ -1,4 +1,4 @@
-"""The Mona layer with merged kernels, keeping only what is narrow.
+"""The Mona layer with combined kernels, keeping only what is narrow.
 
 Line by line, the layer keeps three tensors of full width and more than eight
 of the bottleneck's. This form keeps its input (B, N, C), two tensors of the
@@ -33,10 +33,10 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from .filters import (
-    MergedFilters,
+    CombinedFilters,
+    combine_filters,
     depthwise,
     depthwise_backward,
-    merge_filters,
 )
 from .precision import no_autocast
 from .scaled_norm import DownParams, down, down_backward
@@ -84,10 +84,10 @@ class MonaParams(NamedTuple):
         return (self.point_bias.numel(),
                 *(k.shape[-1] for k in self.filters[::2]))
 
-    def merged(self) -> MergedFilters:
-        """The filters, merged."""
-        return merge_filters(self.filters[::2], self.filters[1::2],
-                             self.point_weight, self.point_bias)
+    def combined(self) -> CombinedFilters:
+        """The filters, combined."""
+        return combine_filters(self.filters[::2], self.filters[1::2],
+                               self.point_weight, self.point_bias)
 
 
 def mona(x: Tensor,
@@ -117,10 +117,10 @@ class _Mona(torch.autograd.Function):
         params = MonaParams.of(flat)
         with no_autocast(x.device):
             tokens = x.reshape(-1, x.shape[-1])
-            merged = params.merged().to(spec.dtype)
+            combined = params.combined().to(spec.dtype)
             low, mean, rstd = down(tokens, params.down, spec.eps, spec.dtype)
-            mixed = depthwise(low, merged, x.shape[0], spec.hw_shape)
-            act = F.gelu(F.linear(mixed, merged.point, merged.point_bias))
+            mixed = depthwise(low, combined, x.shape[0], spec.hw_shape)
+            act = F.gelu(F.linear(mixed, combined.point, combined.point_bias))
             mask = torch.empty_like(act, dtype=torch.bool).bernoulli_(
                 1 - spec.drop_rate) if spec.drop_rate else None
             y = _up(tokens, _drop_(act, mask, spec.drop_rate), params)
@@ -132,8 +132,8 @@ class _Mona(torch.autograd.Function):
                 t = t.view_as(x)
         ctx.spec = spec
         ctx.save_for_backward(x, low, mixed, mask, mean, rstd, next_mean,
-                              next_rstd, next_w, next_b, merged.kernel,
-                              merged.point, *flat)
+                              next_rstd, next_w, next_b, combined.kernel,
+                              combined.point, *flat)
         return y.view_as(x), t
 
     @staticmethod

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .filters import MergedFilters
+from .filters import CombinedFilters
 from .mona import MonaParams
 
 
@@ -17,14 +17,14 @@ class FoldedMona(NamedTuple):
             scale gamma included.
         gammax (Tensor | None): (C, ).
         down (tuple[Tensor, Tensor]): Weight (n, C) and bias.
-        filters (MergedFilters): All filters and skips.
+        filters (CombinedFilters): All filters and skips.
         up (tuple[Tensor, Tensor]): Weight (C, n) and bias.
         eps (float): Of the norm.
     """
     norm: Optional[Tuple[Tensor, Tensor]]
     gammax: Optional[Tensor]
     down: Tuple[Tensor, Tensor]
-    filters: MergedFilters
+    filters: CombinedFilters
     up: Tuple[Tensor, Tensor]
     eps: float
 
@@ -33,7 +33,7 @@ def fold_mona(params: MonaParams, eps: float) -> FoldedMona:
     """Fold the parameters of a layer."""
     norm_w, norm_b, gamma, gammax, weight, bias = params.down
     norm = None if gamma is None else (norm_w * gamma, norm_b * gamma)
-    return FoldedMona(norm, gammax, (weight, bias), params.merged(),
+    return FoldedMona(norm, gammax, (weight, bias), params.combined(),
                       (params.up_weight, params.up_bias), eps)
 
 

@@ -7,7 +7,7 @@ layer's norm (weight w, bias v) and both scales g, h::
     low = ((x - mean) rstd w g + v g + x h) D^T + d              (T, n)
 
 is :data:`mona_down`; without the scaled norm ``low = x D^T + d``. With the
-merged filters F (skip included), the point-wise matrix P (likewise) and the
+combined filters F (skip included), the point-wise matrix P (likewise) and the
 frozen norm that follows::
 
     mixed[y, x] = f + sum_ij F[i, j] low[y + i - K/2, x + j - K/2]

@@ -36,7 +36,7 @@ class Shared(NamedTuple):
 
     Attributes:
         params (MonaParams): Of the layer.
-        filters (Tensor): (L, K * K + 1 + n', n') of :func:`merge_all`.
+        filters (Tensor): (L, K * K + 1 + n', n') of :func:`combine_all`.
         index (int): Of the layer among the L.
         seeds (Tensor, optional): (R, ), of dropout.
         scales (Tensor, optional): (R, B) float32, factors on the branches:
@@ -81,14 +81,14 @@ def draw_seeds(count: int, device: torch.device) -> Tensor:
     return torch.randint(2**63 - 1, (count, ), device=device)
 
 
-def merge_all(layers: Sequence[MonaParams]) -> Tensor:
-    """Merge the filters of layers of one structure.
+def combine_all(layers: Sequence[MonaParams]) -> Tensor:
+    """Combine the filters of layers of one structure.
 
     Returns:
-        Tensor: (L, K * K + 1 + n', n'), see :mod:`.merged_kernel`; n' is the
+        Tensor: (L, K * K + 1 + n', n'), see :mod:`.combined_kernel`; n' is the
         power of two above n.
     """
-    from .merged_kernel import merge_layers
+    from .combined_kernel import combine_layers
     device = layers[0].point_bias.device
     n, *sizes = layers[0].structure
     wide, largest = _padded(n), max(sizes)
@@ -98,8 +98,8 @@ def merge_all(layers: Sequence[MonaParams]) -> Tensor:
         addresses, device=device).view(len(layers), -1))
     out = torch.empty(
         len(layers), largest**2 + 1 + wide, wide, device=device)
-    merge_layers((len(layers), largest + 1), (table, out),
-                 (n, wide, tuple(sizes), largest, _power(largest)))
+    combine_layers((len(layers), largest + 1), (table, out),
+                   (n, wide, tuple(sizes), largest, _power(largest)))
     return out
 
 

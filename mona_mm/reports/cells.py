@@ -6,10 +6,10 @@ import pandas as pd
 import yaml
 
 from mona_mm.errors import ConfigError
+from mona_mm.hub import MIM
 
 from .names import parse
 
-ROOT = Path(__file__).resolve().parents[2]
 #: libyaml's, ten times as fast, where it is there.
 _LOADER = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
 #: What the tables are. 1 to 5 are numbered as in arXiv 2311.15010; its later
@@ -30,11 +30,11 @@ TABLES = {
 }
 
 
-def load_cells(root=ROOT) -> pd.DataFrame:
+def load_cells(root=MIM) -> pd.DataFrame:
     """Read the cells of every metafile in the index.
 
     Args:
-        root (str | Path): The project. Defaults to where this package is.
+        root (str | Path): Where the index is. Defaults to the package's own.
 
     Returns:
         DataFrame: One row per cell and metric, in the order of the index.
@@ -86,8 +86,7 @@ _COLUMNS = (
 
 def home_of(config: str) -> str:
     """The path of a config without its method: that of its task."""
-    path = Path(config)
-    return str(path.with_name(parse(config).task)) if config else ''
+    return str(Path(config).with_name(parse(config).task)) if config else ''
 
 
 def _load(path: Path) -> dict:
@@ -108,7 +107,8 @@ def _cell(model: Dict[str, Any]) -> Dict[str, Any]:
     return dict(
         _common(model['In Collection'], data), config=model['Config'],
         home=home_of(model['Config']), setting=leaf.variant,
-        backbone=leaf.backbone, metrics=published or data['Metrics'],
+        backbone=data.get('Backbone', leaf.backbone),
+        metrics=published or data['Metrics'],
         published=published, others=data.get('Also Reported', ()),
         by=source.removeprefix('published by '),
         config_deviations=tuple(data.get('Deviations', ())),

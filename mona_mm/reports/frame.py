@@ -5,7 +5,7 @@ import pandas as pd
 
 from .cells import home_of
 from .metrics import metric_of
-from .names import display_name, name_run
+from .names import display_name, name_run, parse
 from .records import Record, deviations
 
 #: Of a record, as it is.
@@ -31,7 +31,7 @@ def run_frame(records: Iterable[Record],
 
         - ``run``: its number; ``cell``: that of the paper's cell, None if it
           belongs to none. A run belongs to the cell of its task's config and
-          its tuner.
+          its tuner, in a config of its own or by ``--tuner``.
         - ``task``, ``method`` (as it calls itself), ``variant``, and
           ``word``, the two as configs' names have them.
         - ``deviations`` (tuple): what it did differently from its cell's, or
@@ -44,15 +44,16 @@ def run_frame(records: Iterable[Record],
     """
     known: Dict[Tuple, Dict] = {}
     for row in cells[cells.home != ''].to_dict('records'):
-        cell = known.setdefault((row['home'], row['method'], row['setting']),
-                                dict(row, metrics=[]))
+        key = row['home'], parse(row['config']).word
+        cell = known.setdefault(key, dict(row, metrics=[]))
         cell['metrics'].append(row['metric'])
     rows = []
     for i, record in enumerate(records):
         leaf = name_run(record['config'],
-                        record.get('tuner', {}).get('type'))
-        method = display_name(leaf.method)
-        cell = known.get((home_of(record['config']), method, leaf.variant))
+                        record.get('tuner', {}).get('type'),
+                        record.get('tuner_option'))
+        method = record.get('method') or display_name(leaf.method)
+        cell = known.get((home_of(record['config']), leaf.word))
         run = dict({k: record.get(k) for k in _FIELDS}, run=i,
                    cell=cell and cell['cell'], task=leaf.task, method=method,
                    variant=leaf.variant, word=leaf.word,

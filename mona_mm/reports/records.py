@@ -1,4 +1,5 @@
 """Records of runs: the ``run.json`` that training writes."""
+import json
 import math
 import os.path as osp
 from datetime import datetime
@@ -19,8 +20,9 @@ _REQUIRED = dict(config=str, started=str, done=_NUMBER, total=_NUMBER,
                  unit=str, finished=bool, last=dict)
 _MAY = dict(seed=int, ended=str, device=str, world_size=int,
             memory_mib=_NUMBER, wall_seconds=_NUMBER, sessions=int,
-            tuner=dict, trained=int, share=_NUMBER, changed=list, best=dict,
-            versions=dict, by=str, by_hand=list)
+            tuner=dict, tuner_option=str, method=str, trained=int,
+            share=_NUMBER, changed=list, best=dict, versions=dict, by=str,
+            by_hand=list)
 
 
 def collect(dirs: Iterable) -> List[Record]:
@@ -30,7 +32,7 @@ def collect(dirs: Iterable) -> List[Record]:
         dirs (Iterable[str | Path]): Work dirs, or folders of them.
 
     Returns:
-        list[dict]: Records ordered by config, start and seed, with the file
+        list[dict]: Records ordered as :func:`key_of` says, with the file
         as ``source``; a run that lies there twice is one, the copy that got
         further.
 
@@ -126,9 +128,11 @@ def _damaged(source: str, key: str, value: Any,
         f'a {FILE} as training writes it: mend or remove it')
 
 
-def key_of(record: Record) -> Tuple[str, str, str]:
-    """What tells a run from every other: config, start and seed."""
-    return record['config'], record['started'], str(record.get('seed'))
+def key_of(record: Record) -> Tuple[str, ...]:
+    """What tells a run from every other: config, tuner, start and seed."""
+    tuner = json.dumps(record.get('tuner', {}), sort_keys=True)
+    return (record['config'], tuner, record['started'],
+            str(record.get('seed')))
 
 
 def unique(records: Iterable[Record]) -> List[Record]:
@@ -138,7 +142,7 @@ def unique(records: Iterable[Record]) -> List[Record]:
         records (Iterable[dict]): Of any runs.
 
     Returns:
-        list[dict]: Ordered by config, start and seed.
+        list[dict]: Ordered by their keys.
     """
     kept: Dict[Tuple, Record] = {}
     for record in sorted(records, key=lambda r: (r['finished'], r['done'])):

@@ -2,7 +2,7 @@
 import os.path as osp
 from math import nan
 from pathlib import Path
-from typing import Callable, Dict, Iterable, List, Sequence, Tuple
+from typing import Callable, Dict, Iterable, List, Tuple
 
 import pandas as pd
 
@@ -53,7 +53,14 @@ def render(records: Iterable[Record], form: str = 'markdown',
     cells = load_cells()
     runs = run_frame(records, cells)
     if form == 'csv':
-        return _csv(runs, cells)
+        published = cells[['cell', 'metric', 'published', 'published_by']]
+        lines = runs.merge(published.dropna(subset='published'), 'left',
+                           ['cell', 'metric'])
+        for name, digits in dict(last=4, best=4, memory_mib=1,
+                                 wall_seconds=1).items():
+            lines[name] = [value if value is None else round(value, digits)
+                           for value in lines[name]]
+        return csv_text(lines[list(_CSV)].rename(columns=dict(key='metric')))
     found = tables(runs, cells, which)
     if form == 'latex':
         return '% \\usepackage{booktabs}\n' + '\n'.join(
@@ -78,17 +85,6 @@ def write(text: str, form: str, out: str) -> str:
     with write_atomically(out) as path:
         Path(path).write_text(text, encoding='utf-8')
     return out
-
-
-def _csv(runs: pd.DataFrame, cells: pd.DataFrame) -> str:
-    published = cells[['cell', 'metric', 'published', 'published_by']].dropna(
-        subset='published')
-    lines = runs.merge(published, 'left', ['cell', 'metric'])
-    for name, digits in dict(last=4, best=4, memory_mib=1,
-                             wall_seconds=1).items():
-        lines[name] = [value if value is None else round(value, digits)
-                       for value in lines[name]]
-    return csv_text(lines[list(_CSV)].rename(columns=dict(key='metric')))
 
 
 def tables(runs: pd.DataFrame, cells: pd.DataFrame,
@@ -122,16 +118,14 @@ def tables(runs: pd.DataFrame, cells: pd.DataFrame,
     for title, part in (
             ('Runs by method and task', rest[several]),
             ('Runs of tasks with a single method', rest[~several])):
+        # Finished ones, with their main metrics.
+        done = part[part.finished.astype(bool)].sort_values(
+            'task', kind='stable')
+        main = done[done.tier == done.groupby('run').tier.transform('min')]
         if len(part):
-            found += _Grid(title, _shown(part), part, which).tables()
+            found += _Grid(title, main.assign(backbone='', published=None),
+                           part, which).tables()
     return [table for table in found if table.rows or table.notes]
-
-
-def _shown(runs: pd.DataFrame) -> pd.DataFrame:
-    """Finished runs with their main metrics, as rows of a grid."""
-    done = runs[runs.finished.astype(bool)].sort_values('task', kind='stable')
-    lowest = done.groupby('run').tier.transform('min')
-    return done[done.tier == lowest].assign(backbone='', published=None)
 
 
 class _Grid:
@@ -154,11 +148,16 @@ class _Grid:
         kinds = sorted(set(zip(rows.backbone, rows.method, rows.variant)),
                        key=lambda kind: place(*kind))
         many = len({backbone for backbone, *_ in kinds}) > 1
+
+        def label(backbone: str, method: str, variant: str) -> str:
+            # The backbone only where there are many.
+            return ', '.join(filter(None, (method, variant, backbone * many)))
+
         #: By label: what a row is compared with.
-        self.full = {_label(*kind, many): _label(kind[0], 'Full', '', many)
+        self.full = {label(*kind): label(kind[0], 'Full', '')
                      for kind in kinds}
         self.rows = rows.assign(row=[
-            _label(*kind, many)
+            label(*kind)
             for kind in zip(rows.backbone, rows.method, rows.variant)])
         #: By row and task: runs that did the same together.
         self.groups = {
@@ -202,8 +201,19 @@ class _Grid:
                     (row, task)) else NOT_RUN,
                 lambda what, alike=alike: '' if alike else notes.mark(
                     what, 'changed: ')))
-        rows = [[row, *self._counts(row),
-                 *(column[row] for column in columns)] for row in self.full]
+
+        def span(texts: List[str]) -> str:
+            # One value, or the least and the most of the tasks.
+            return ' to '.join(dict.fromkeys([texts[0], texts[-1]])
+                               ) if texts else '-'
+
+        rows = []
+        for row in self.full:
+            of = self.rows[self.rows.row == row].drop_duplicates('task')
+            rows.append([
+                row, span([f'{v:,}' for v in sorted(of.trained.dropna())]),
+                span([f'{100 * v:.2f} %' for v in sorted(of.share.dropna())]),
+                *(column[row] for column in columns)])
         return Table(f'{self.title} (per cent, {self.which} validation)',
                      head, rows, notes.lines() + self._about())
 
@@ -234,12 +244,6 @@ class _Grid:
         best = max(firsts.values()) if len(firsts) > 1 else nan
         return {row: Entry(text, bold=firsts.get(row) == best)
                 for row, text in texts.items()}
-
-    def _counts(self, row: str) -> Tuple[str, str]:
-        """What trains: one number, or the least and the most of the tasks."""
-        of = self.rows[self.rows.row == row].drop_duplicates('task')
-        return (_span([f'{v:,}' for v in sorted(of.trained.dropna())]),
-                _span([f'{100 * v:.2f} %' for v in sorted(of.share.dropna())]))
 
     def _about(self) -> List[str]:
         several = any(len(runs) > 1 for of in self.groups.values()
@@ -278,12 +282,3 @@ class _Grid:
 def progress(run) -> str:
     """How far a run got, in words."""
     return f'{run.done:g} of {run.total:g} {run.unit}s'
-
-
-def _label(backbone: str, method: str, variant: str, many: bool) -> str:
-    """A row's name; the backbone only where there are many."""
-    return ', '.join(filter(None, (method, variant, backbone * many)))
-
-
-def _span(texts: Sequence[str]) -> str:
-    return ' to '.join(dict.fromkeys([texts[0], texts[-1]])) if texts else '-'

@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Dict, Iterable, Optional, Tuple
 
-from .names import find_method, methods
+from mona_mm.registry import TUNERS
+
+from .names import find_method, loaded, methods
 
 #: What matplotlib takes: (offset, (on, off, ...)), in line widths.
 Dash = Tuple[float, Tuple[float, ...]]
@@ -51,11 +53,14 @@ class Style:
 
 def method_styles() -> Dict[str, Style]:
     """The looks of all methods, in the order of the paper's tables."""
+    TUNERS.import_from_location()  # colours are the classes' own
+    classes = loaded()
     return {
         name: replace(
-            Style(cls.colour, _SOLID if cls.sites else _DASH_DOT,
+            Style(classes[name].colour,
+                  _SOLID if classes[name].sites else _DASH_DOT,
                   'sov^<os^Do'[i % 10]), **_SPECIAL.get(name, {}))
-        for i, (name, cls) in enumerate(methods().items())}
+        for i, name in enumerate(filter(classes.__contains__, methods()))}
 
 
 def named_method(label: str) -> Optional[str]:

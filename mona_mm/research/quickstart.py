@@ -10,28 +10,28 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence
+from typing import List, Sequence
 
 from mmengine.config import Config
 
-from mona_mm.backbones.counting import count_backbone
+from mona_mm.config import tuner_fragments
+from mona_mm.errors import ConfigError
 from mona_mm.reports.figure import Line, Panel, draw
 from mona_mm.reports.logs import read_log
-from mona_mm.reports.names import display_name, parse
+from mona_mm.reports.names import display_name
+from mona_mm.reports.records import read_record
 from mona_mm.reports.tables import markdown
-from mona_mm.research.figures import draw_detections
-from mona_mm.research.shapes import make_shapes
 from mona_mm.text import write_atomically
+
+from .figures import draw_detections
+from .shapes import make_shapes
+from .sweep import of_task
 
 OUT = Path('work_dirs/quickstart')
 CONFIGS = Path('configs/quickstart')
 PRETRAIN = 'pretrain_swin-nano_source'
-_TASK = 'retinanet_swin-nano_shapes'
-
-
-def config_of(method: str) -> str:
-    """The quickstart's detection config of a method, as a path."""
-    return str(CONFIGS / f'{parse(_TASK).stem(method)}.py')
+#: What the methods are compared on.
+TASK = str(CONFIGS / 'retinanet_swin-nano_shapes.py')
 
 
 def run(methods: Sequence[str]) -> List[dict]:
@@ -43,23 +43,21 @@ def run(methods: Sequence[str]) -> List[dict]:
     Returns:
         list[dict]: One row of results per method.
     """
-    total = 2 + len(methods)
-    _say(1, total, 'pictures: five data formats and a source task '
-         '(half a minute)')
+
+    def say(step: int, text: str) -> None:
+        print(f'\n=== [{step}/{2 + len(methods)}] {text}', flush=True)
+
+    say(1, 'pictures: five data formats and a source task (half a minute)')
     make_shapes('data/shapes', progress=sys.stderr.isatty())
-    _say(2, total, 'base: a small Swin learns the source task (4 minutes)')
+    say(2, 'base: a small backbone learns the source task (4 minutes)')
     pretrain(OUT / 'base.pth', OUT / PRETRAIN)
     rows = []
     for i, method in enumerate(methods, 3):
-        _say(i, total, f'{method}: RetinaNet on the frozen base, trained and '
-             'tested (3 minutes)')
+        say(i, f'{method}: RetinaNet on the frozen base, trained and tested '
+            '(3 minutes)')
         rows.append(_tune(method))
     _report(rows)
     return rows
-
-
-def _say(step: int, total: int, text: str) -> None:
-    print(f'\n=== [{step}/{total}] {text}', flush=True)
 
 
 def run_tool(name: str, *args: str) -> None:
@@ -81,7 +79,7 @@ def run_tool(name: str, *args: str) -> None:
 
 
 def pretrain(base: Path, folder: Path, *options: str) -> None:
-    """Teach a small Swin the source task and keep its backbone.
+    """Teach a small backbone the source task and keep its backbone.
 
     Args:
         base (Path): Where the backbone goes; nothing is done if it is there.
@@ -103,22 +101,27 @@ def pretrain(base: Path, folder: Path, *options: str) -> None:
 
 
 def _tune(method: str) -> dict:
+    """Train and test; where both are done, read what they found."""
     folder = OUT / method
     done = folder / 'result.json'
     if done.is_file():
         print(f'{done} is there')
         return json.loads(done.read_text())
-    config, start = config_of(method), time.time()
-    run_tool('train', config, '--work-dir', str(folder), '--resume')
+    config, tuner = of_task(TASK, method)
+    words = [f'--tuner={tuner}'] if tuner else []
+    start = time.time()
+    run_tool('train', config, *words, '--work-dir', str(folder), '--resume')
     minutes = (time.time() - start) / 60
-    test = folder / 'test'
-    run_tool('test', config, _last_checkpoint(folder), '--work-dir',
-             str(test), '--out', str(folder / 'predictions.pkl'))
+    run_tool('test', config, _last_checkpoint(folder), *words, '--work-dir',
+             str(folder / 'test'), '--out', str(folder / 'predictions.pkl'))
+    metrics = max(folder.glob('test/*/*.json')).read_text()
+    record = read_record(folder / 'run.json')
     row = dict(
         method=method,
-        metric=_newest(test, '*/*.json')['pascal_voc/mAP'],
+        metric=json.loads(metrics)['pascal_voc/mAP'],
         minutes=minutes,
-        **_trained(config))
+        trained=record['trained'],
+        share=record['share'])
     with write_atomically(done) as path:
         Path(path).write_text(json.dumps(row, indent=1))
     return row
@@ -128,82 +131,58 @@ def _last_checkpoint(folder: Path) -> str:
     return (folder / 'last_checkpoint').read_text().strip()
 
 
-def _newest(folder: Path, pattern: str) -> dict:
-    return json.loads(max(folder.glob(pattern)).read_text())
-
-
-def _seconds_per_step(method: str) -> float:
+def seconds_per_step(folder: Path) -> float:
     """The fastest stretch of the log: other work only ever slows a step."""
-    return min(r['time'] for r in read_log(OUT / method).train)
-
-
-def _trained(config: str) -> Dict[str, float]:
-    counts = count_backbone(Config.fromfile(config))
-    return {key: counts[key] for key in ('trained', 'share')}
+    return min(r['time'] for r in read_log(folder).train)
 
 
 def _report(rows: List[dict]) -> None:
-    table = markdown(_HEAD, list(map(_columns, rows))) + '\n'
+    methods = [row['method'] for row in rows]
+    table = markdown(
+        ('method', 'mAP@.5', 'trained in the backbone', 'share',
+         's/iteration'), [
+             (row['method'], f'{100 * row["metric"]:.1f}',
+              f'{row["trained"]:,}', f'{row["share"]:.2%}',
+              f'{seconds_per_step(OUT / row["method"]):.3f}')
+             for row in rows], padded=True) + '\n'
     with write_atomically(OUT / 'results.md') as path:
         Path(path).write_text(table)
-    _show(rows)
-    methods = [row['method'] for row in rows]
+    print(f'\nShapes, RetinaNet, one frozen backbone:\n\n{table}')
     curves = {display_name(m): Line(100 * read_log(OUT / m).curve(
         'pascal_voc/mAP')) for m in methods}
     draw([Panel(curves, 'epochs', 'mAP@.5 (%)')], OUT / 'curves',
          formats=('png', ), ylim=(0, None))
-    draw_detections(
-        {m: _predictions(OUT / m / 'predictions.pkl') for m in methods},
-        Config.fromfile(config_of(methods[0])), OUT / 'predictions.png')
-    print(f'\ntable        {OUT}/results.md\n'
+    predictions = {}
+    for method in methods:  # files that we wrote ourselves, a step ago
+        with open(OUT / method / 'predictions.pkl', 'rb') as file:
+            predictions[method] = {
+                Path(found['img_path']).stem: found['pred_instances']
+                for found in pickle.load(file)}
+    draw_detections(predictions, Config.fromfile(TASK),
+                    OUT / 'predictions.png')
+    print(f'table        {OUT}/results.md\n'
           f'predictions  {OUT}/predictions.png\n'
           f'curves       {OUT}/curves.png')
 
 
-def _columns(row: dict) -> List[str]:
-    seconds = _seconds_per_step(row['method'])
-    return [
-        row['method'], f'{100 * row["metric"]:.1f}', f'{row["trained"]:,}',
-        f'{row["share"]:.2%}', f'{seconds:.3f}'
-    ]
+def choose(methods: Sequence[str]) -> List[str]:
+    """Check method names; ``['all']`` is every method.
 
+    Args:
+        methods (Sequence[str]): Names of fragments in
+            ``configs/_base_/tuners``.
 
-_HEAD = ('method', 'mAP@.5', 'trained in the backbone', 'share',
-         's/iteration')
-
-
-def _show(rows: List[dict]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    table = Table(title='Shapes, RetinaNet, one frozen Swin')
-    for name in _HEAD:
-        table.add_column(name, justify='left' if name == 'method' else
-                         'right')
-    for row in rows:
-        table.add_row(*_columns(row))
-    Console().print(table)
-
-
-def _predictions(path: Path) -> Dict[str, dict]:
-    """Predictions of one method, by the picture's file name."""
-    with open(path, 'rb') as file:  # written by ourselves, a step ago
-        results = pickle.load(file)
-    return {Path(r['img_path']).stem: r['pred_instances'] for r in results}
-
-
-def choose(methods: Optional[Sequence[str]]) -> List[str]:
-    """Check method names; ``['all']`` is every one with a config.
+    Returns:
+        list[str]: The names.
 
     Raises:
-        ConfigError: If a method has no quickstart config.
+        ConfigError: If there is no such method.
     """
-    from mona_mm.errors import ConfigError
-    known = [parse(path.stem).word
-             for path in sorted(CONFIGS.glob('retinanet_*.py'))]
-    if methods == ['all']:
+    known = list(tuner_fragments())
+    if list(methods) == ['all']:
         return known
     unknown = [m for m in methods if m not in known]
     if unknown:
-        raise ConfigError(f'no quickstart for {", ".join(unknown)}; expected '
-                          f'of {", ".join(known)}, or all')
+        raise ConfigError(f'no method {", ".join(unknown)}; expected of '
+                          f'{", ".join(known)}, or all')
     return list(methods)

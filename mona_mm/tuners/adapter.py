@@ -1,4 +1,4 @@
-"""Adapter (arXiv 1902.00751), as the paper's release has it."""
+"""Adapter (arXiv 1902.00751), as Mona's published code has it."""
 from typing import Tuple
 
 from mmengine.model.weight_init import trunc_normal_
@@ -13,7 +13,7 @@ from .base import Tuner, check_positive_int, check_rate
 class Bottleneck(nn.Module):
     """C -> n, GELU, dropout, n -> C.
 
-    Linear layers start at trunc_normal(0.02) with zero bias, as released.
+    Linear layers start at trunc_normal(0.02) with zero bias, as published.
 
     Args:
         dims (int): C, the width of the block.
@@ -57,7 +57,7 @@ class Adapter(Tuner):
     """Adapters on the outputs of attention and MLP.
 
     They stand inside the branches, before drop-path and the residual
-    addition, as in the Mona release (STAR-MMRotate puts them after
+    addition, as in Mona's published code (STAR-MMRotate puts them after
     drop-path).
 
     Args:

@@ -1,4 +1,4 @@
-"""AdaptFormer (arXiv 2205.13535), as the paper's release has it."""
+"""AdaptFormer (arXiv 2205.13535), as Mona's published code has it."""
 from typing import Tuple
 
 import torch
@@ -40,13 +40,14 @@ class AdaptFormer(Tuner):
     """A bottleneck beside the MLP of every block.
 
     Its input is the MLP's, before the norm; its output stays outside
-    drop-path; the up-projection does not start at zero: as released.
+    drop-path; the up-projection does not start at zero: as
+    published.
 
     Args:
         bottleneck_dims (int): n, the inner width. Defaults to 64.
         scale (float): Factor on the output. Defaults to 0.1.
         learnable_scale (bool): Whether the factor trains; it does not in the
-            release. Defaults to False.
+            published code. Defaults to False.
         drop_rate (float): Dropout rate. Defaults to 0.1.
 
     Raises:

@@ -29,8 +29,8 @@ What a module at a site may say of itself:
   branch gives, instead of the block's stream.
 - ``in_drop_path = True`` (``beside_*``): drop-path drops its output together
   with the branch's; without it the output stays outside.
-- ``line_by_line = False``: it has a fast, exact form beside the plain one;
-  the backbone's switch of that name sets the attribute.
+- ``line_by_line = False``: it has a fast, exact form beside the one that
+  the papers write; the backbone's switch of that name sets the attribute.
 - ``takes_norm = True`` (``after_*``): it accepts ``next_norm``, a frozen
   layer norm that follows, and then returns a tuple of its output and the
   norm of it; so it need not keep its output.
@@ -249,7 +249,11 @@ def build_tuner(cfg) -> Tuner:
                         f"dict(type='Mona'), but got {cfg!r}")
     kwargs = {k: v for k, v in cfg.items() if k not in ('type', '_scope_')}
     cls = tuner_class(cfg['type'])
-    _check_arguments(cls, kwargs)
+    accepted = list(inspect.signature(cls).parameters)
+    if unknown := sorted(set(kwargs) - set(accepted)):
+        raise TypeError(f'tuner {cls.__name__}: unknown argument '
+                        f'{", ".join(unknown)}; it takes '
+                        f'{", ".join(accepted) or "none"}')
     return cls(**kwargs)
 
 
@@ -275,15 +279,6 @@ def tuner_class(kind) -> type:
         raise KeyError(f'tuner: unknown type {kind!r}; expected one of '
                        f'{", ".join(names)}')
     return cls
-
-
-def _check_arguments(cls: type, kwargs: dict) -> None:
-    accepted = list(inspect.signature(cls).parameters)
-    unknown = sorted(set(kwargs) - set(accepted))
-    if unknown:
-        raise TypeError(f'tuner {cls.__name__}: unknown argument '
-                        f'{", ".join(unknown)}; it takes '
-                        f'{", ".join(accepted) or "none"}')
 
 
 def check_positive_int(owner: str, name: str, value) -> None:

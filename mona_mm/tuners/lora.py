@@ -1,12 +1,12 @@
-"""LoRA (arXiv 2106.09685), as the paper's release has it."""
+"""LoRA (arXiv 2106.09685), as Mona's published code has it."""
 import math
-from typing import Sequence
+from typing import Dict, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mona_mm.ops import is_plain
+from mona_mm.ops import runs_line_by_line
 from mona_mm.ops.fold import Foldable
 from mona_mm.ops.frozen import (
     CastOnce,
@@ -29,7 +29,8 @@ class LoRALinear(Forgetful, Foldable, MixedLinear):
 
     ``W_t + (alpha / rank) B_t A_t`` for every target t; ``weight`` and
     ``bias`` keep their names and are never written to. A starts at Kaiming
-    uniform (sqrt 5), B at zero, so the start is the plain layer.
+    uniform (sqrt 5), B at zero, so the start is the pretrained
+    layer.
 
     Args:
         linear (nn.Linear): The pretrained layer; its tensors are taken over.
@@ -70,7 +71,7 @@ class LoRALinear(Forgetful, Foldable, MixedLinear):
             return mixed_linear(x, self.folded, self.bias)
         base = (self.weight, self.bias)
         trains = any(p is not None and p.requires_grad for p in base)
-        if is_plain(self) or trains:
+        if runs_line_by_line(self) or trains:
             return self.formula(x)
         parts = tuple(_TARGETS.index(t) for t in self.targets)
         down, up = self.lora_A, self.lora_B
@@ -98,11 +99,19 @@ class LoRALinear(Forgetful, Foldable, MixedLinear):
 
     def make_folded(self) -> Tensor:
         """The weight (3C, C) with the updates added."""
-        weight = self.weight.detach().to(self.lora_B.dtype, copy=True)
+        return self._added(self.lora_B.dtype)
+
+    def merged(self) -> Dict[str, Tensor]:
+        """The weight of a plain layer that computes the same."""
+        return dict(weight=self._added(torch.double))
+
+    def _added(self, dtype: torch.dtype) -> Tensor:
+        weight = self.weight.detach().to(dtype, copy=True)
         thirds = weight.chunk(3)
         count = len(self.targets)
-        for target, a, b in zip(self.targets, self.lora_A.chunk(count),
-                                self.lora_B.chunk(count)):
+        for target, a, b in zip(self.targets,
+                                self.lora_A.detach().to(dtype).chunk(count),
+                                self.lora_B.detach().to(dtype).chunk(count)):
             thirds[_TARGETS.index(target)].addmm_(b, a, alpha=self.scale)
         return weight
 

@@ -75,7 +75,7 @@ class LoRandLayer(nn.Module):
 class LoRand(Tuner):
     """Low-rank adapters on the outputs of attention and MLP.
 
-    They stand before drop-path, like the Mona release's adapters
+    They stand before drop-path, like Mona's published adapters
     (STAR-MMRotate puts them after it).
 
     Args:
@@ -83,8 +83,8 @@ class LoRand(Tuner):
             paper's counts; STAR-MMRotate uses 4.
         kernel_dims (int): Rank of each product. Defaults to 8.
         bottleneck_dims (int | float): The inner width, as a number (64 fits
-            the paper's Swin-L) or a share of the block's width (0.5 fits its
-            Swin-B). Defaults to 0.5.
+            the paper's count of its largest backbone) or a share of the
+            block's width (0.5 fits the next smaller one's). Defaults to 0.5.
 
     Raises:
         ValueError: If an argument is out of its range.

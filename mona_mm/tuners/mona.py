@@ -6,15 +6,15 @@ from mmengine.model.weight_init import trunc_normal_
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mona_mm.ops import is_plain
+from mona_mm.ops import runs_line_by_line
 from mona_mm.ops.fold import Foldable
 from mona_mm.ops.launch import say_once, usable
 from mona_mm.ops.mona import MonaParams, MonaSpec, mona
 from mona_mm.ops.mona_folded import FoldedMona, fold_mona, mona_folded
 from mona_mm.ops.mona_fused import (
     Shared,
+    combine_all,
     draw_seeds,
-    merge_all,
     mona_fused,
     uncovered,
 )
@@ -71,8 +71,8 @@ class MonaLayer(Foldable):
         linear_init (str): How linear layers start, see :class:`Mona`.
 
     Attributes:
-        line_by_line (bool): Run the layer as released, one operation after
-            the other, instead of :func:`mona_mm.ops.mona.mona`, which
+        line_by_line (bool): Run the layer as published, one operation
+            after the other, instead of :func:`mona_mm.ops.mona.mona`, which
             computes the same and keeps less.
     """
 
@@ -122,7 +122,7 @@ class MonaLayer(Foldable):
         """
         if self._runs_folded():
             y = mona_folded(x, hw_shape, self.folded)
-        elif is_plain(self):
+        elif runs_line_by_line(self):
             y = self.formula(x, hw_shape)
         else:
             y, t = self._run(x, hw_shape, next_norm, branch, shared)
@@ -130,7 +130,7 @@ class MonaLayer(Foldable):
         return y if next_norm is None else (y, next_norm(y))
 
     def formula(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
-        """The layer as released, line by line: the specification."""
+        """The layer as published, line by line: the specification."""
         y = self.norm(x) * self.gamma + x * self.gammax \
             if self.scaled_norm else x
         y = self.project1(y)
@@ -161,7 +161,7 @@ class MonaLayer(Foldable):
         Args:
             x (Tensor): (B, N, C).
         """
-        if not usable(x) or is_plain(self) or self._runs_folded():
+        if not usable(x) or runs_line_by_line(self) or self._runs_folded():
             return None
         params = self.parameters_in_order()
         why = uncovered(x, compute_dtype(x), params)
@@ -184,7 +184,7 @@ class MonaLayer(Foldable):
         norm = next_norm and (next_norm.weight, next_norm.bias)
         if shared is None and (params := self.joins(x)) is not None:
             with torch.no_grad():
-                shared = Shared(params, merge_all([params]))
+                shared = Shared(params, combine_all([params]))
         if shared is not None and spec.drop_rate and shared.seeds is None:
             shared = shared._replace(
                 seeds=draw_seeds(shared.row + 1, x.device))
@@ -213,7 +213,7 @@ class Mona(Tuner):
             layer norm (paper, equation 3). Defaults to True.
         drop_rate (float): Dropout rate. Defaults to 0.1.
         linear_init (str): How linear layers start: ``'trunc_normal'`` (0.02,
-            zero bias) as in the paper's release, ``'pytorch'`` (PyTorch's
+            zero bias) as published, ``'pytorch'`` (PyTorch's
             default) as in STAR-MMRotate; the paper says Kaiming uniform.
             Convolutions keep PyTorch's default. Defaults to
             ``'trunc_normal'``.
@@ -239,7 +239,12 @@ class Mona(Tuner):
                  linear_init: str = 'trunc_normal') -> None:
         check_positive_int('Mona', 'bottleneck_dims', bottleneck_dims)
         check_rate('Mona', 'drop_rate', drop_rate)
-        _check_kernel_sizes(kernel_sizes)
+        if not (isinstance(kernel_sizes, (list, tuple)) and kernel_sizes
+                and all(isinstance(s, int) and s > 0 and s % 2
+                        for s in kernel_sizes)):
+            raise ValueError(
+                'Mona: kernel_sizes must be a non-empty sequence of odd '
+                f'positive integers, but got {kernel_sizes!r}')
         if linear_init not in ('trunc_normal', 'pytorch'):
             raise ValueError("Mona: linear_init must be 'trunc_normal' or "
                              f"'pytorch', but got {linear_init!r}")
@@ -253,11 +258,3 @@ class Mona(Tuner):
         """Make one :class:`MonaLayer` of width ``dims``."""
         return MonaLayer(dims, self.bottleneck_dims, self.kernel_sizes,
                          self.scaled_norm, self.drop_rate, self.linear_init)
-
-
-def _check_kernel_sizes(sizes: Sequence[int]) -> None:
-    fits = isinstance(sizes, (list, tuple)) and len(sizes) > 0 and all(
-        isinstance(s, int) and s > 0 and s % 2 for s in sizes)
-    if not fits:
-        raise ValueError('Mona: kernel_sizes must be a non-empty sequence of '
-                         f'odd positive integers, but got {sizes!r}')

@@ -28,7 +28,7 @@ class Fixed(Tuner):
     """The backbone stays as pretrained; only neck and head train.
 
     The output norms keep their initial values (weight 1, bias 0), as
-    released.
+    published.
     """
 
     colour = '#777777'
@@ -39,7 +39,7 @@ class Fixed(Tuner):
 class BitFit(Tuner):
     """Every parameter with ``bias`` in its name trains (arXiv 2106.10199).
 
-    As released, that includes the relative position bias tables.
+    As published, that includes the relative position bias tables.
     """
 
     colour = '#e69f00'
@@ -67,7 +67,7 @@ class NormTuning(Tuner):
 
 @TUNERS.register_module()
 class Partial(Tuner):
-    """The last blocks train; the output norms stay frozen, as released.
+    """The last blocks train; the output norms stay frozen, as published.
 
     Args:
         num_blocks (int): How many blocks, counted from the end. Defaults to

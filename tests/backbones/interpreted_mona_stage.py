@@ -137,7 +137,7 @@ def test_recomputing_draws_the_same(net, stage, whole):
 
 
 def test_a_closed_step_is_not_used_again(net, stage):
-    """Its merged filters are those of weights that have moved on."""
+    """Its combined filters are those of weights that have moved on."""
     stage.eval()
     stage.step = Step(stage.blocks)
     before, _ = stage(tokens(1), HW)
@@ -172,13 +172,13 @@ def test_a_block_in_a_wrapper_draws_for_itself(stage):
 
 
 def test_launches_of_a_stage(stage):
-    """Four Mona layers, two attentions and one merge."""
+    """Four Mona layers, two attentions and one combination."""
     with observed() as launches:
         outcome(stage, tokens(1))
     counts = Counter(launch.kernel.fn.__name__ for launch in launches)
     # The stage's input needs no gradient, so its attention has none either.
     assert counts == {
-        'merge_layers': 1, 'attend': 2, 'attend_backward': 1,
+        'combine_layers': 1, 'attend': 2, 'attend_backward': 1,
         **dict.fromkeys(NAMES, 4)}
 
 

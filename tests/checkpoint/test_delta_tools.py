@@ -15,13 +15,13 @@ from mmpretrain.models import SwinTransformer
 from mona_mm.checkpoint import read_checkpoint
 from mona_mm.checkpoint.merge import (
     _plain_config,
-    fold_lora,
     merge_delta,
 )
 from mona_mm.checkpoint.models import build, load_all
 from mona_mm.engine.launch import read_config
 from mona_mm.errors import CheckpointError, ConfigError
 from mona_mm.tuners import build_tuner
+from mona_mm.tuners.lora import LoRALinear
 
 FOLDING = ('BitFit', 'Fixed', 'Full', 'LoRA', 'NormTuning', 'Partial')
 LIBRARIES = {
@@ -189,16 +189,16 @@ def test_folded_weight_is_the_sum_of_weight_and_update():
     expected = before.clone()
     expected[:4] += 3 * b[:4] @ a[:2]  # alpha / rank = 3; q
     expected[8:] += 3 * b[4:] @ a[2:]  # v; k stays
-    assert torch.allclose(fold_lora(lora), expected, atol=1e-6)
+    merged = lora.merged()['weight']
+    assert torch.allclose(merged, expected.double(), atol=1e-6)
     assert torch.equal(lora.weight, before)
 
 
 def test_merged_model_that_computes_something_else_is_not_written(
         tmp_path, base, monkeypatch):
-    from mona_mm.checkpoint import merge
     config = config_of(tmp_path, 'LoRA', base)
     delta = save_delta(trained(config), tmp_path / 'delta.pth')
-    monkeypatch.setattr(merge, 'fold_lora', lambda m: m.weight.detach())
+    monkeypatch.setattr(LoRALinear, 'merged', lambda m: dict(weight=m.weight))
     with pytest.raises(CheckpointError, match='computes something else'):
         merge_delta(config, str(delta), str(tmp_path / 'out.pth'))
     assert not (tmp_path / 'out.pth').exists()

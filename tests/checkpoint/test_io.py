@@ -207,3 +207,13 @@ def test_path_with_another_hash_than_its_name_says_is_read_with_a_warning(
 def test_file_without_weights_lists_what_it_holds():
     with pytest.raises(CheckpointError, match="a.pth: no weights.*'epoch'"):
         unwrap(dict(epoch=3), 'a.pth')
+
+
+def test_archive_of_arrays_that_unpacks_to_more_than_it_is_worth_is_refused(
+        tmp_path):
+    # 64 MiB of zeros, in about 64 KiB: more than 8 times the file + 16 MiB.
+    path = tmp_path / 'bomb.npz'
+    np.savez_compressed(path, zeros=np.zeros(2**24, np.float32))
+    assert path.stat().st_size < 2**17
+    with pytest.raises(CheckpointError, match='would come out of it'):
+        read_checkpoint(str(path))

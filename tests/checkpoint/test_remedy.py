@@ -68,7 +68,7 @@ def repaired(folder, words, tuner, arch=MICRO):
 @pytest.mark.parametrize('kind', TUNERS)
 def test_options_of_the_error_make_any_tuner_fit_any_config(kind, tmp_path):
     for saved in (fragment(kind), unusual(kind)):
-        record = micro(saved).record((), True)
+        record = micro(saved).frozen.record((), True)
         for other in dict.fromkeys(['Mona', 'LoRA', kind]):
             configured = fragment(other)
             backbone = micro(configured)
@@ -85,7 +85,7 @@ def test_options_of_the_error_make_any_tuner_fit_any_config(kind, tmp_path):
     dict(window_size=4), dict(pad_small_map=False), dict(in_channels=4),
     dict(in_channels=4, fit_channels='mean')])
 def test_options_of_the_error_make_the_backbone_fit(kwargs, tmp_path):
-    record = micro('LoRA', **kwargs).record((), True)
+    record = micro('LoRA', **kwargs).frozen.record((), True)
     words = options(record, micro('LoRA'))
     assert words[0] == '--cfg-options' and len(words) == 1 + len(kwargs)
     repaired(tmp_path, words, fragment('LoRA')).frozen.check(record)
@@ -93,11 +93,11 @@ def test_options_of_the_error_make_the_backbone_fit(kwargs, tmp_path):
 
 def test_another_arch_is_called_by_its_name_or_its_numbers(tmp_path):
     tiny = TunedSwinTransformer('tiny', tuner=dict(type='Fixed'))
-    words = options(tiny.record((), True), micro('Fixed'))
+    words = options(tiny.frozen.record((), True), micro('Fixed'))
     assert words == ['--cfg-options', 'model.backbone.arch=tiny']
     wider = dict(MICRO, embed_dims=16, num_heads=[1, 1, 2, 4])
     record = TunedSwinTransformer(
-        wider, tuner=dict(type='Fixed')).record((), True)
+        wider, tuner=dict(type='Fixed')).frozen.record((), True)
     words = options(record, micro('Fixed'))
     assert words == ['--cfg-options', 'model.backbone.arch.embed_dims=16',
                      'model.backbone.arch.num_heads=[1,1,2,4]']
@@ -108,7 +108,7 @@ def test_another_arch_is_called_by_its_name_or_its_numbers(tmp_path):
     dict(window_sizes=7), dict(window_sizes=[[7], {}]), dict(depths=None),
     dict(out_indices=[]), dict(arch={}), dict(pad_small_map='x' * 5000)])
 def test_record_of_somebody_else_is_refused_without_options(odd):
-    record = micro('Mona').record((), True)
+    record = micro('Mona').frozen.record((), True)
     record.backbone.update(odd)
     with pytest.raises(CheckpointError, match='another tuner or b') as error:
         micro('Mona').frozen.check(record)
@@ -116,7 +116,7 @@ def test_record_of_somebody_else_is_refused_without_options(odd):
 
 
 def test_tuner_of_a_users_own_is_named_without_options():
-    record = micro('Mona').record((), True)._replace(
+    record = micro('Mona').frozen.record((), True)._replace(
         tuner=dict(type='TheirOwn', width=3))
     with pytest.raises(CheckpointError, match="'TheirOwn'") as error:
         micro('Mona').frozen.check(record)

@@ -122,11 +122,19 @@ def test_tuner_that_zeros_do_not_switch_off_is_refused(base):
             return 2 * x
 
     class Stubborn(Tuner):
-        sites = ('ffn_out', )
+        sites, may_do_nothing = ('ffn_out', ), True
 
         def build(self, site, dims):
             return Doubling()
 
+    class Wrapping(Tuner):
+        may_do_nothing = True
+
+        def wrap(self, name, module):
+            return module
+
     assert 'Stubborn' not in REGISTRY.module_dict
+    with pytest.raises(ConfigError, match='Wrapping cannot be switched off'):
+        DeltaSwitch(based(Wrapping(), base))
     with pytest.raises(ConfigError, match="Stubborn.*'ffn_out'"):
         DeltaSwitch(based(Stubborn(), base))

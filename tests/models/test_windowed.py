@@ -15,7 +15,7 @@ from mona_mm.models import WindowedTest
 WINDOWS = dict(size=64, gap=16, iou_threshold=0.4)
 #: Detectors that STAR's leaves name, and what is small about the test's.
 LEAVES = ('oriented_rcnn/oriented-rcnn_swin-b-mona_1x_star.py',
-          'kld/kld-retinanet_swin-b-mona_1x_star.py',
+          'kld/kld-retinanet_swin-b_1x_star.py',
           'h2rbox_v2/h2rbox-v2_swin-b-mona_1x_star.py')
 
 

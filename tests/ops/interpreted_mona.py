@@ -10,10 +10,10 @@ import torch
 import triton.language as tl
 from torch import nn
 
-from mona_mm.ops.filters import merge_filters
+from mona_mm.ops.filters import combine_filters
 from mona_mm.ops.launch import kernel, observed
 from mona_mm.ops.mona import MonaSpec
-from mona_mm.ops.mona_fused import Shared, merge_all, mona_fused
+from mona_mm.ops.mona_fused import Shared, combine_all, mona_fused
 from mona_mm.ops.tiles import drop_factor
 from mona_mm.tuners import mona
 from mona_mm.tuners.mona import MonaLayer
@@ -90,7 +90,7 @@ def test_float32_is_the_formula(batch, hw, width, n, kernels, scaled,
     seeds = torch.tensor([3, 2**40 + 5])
     shared = Shared(
         made.parameters_in_order(),
-        merge_all([m.parameters_in_order() for m in (other, made)]), 1,
+        combine_all([m.parameters_in_order() for m in (other, made)]), 1,
         seeds, scales, 1)
     spec = MonaSpec(hw, drop, 1e-5, torch.float32, norm.eps)
     got = mona_fused(
@@ -127,7 +127,7 @@ def test_either_output_alone_carries_the_gradient(which):
     norm = nn.LayerNorm(32).requires_grad_(False)
     x, branch = inputs(2, hw, 32, True)
     shared = Shared(
-        made.parameters_in_order(), merge_all([made.parameters_in_order()]))
+        made.parameters_in_order(), combine_all([made.parameters_in_order()]))
     spec = MonaSpec(hw, 0., 1e-5, torch.float32, norm.eps)
     got = mona_fused(x, branch, spec, shared,
                      (norm.weight, norm.bias))[which]
@@ -149,11 +149,11 @@ def test_filters_of_all_layers_are_merged_by_one_launch(kernels):
     layers = [layer(16, 24, kernels, True, 0.).parameters_in_order()
               for _ in range(3)]
     with observed() as launches:
-        merged = merge_all(layers)
-    assert [one.kernel.fn.__name__ for one in launches] == ['merge_layers']
-    for found, params in zip(merged, layers):
-        want = merge_filters(params.filters[::2], params.filters[1::2],
-                             params.point_weight, params.point_bias)
+        combined = combine_all(layers)
+    assert [one.kernel.fn.__name__ for one in launches] == ['combine_layers']
+    for found, params in zip(combined, layers):
+        want = combine_filters(params.filters[::2], params.filters[1::2],
+                               params.point_weight, params.point_bias)
         size = max(kernels)
         taps, bias, point = found.split([size**2, 1, 32])
         assert not found[:, 24:].any() and not point[24:].any()
@@ -168,7 +168,7 @@ def test_two_launches_forward_and_five_backward():
     with observed() as launches:
         made(*inputs(1, (3, 4), 32, False), (3, 4)).sum().backward()
     names = [one.kernel.fn.__name__ for one in launches]
-    assert names == ['merge_layers', *LAUNCHES]
+    assert names == ['combine_layers', *LAUNCHES]
 
 
 def test_an_input_that_needs_no_gradient_gets_none():
@@ -235,7 +235,7 @@ def test_half_precision_stays_close_to_the_formula(stream, width, hw):
     x, branch = (t.detach().to(d).requires_grad_() for t, d in zip(
         inputs(2, hw, width, True), (stream, torch.float16)))
     shared = Shared(
-        made.parameters_in_order(), merge_all([made.parameters_in_order()]))
+        made.parameters_in_order(), combine_all([made.parameters_in_order()]))
     spec = MonaSpec(hw, 0., 1e-5, torch.float16, norm.eps)
     got = mona_fused(x, branch, spec, shared,
                      (norm.weight, norm.bias))

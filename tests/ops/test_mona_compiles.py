@@ -7,7 +7,7 @@ import torch
 
 from mona_mm.ops.launch import compile_ahead, observed
 from mona_mm.ops.mona import MonaSpec
-from mona_mm.ops.mona_fused import Shared, merge_all, mona_fused
+from mona_mm.ops.mona_fused import Shared, combine_all, mona_fused
 from mona_mm.tuners.mona import MonaLayer
 
 pytest.importorskip('triton')
@@ -24,7 +24,8 @@ def launches(width=128, n=64, kernels=(3, 5, 7), scaled=True, norm=True,
         x = torch.empty(2, 1024, width, dtype=stream, requires_grad=True)
         added = torch.empty_like(x, dtype=dtype) if branch else None
         shared = Shared(
-            params, merge_all([params]), 0, torch.empty(4, dtype=torch.int64),
+            params, combine_all([params]), 0,
+            torch.empty(4, dtype=torch.int64),
             torch.empty(4, 2) if branch else None, 1)
         outputs = mona_fused(
             x, added, MonaSpec((32, 32), drop, 1e-5, dtype, 1e-5), shared,

@@ -3,6 +3,8 @@ import csv
 import io
 import re
 import runpy
+import subprocess
+import sys
 
 import pytest
 from run_records import VOC, voc, write
@@ -11,7 +13,7 @@ from mona_mm.errors import ConfigError
 from mona_mm.reports.records import collect
 from mona_mm.reports.results import render
 
-SHAPES = 'configs/mini_study/{}_swin-nano{}_shapes.py'
+SHAPES = 'configs/quickstart/{}_swin-nano{}_shapes.py'
 
 
 def rows_of(markdown, title):
@@ -286,3 +288,15 @@ def test_tool_reports_work_dirs_by_default(main, tmp_path, monkeypatch,
     voc(tmp_path / 'work_dirs', 'mona', (.87, ), 'Mona')
     main([])
     assert '87.0' in capsys.readouterr().out
+
+
+def test_report_needs_no_torch(root, tmp_path):
+    voc(tmp_path, 'mona', (.87, ), 'Mona')
+    code = ('import runpy, sys\n'
+            f'sys.argv = ["report.py", {str(tmp_path)!r}]\n'
+            'runpy.run_path("tools/report.py", run_name="__main__")\n'
+            'assert "torch" not in sys.modules')
+    done = subprocess.run([sys.executable, '-c', code], cwd=root, text=True,
+                          capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert '## Table 2' in done.stdout

@@ -2,6 +2,7 @@
 import json
 import math
 import runpy
+from functools import partial
 from statistics import median
 
 import cv2
@@ -14,38 +15,29 @@ from torch.utils.checkpoint import checkpoint
 
 import mona_mm
 from mona_mm.errors import ConfigError
-from mona_mm.research.benchmark import (
-    MEASURES,
-    Options,
-    Size,
-    benchmark,
-    from_arch,
-)
-from mona_mm.research.benchmark.device_work import (
-    measure_shapes,
+from mona_mm.research import benchmark as benchmarks
+from mona_mm.research.benchmark import MEASURES, Options, Size, benchmark
+from mona_mm.research.benchmark.inference import Inference
+from mona_mm.research.benchmark.launches import (
+    Shapes,
     new_shapes,
     shape_ratio,
 )
-from mona_mm.research.benchmark.inference import (
-    inference_pairs,
-    measure_inference,
-)
-from mona_mm.research.benchmark.optimizer import (
-    DEFAULT,
-    OURS,
-    measure_optimizer,
-)
+from mona_mm.research.benchmark.optimizer import DEFAULT, OURS, Optimizer
 from mona_mm.research.benchmark.options import parse_size
-from mona_mm.research.benchmark.ratios import fit_line, ratio
-from mona_mm.research.benchmark.released import released_saved_mib
-from mona_mm.research.benchmark.saved import saved_activations
+from mona_mm.research.benchmark.saved import (
+    Saved,
+    published_saved_mib,
+    saved_activations,
+)
+from mona_mm.research.benchmark.step import alternate, fit_line, ratio
 from mona_mm.research.benchmark.subjects import build
-from mona_mm.research.benchmark.timing import alternate
-from mona_mm.research.benchmark.training import Bar, measure_saved
 from mona_mm.research.benchmark.whole import random_batches
 
 FLOAT = 4
 CPU = torch.device('cpu')
+from_arch = partial(benchmarks.from_arch,
+                    family='mona_mm.TunedSwinTransformer')
 
 
 def quick(**kwargs) -> Options:
@@ -53,10 +45,6 @@ def quick(**kwargs) -> Options:
         dict(sizes=[Size(1, 64, 64)], area_sizes=(32, 64, 96), runs=2,
              warmup=1, device='cpu'), **kwargs)
     return Options(**kwargs)
-
-
-def no_bar(text, total) -> Bar:
-    return Bar()
 
 
 @pytest.fixture
@@ -118,28 +106,30 @@ def test_what_is_recomputed_is_not_counted():
     assert saved.activations == 5 * 8 * FLOAT  # the input alone
 
 
-def test_counting_meets_the_figures_of_the_released_definitions():
+def test_counting_meets_the_figures_of_the_published_definitions():
     # 207.5 and 221.1 MiB, Swin-T, 2 x 224.
     (comparison, ) = from_arch('tiny')
     del comparison.subjects['Mona']
-    rows = measure_saved(comparison, Size(2, 224, 224), quick(), no_bar)
+    rows = Saved(comparison, quick(), Size(2, 224, 224)).measure()
     assert math.isclose(rows['full (mmpretrain)']['activations_mib'], 207.5,
                         abs_tol=.05)
     assert math.isclose(rows['Mona, line by line']['activations_mib'], 221.1,
                         abs_tol=.05)
 
 
-def test_released_figures_stand_by_what_they_were_measured_on():
-    backbone = dict(arch='b', drop_path_rate=0.3)
+def test_published_figures_stand_by_what_they_were_measured_on():
     size = Size(1, 512, 512)
-    assert released_saved_mib(backbone, 'float32', size, 'Mona') == 1206.4
-    assert released_saved_mib(backbone, 'float32', size,
-                              'full (mmpretrain)') == 1216.4
-    assert released_saved_mib(backbone, 'bfloat16', size, 'Mona') is None
-    assert released_saved_mib(
-        dict(backbone, drop_path_rate=0.2), 'float32', size, 'Mona') is None
-    assert released_saved_mib(backbone, 'float32', Size(1, 224, 224),
-                              'Mona') is None
+
+    def figure(dtype, size, method, **kwargs):
+        comparison, = from_arch(kwargs.pop('arch', 'b'), **kwargs)
+        return published_saved_mib(comparison, dtype, size, method)
+
+    assert figure('float32', size, 'Mona') == 1206.4
+    assert figure('float32', size, 'full (mmpretrain)') == 1216.4
+    assert figure('bfloat16', size, 'Mona') is None
+    assert figure('float32', size, 'Mona', drop_path=0.2) is None
+    assert figure('float32', size, 'Mona', arch=NANO) is None
+    assert figure('float32', Size(1, 224, 224), 'Mona') is None
 
 
 def test_subjects_take_turns_and_warm_up_is_left_out():
@@ -167,9 +157,10 @@ def test_ratio_divides_round_by_round():
 
 
 def test_line_through_points():
-    assert fit_line([1, 2, 4], [5, 8, 14]) == pytest.approx((3, 2, 1))
-    slope, intercept, r2 = fit_line([0, 1, 2], [0, 0, 3])
-    assert (slope, intercept, r2) == (1.5, -.5, .75)
+    assert fit_line([1, 2, 4], [5, 8, 14]) == pytest.approx(
+        dict(slope=3, intercept=2, r2=1))
+    assert fit_line([0, 1, 2], [0, 0, 3]) == pytest.approx(
+        dict(slope=1.5, intercept=-.5, r2=.75))
     with pytest.raises(ValueError, match='three different'):
         fit_line([1, 1, 2], [0, 0, 1])
 
@@ -207,14 +198,14 @@ def test_recomputing_blocks_keeps_less():
     kept = {}
     for with_cp in (False, True):
         (comparison, ) = from_arch(NANO, ['mona'], with_cp=with_cp)
-        rows = measure_saved(comparison, Size(1, 64, 64), quick(), no_bar)
+        rows = Saved(comparison, quick(), Size(1, 64, 64)).measure()
         kept[with_cp] = {k: r['activations_mib'] for k, r in rows.items()}
     assert all(kept[True][k] < kept[False][k] / 2 for k in kept[False])
 
 
 def test_optimizer_table_counts_groups_of_both_constructors():
     (comparison, ) = from_arch(NANO, ['lora'], ['none'])
-    row = measure_optimizer(comparison, quick(), no_bar)['LoRA']
+    row = Optimizer(comparison, quick()).measure()['LoRA']
     # One A and one B in each of eight blocks; all with the same settings.
     assert (row[OURS]['groups'], row[OURS]['tensors']) == (1, 16)
     assert row[DEFAULT]['groups'] >= 16
@@ -226,9 +217,10 @@ def test_fused_method_is_a_subject_of_its_own(monkeypatch):
     monkeypatch.setattr(mona_mm, 'fuse', lambda m: fused.append(m) or m,
                         raising=False)
     (comparison, ) = from_arch(NANO, ['mona'], ['full'])
-    rows = measure_inference(comparison, Size(1, 64, 64), quick(), no_bar)
+    measure = Inference(comparison, quick(), Size(1, 64, 64))
+    rows = measure.measure()
     assert set(rows) == {'Mona', 'Mona, fused', 'full (mmpretrain)'}
-    assert ('Mona, fused', 'Mona') in inference_pairs(comparison, rows)
+    assert ('Mona, fused', 'Mona') in measure.pairs(rows)
     assert len(fused) == 1 and not fused[0].training
 
 
@@ -281,7 +273,7 @@ def check_ratios(measured):
 def test_configs_with_one_backbone_share_a_table(main, tmp_path, root):
     base = root / 'configs/quickstart'
     names = [base / f'retinanet_swin-nano-{m}_shapes.py'
-             for m in ('mona', 'lora')]
+             for m in ('mona', 'fixed')]
     other = base / 'retinanet_swin-nano-mona_shapes.py'
     changed = tmp_path / 'wider.py'
     changed.write_text(f"_base_ = ['{other}']\nmodel = dict(backbone=dict("
@@ -290,7 +282,7 @@ def test_configs_with_one_backbone_share_a_table(main, tmp_path, root):
     main([*map(str, names), str(changed), '--only', 'saved', '--sizes',
           '1x64', '--json', str(out), '--device', 'cpu'])
     (comparison, ) = json.loads(out.read_text())['comparisons']
-    assert list(comparison['methods']) == ['Mona', 'LoRA', 'Mona #2']
+    assert list(comparison['methods']) == ['Mona', 'Fixed', 'Mona #2']
     assert comparison['methods']['Mona #2']['bottleneck_dims'] == 8
 
 
@@ -359,8 +351,7 @@ def test_new_shapes_are_different_and_no_larger():
 
 def test_steps_on_new_shapes_are_timed_twice_each():
     (comparison, ) = from_arch(NANO)
-    rows = measure_shapes(comparison, Size(1, 96, 96), quick(new_shapes=3),
-                          no_bar)
+    rows = Shapes(comparison, quick(new_shapes=3), Size(1, 96, 96)).measure()
     assert list(rows) == list(comparison.subjects)
     for row in rows.values():
         assert [len(row[k]) for k in ('first', 'new', 'again')] == [1, 3, 3]

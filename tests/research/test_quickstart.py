@@ -35,18 +35,12 @@ def test_one_box_is_drawn_per_place_and_none_below_the_score():
     assert boxes[0].tolist() == [1, 0, 10, 10]
 
 
-@pytest.fixture
-def logged(tmp_path, monkeypatch):
-    """Two epochs of Mona, as the quickstart leaves them."""
-    monkeypatch.setattr(quickstart, 'OUT', tmp_path)
-    log = tmp_path / 'mona/20260101_000000/vis_data/scalars.json'
+def test_seconds_are_of_the_fastest_stretch_of_training(tmp_path):
+    log = tmp_path / '20260101_000000/vis_data/scalars.json'
     log.parent.mkdir(parents=True)
     log.write_text('\n'.join(json.dumps(line) for line in (
         dict(loss=2., time=.5, iter=40, epoch=1, step=40),
         {'pascal_voc/mAP': .25, 'time': .1, 'step': 1},
         dict(loss=1., time=.25, iter=80, epoch=2, step=80),
         {'pascal_voc/mAP': .5, 'time': .1, 'step': 2})))
-
-
-def test_seconds_are_of_the_fastest_stretch_of_training(logged):
-    assert quickstart._seconds_per_step('mona') == .25
+    assert quickstart.seconds_per_step(tmp_path) == .25

@@ -427,8 +427,8 @@ def test_command_reports_success_and_refusal(
 
 
 def test_importing_loads_no_deep_learning_library() -> None:
-    code = ('import sys, mona_mm.research.shapes; print(sorted({"torch", "mmengine",'
-            ' "mmcv", "mmdet"} & set(sys.modules)))')
+    code = ('import sys, mona_mm.research.shapes; print(sorted('
+            '{"torch", "mmengine", "mmcv", "mmdet"} & set(sys.modules)))')
     found = subprocess.run([sys.executable, '-c', code], text=True,
                            capture_output=True, check=True,
                            cwd=Path(__file__).parents[2])

@@ -20,6 +20,7 @@ from ..step import Step
 from ..tuned import Slot, TunedBackbone
 from .blocks import TunedSwinBlock, TunedSwinStage
 from .layouts import SwinNames
+from .published import SAVED_MIB
 
 __all__ = ['SwinTransformerMona', 'TunedSwinTransformer']
 
@@ -38,13 +39,13 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
             or a dict with ``embed_dims``, ``depths`` and ``num_heads``.
         tuner (dict): The tuning method. Defaults to ``dict(type='Full')``.
         keep_frozen (Sequence[str]): Beginnings of names of pretrained
-            parameters that stay frozen with every tuner (the release keeps
-            ``patch_embed`` frozen on Pascal VOC). Defaults to ().
+            parameters that stay frozen with every tuner (the paper's code
+            keeps ``patch_embed`` frozen on Pascal VOC). Defaults to ().
         out_indices (Sequence[int]): Stages to output. Defaults to all four.
         drop_path_rate (float): Stochastic depth; it is active in frozen
-            blocks too, as released. Defaults to 0.1.
+            blocks too, as published. Defaults to 0.1.
         pad_small_map (bool): Pad maps smaller than the window, as dense
-            tasks (and the release everywhere) do. Defaults to True.
+            tasks (and the paper's code everywhere) do. Defaults to True.
         with_cp (bool): Recompute blocks in the backward pass (non-reentrant,
             so a frozen input is fine). Defaults to False.
         line_by_line (bool): Run attention and inserted modules as they are
@@ -66,7 +67,7 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
         allow_random_base (bool): Accept a frozen base without pretrained
             weights. Defaults to False.
         map_final_norm (bool): Load a classifier's final ``norm`` into the
-            last output norm. The release does not. Defaults to False.
+            last output norm. The paper's code does not. Defaults to False.
         init_cfg (dict, optional): ``dict(type='Pretrained',
             checkpoint=...)``: path or URL of the base.
         **kwargs: Further arguments of mmpretrain's ``SwinTransformer``.
@@ -82,6 +83,7 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
     plain_class = SwinTransformer
     stem = 'patch_embed.projection.weight'
     sites = (*SITES, 'side')
+    saved_mib = SAVED_MIB
 
     def __init__(self,
                  arch: Union[str, dict] = 'tiny',
@@ -121,10 +123,12 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
         self.map_final_norm = map_final_norm
         for i, stage in enumerate(self.stages):
             self.stages[i] = TunedSwinStage(stage)
-        self.attach(tuner or dict(type='Full'), keep_frozen)
+        self.attach(tuner or self.default_tuner, keep_frozen)
         self.store_base(base_dtype)
         self.line_by_line = line_by_line
-        _check_skip(skip_dropped)
+        if skip_dropped not in (True, False, 'auto'):
+            raise ValueError("skip_dropped must be True, False or 'auto', "
+                             f'but got {skip_dropped!r}')
         for slot in self.block_slots():
             slot.container[slot.index].skip_dropped = skip_dropped
 
@@ -273,11 +277,6 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
         finally:
             step.open = False
 
-    def train(self, mode: bool = True) -> 'TunedSwinTransformer':
-        """Set the mode and return self, as PyTorch does."""
-        super().train(mode)
-        return self
-
 
 @MODELS.register_module()
 class SwinTransformerMona(TunedSwinTransformer):
@@ -288,14 +287,11 @@ class SwinTransformerMona(TunedSwinTransformer):
         **kwargs: See :class:`TunedSwinTransformer`.
     """
 
+    default_tuner = dict(type='Mona')
+    general = 'mona_mm.TunedSwinTransformer'
+
     def __init__(self, *, tuner: Optional[dict] = None, **kwargs) -> None:
-        super().__init__(tuner=tuner or dict(type='Mona'), **kwargs)
-
-
-def _check_skip(value) -> None:
-    if value not in (True, False, 'auto'):
-        raise ValueError("skip_dropped must be True, False or 'auto', but "
-                         f'got {value!r}')
+        super().__init__(tuner=tuner, **kwargs)
 
 
 class _LinspaceOnCPU(TorchFunctionMode):

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from mona_mm.ops import is_plain
-from mona_mm.ops.frozen import PLAIN, CastOnce, Forgetful, MixedLinear
+from mona_mm.compat import is_watched, recomputing
+from mona_mm.ops import runs_line_by_line
+from mona_mm.ops.frozen import LINEAR_TYPES, CastOnce, Forgetful, MixedLinear
 from mona_mm.ops.fused_attention import fits, fused_attention
 from mona_mm.ops.mona import MonaParams
 from mona_mm.ops.window_attention import window_attention
@@ -100,7 +101,7 @@ class TunedSwinBlock(TunedBlock, Forgetful, BaseModule):
                            ('ffn', self.drop_path2)):
             module = getattr(self, f'after_{part}', None)
             joins = (
-                hasattr(module, 'joins') and not module._forward_pre_hooks
+                hasattr(module, 'joins') and not is_watched(module)
                 and type(path) in (DropPath, nn.Identity)
                 and self.skip_dropped is not True
                 and not self.adds_beside(part))
@@ -137,8 +138,8 @@ class TunedSwinBlock(TunedBlock, Forgetful, BaseModule):
         ``addition``: a branch that the site is to add, and its factors.
         """
         module = getattr(self, site, None)
-        if (getattr(module, 'takes_norm', False) and not is_plain(self)
-                and _is_constant(norm)):
+        if (getattr(module, 'takes_norm', False) and _is_constant(norm)
+                and not runs_line_by_line(self)):
             return module(x, hw_shape, next_norm=norm, **addition)
         if addition:
             return module(x, hw_shape, **addition), None
@@ -146,14 +147,15 @@ class TunedSwinBlock(TunedBlock, Forgetful, BaseModule):
 
     def _mix(self, t: Tensor) -> Tensor:
         layers = self.ffn.layers
-        return self.ffn.gamma2(
-            layers(t) if is_plain(self) else self.casts.layers(layers, t))
+        out = layers(t) if runs_line_by_line(self) else (
+            self.casts.layers(layers, t))
+        return self.ffn.gamma2(out)
 
     def _attend(self, t: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
         attn, w_msa = self.attn, self.attn.w_msa
         if torch.jit.is_tracing() and type(attn) is ShiftWindowMSA:
             return _attend_traced(attn, t, hw_shape)
-        if is_plain(self) or not _is_standard(attn):
+        if runs_line_by_line(self) or not _is_standard(attn):
             return attn(t, hw_shape)
         shift = _shift(attn, hw_shape)
         qkv = self.casts.linear(w_msa.qkv, t)
@@ -207,7 +209,7 @@ class TunedSwinStage(BaseModule):
         """Map (B, N, C), (H, W) to the next resolution's, or to its own."""
         normed, blocks = None, list(self.blocks)
         step = self.step
-        if step is None or not (step.open or _recomputing()):
+        if step is None or not (step.open or recomputing()):
             step = Step(blocks)
         for block, following in zip(blocks, blocks[1:]):
             x, normed = block(x, hw_shape, normed, following.norm1, step)
@@ -217,17 +219,11 @@ class TunedSwinStage(BaseModule):
         return x, hw_shape
 
 
-def _recomputing() -> bool:
-    """Whether a backward pass runs on this thread."""
-    return torch._C._current_graph_task_id() != -1
-
-
 def _is_constant(norm: Optional[nn.Module]) -> bool:
-    """Whether a norm is a plain layer norm that does not train."""
+    """Whether a norm is a layer norm of torch's that does not train."""
     return (type(norm) is nn.LayerNorm and norm.weight is not None
             and norm.bias is not None and not norm.weight.requires_grad
-            and not norm.bias.requires_grad and not norm._forward_hooks
-            and not norm._forward_pre_hooks)
+            and not norm.bias.requires_grad and not is_watched(norm))
 
 
 def _is_standard(attn: nn.Module) -> bool:
@@ -239,7 +235,7 @@ def _is_standard(attn: nn.Module) -> bool:
 
 def _keeps_bias(linear: nn.Module) -> bool:
     """Whether a layer maps zeros to its bias."""
-    return type(linear) in (*PLAIN, MixedLinear) or getattr(
+    return type(linear) in (*LINEAR_TYPES, MixedLinear) or getattr(
         linear, 'bias_of_zeros', False)
 
 

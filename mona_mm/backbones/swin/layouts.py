@@ -16,6 +16,7 @@ from mona_mm.checkpoint.layouts import (
     Layout,
     Names,
     StateDict,
+    number_final_norm,
     rename_keys,
     substitute,
     uneven,
@@ -142,10 +143,7 @@ class SwinNames(Names):
 
     def place_final_norm(self, state: StateDict) -> StateDict:
         """Number it as the norm of the last stage."""
-        own = f'norm{max(self._stages(state))}.'
-        if any(k.startswith(own) for k in state):
-            return state
-        return rename_keys(state, lambda k: re.sub(r'^norm\.', own, k))
+        return number_final_norm(state, self.block)
 
     def missing(self, names: Iterable[str]) -> List[str]:
         """What some blocks, or some patch mergings, have and others lack."""

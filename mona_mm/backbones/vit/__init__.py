@@ -158,6 +158,9 @@ class TunedVisionTransformer(TunedBackbone, VisionTransformer):
             global_blocks = range(quarter - 1, self.num_layers, quarter)
         self.global_blocks = self._indices('global_blocks', global_blocks)
         tuner = build_tuner(tuner or dict(type='Full'))
+        if num_registers or window_size or list(self.out_indices) != sorted(
+                set(self.out_indices)):
+            self.plain_class = None  # mmpretrain's has none of that
         self.attach(tuner, (*_listed(keep_frozen), *self._unused(tuner)))
         self.store_base(base_dtype)
         self.line_by_line = line_by_line

@@ -12,7 +12,7 @@ from mmpretrain.models.utils import MultiheadAttention
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mona_mm.ops import is_plain
+from mona_mm.ops import runs_line_by_line
 from mona_mm.ops.frozen import CastOnce, Forgetful
 from mona_mm.tuners import Tuner
 
@@ -144,7 +144,7 @@ class TunedViTBlock(TunedBlock, Forgetful, BaseModule):
 
     def _attend(self, t: Tensor, hw_shape: Tuple[int, int],
                 before: int) -> Tensor:
-        attn, fast = self.attn, not is_plain(self)
+        attn, fast = self.attn, not runs_line_by_line(self)
         standard = type(attn) is MultiheadAttention and not attn.v_shortcut
         if not self.window_size and not (fast and standard):
             return attn(t)
@@ -162,7 +162,7 @@ class TunedViTBlock(TunedBlock, Forgetful, BaseModule):
         return attn.gamma1(attn.proj_drop(linear(attn.proj, out)))
 
     def _mix(self, t: Tensor) -> Tensor:
-        if is_plain(self) or type(self.ffn) is not FFN:
+        if runs_line_by_line(self) or type(self.ffn) is not FFN:
             return self.ffn(t)
         return self.ffn.gamma2(self.casts.layers(self.ffn.layers, t))
 

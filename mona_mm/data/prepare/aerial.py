@@ -4,16 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
 from mona_mm.data.tiling import Window, windows
 from mona_mm.errors import ConfigError
-from mona_mm.text import some, write_atomically
+from mona_mm.text import some
 
 from .files import read_text, write_lines
-from .pictures import picture_size, read_picture
+from .pictures import picture_size, read_picture, write_png
 
 SIZE, GAP = 1024, 200
 #: An object belongs to a window that holds this share of its area.
@@ -163,9 +162,7 @@ def _cut_picture(name: str, image: np.ndarray,
         filled = np.full((SIZE, SIZE, 3), FILL, np.uint8)
         filled[:patch.shape[0], :patch.shape[1]] = patch
         files = _files(out, name, window, objects is not None)
-        with write_atomically(files[0]) as partial:
-            Path(partial).write_bytes(
-                cv2.imencode('.png', filled)[1].tobytes())
+        write_png(files[0], filled)
         if objects is not None:
             write_lines(files[1], window_labels(objects, window))
 

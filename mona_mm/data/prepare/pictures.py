@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from mona_mm.errors import ConfigError
+from mona_mm.text import write_atomically
 
 from .files import check_regular
 
@@ -49,3 +50,9 @@ def read_picture(path: Path) -> np.ndarray:
         raise ConfigError(f'{path} cannot be read: it is incomplete or no '
                           'picture')
     return pixels
+
+
+def write_png(path: Path, pixels: np.ndarray) -> None:
+    """Write a picture (H, W) or (H, W, 3) in B, G, R; all or nothing."""
+    with write_atomically(path) as partial:
+        Path(partial).write_bytes(cv2.imencode('.png', pixels)[1].tobytes())

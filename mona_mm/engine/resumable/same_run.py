@@ -10,15 +10,15 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict
 from mmengine.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.runner import Runner
-from torch import Tensor, nn
+from torch import nn
 
-from mona_mm.checkpoint.delta import tuned_backbones
 from mona_mm.checkpoint.describe import (
     defaults,
     describe_backbone,
     describe_tuner,
     unlike,
 )
+from mona_mm.checkpoint.models import tuned_backbone, unwrapped
 from mona_mm.compat import resumes, started_from
 from mona_mm.config import backbone_of, class_of
 from mona_mm.errors import CheckpointError
@@ -26,7 +26,6 @@ from mona_mm.registry import HOOKS
 from mona_mm.text import some
 
 from ..optim import DeltaOptimWrapperConstructor
-from ..runner import unwrapped
 
 #: Of what a fingerprint holds. The first one, which did not say so, had only
 #: the settings that a config gave, as JSON.
@@ -70,7 +69,7 @@ class FingerprintHook(Hook):
         saved = checkpoint['meta'].get('fingerprint')
         try:
             found = (_differences(saved, fingerprint(runner),
-                                  _tuned(unwrapped(runner.model)))
+                                  tuned_backbone(unwrapped(runner.model)))
                      if saved else
                      _other_counts(checkpoint['optimizer'], runner))
             kept = list(_kept_settings(checkpoint['optimizer'], runner))
@@ -102,7 +101,7 @@ def check_same_run(cfg: Config, model: nn.Module, checkpoint: Dict[str, Any],
     groups = _planned_groups(cfg, model)
     try:
         own['groups'] = saved['groups'] if groups is None else groups
-        found = _differences(saved, own, _tuned(model))
+        found = _differences(saved, own, tuned_backbone(model))
     except _BROKEN as error:
         raise _broken(path, error) from error
     _refuse(found, path)
@@ -148,36 +147,29 @@ def fingerprint(runner: Runner) -> Dict[str, Any]:
     model = unwrapped(runner.model)
     groups = _named_groups(model, _param_groups(runner.optim_wrapper))
     return dict(_described(runner.cfg, model), format=FORMAT,
-                base=_checksum(_tuned(model)), groups=list(groups))
+                base=_checksum(tuned_backbone(model)), groups=list(groups))
 
 
 def _described(cfg: Config, model: nn.Module) -> Dict[str, Any]:
-    tuned, given = _tuned(model), backbone_of(cfg)
+    tuned, given = tuned_backbone(model), backbone_of(cfg)
     cls = type(tuned) if tuned is not None else class_of(
         given.get('type'), MODELS, cfg.get('default_scope'))
     return dict(tuner=tuned and describe_tuner(tuned.tuner),
                 backbone=describe_backbone(cls, given))
 
 
-def _tuned(model: nn.Module) -> Optional[nn.Module]:
-    return next((module for _, module in tuned_backbones(model)), None)
-
-
 def _checksum(tuned: Optional[nn.Module]) -> Optional[str]:
     """Sum up the frozen weights' bits: the same on every device."""
-    if tuned is None or not getattr(tuned, 'base_loaded', False):
+    if tuned is None or not tuned.base_loaded:
         return None
     digest = hashlib.sha256()
     for name, param in sorted(tuned.base_parameters().items()):
         if not param.requires_grad:
-            digest.update(f'{name} {_bits(param.detach())};'.encode())
+            numbers = param.detach().contiguous().flatten()
+            kind = torch.int32 if param.element_size() == 4 else torch.uint8
+            bits = int(numbers.view(kind).sum(dtype=torch.int64))
+            digest.update(f'{name} {bits};'.encode())
     return digest.hexdigest()[:16]
-
-
-def _bits(tensor: Tensor) -> int:
-    flat = tensor.contiguous().flatten()
-    kind = torch.int32 if tensor.element_size() == 4 else torch.uint8
-    return int(flat.view(kind).sum(dtype=torch.int64))
 
 
 def _named_groups(model: nn.Module, groups: Iterable[dict]
@@ -240,17 +232,13 @@ def _other_groups(saved: list, own: list) -> List[str]:
         what = 'the same parameters, but in other optimizer groups'
     else:
         what = 'other parameters in the optimizer'
-    return [what + _moved(saved, own)]
-
-
-def _moved(saved: list, own: list) -> str:
     before, now = (dict(sum(groups, [])) for groups in (saved, own))
     told = (('only then', [n for n in before if n not in now]),
             ('only now', [n for n in now if n not in before]),
             ('of another size', [n for n, size in before.items()
                                  if now.get(n, size) != size]))
-    return ''.join(f'; {what}: {some(names, 4)}' for what, names in told
-                   if names)
+    return [what + ''.join(f'; {which}: {some(names, 4)}'
+                           for which, names in told if names)]
 
 
 def _other_counts(optimizer: dict, runner: Runner) -> List[str]:

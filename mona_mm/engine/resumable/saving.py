@@ -2,8 +2,8 @@
 import os.path as osp
 import re
 import shutil
-from contextlib import contextmanager, suppress
-from typing import Any, Dict, Iterator, List, Optional
+from contextlib import suppress
+from typing import Any, Dict, List, Optional
 
 from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import CheckpointHook
@@ -62,9 +62,15 @@ class AtomicCheckpointHook(CheckpointHook):
             if resumes(runner) and key.startswith(_CLAIMS)
         }
         super().before_train(runner)
-        if self._goes_on(runner):
+        source = str(started_from(runner) or '')
+        folders = [osp.dirname(source), str(self.out_dir)]
+        if '://' not in source:
+            folders = list(map(osp.realpath, folders))
+        # What another folder's run has saved is that run's to remove.
+        if resumes(runner) and source and (
+                folders[0].rstrip('/') == folders[1].rstrip('/')):
             self._take_over(runner, claims)
-        if is_main_process() and self._local:
+        if is_main_process() and self.backend_args == dict(backend=ATOMIC):
             for path in remove_partials(self.out_dir):
                 runner.logger.info(f'{path}: removed; a killed run had not '
                                    'finished writing it')
@@ -100,19 +106,6 @@ class AtomicCheckpointHook(CheckpointHook):
         self._point_to(runner, path)
         barrier()
         return path
-
-    def _goes_on(self, runner: Runner) -> bool:
-        """Whether the checkpoint that is resumed is of this very folder.
-
-        What another run has saved is that run's to remove.
-        """
-        source = str(started_from(runner) or '')
-        if not resumes(runner) or not source:
-            return False
-        folders = [osp.dirname(source), str(self.out_dir)]
-        if '://' not in source:
-            folders = list(map(osp.realpath, folders))
-        return folders[0].rstrip('/') == folders[1].rstrip('/')
 
     def _take_over(self, runner: Runner, claims: Dict[str, Any]) -> None:
         """Go on with what a checkpoint says of its run's other files.
@@ -150,10 +143,6 @@ class AtomicCheckpointHook(CheckpointHook):
         own = re.sub(r'\\{.*?\\}', r'\\d+', re.escape(self.filename_tmpl))
         return name if re.fullmatch(lead + own, name) else None
 
-    @property
-    def _local(self) -> bool:
-        return self.backend_args == dict(backend=ATOMIC)
-
     def _save_checkpoint_with_step(self, runner, step, meta) -> None:
         """Save, point to it, and only then remove what is outdated."""
         name = self.filename_tmpl.format(step)
@@ -176,8 +165,12 @@ class AtomicCheckpointHook(CheckpointHook):
         """
         lost = not_numbers(metrics)
         metrics = {k: None if k in lost else v for k, v in metrics.items()}
-        with self._removing_later():
+        backend = self.file_backend
+        self.file_backend = _Postponed(backend, self._outdated)
+        try:
             super()._save_best_checkpoint(runner, metrics)
+        finally:
+            self.file_backend = backend
         self._remove_outdated(runner)
 
     def _count(self, runner, step: int) -> None:
@@ -216,20 +209,15 @@ class AtomicCheckpointHook(CheckpointHook):
             replace_file(osp.join(runner.work_dir, 'last_checkpoint'),
                          str(path).encode())
 
-    @contextmanager
-    def _removing_later(self) -> Iterator[None]:
-        backend = self.file_backend
-        self.file_backend = _Postponed(backend, self._outdated)
-        try:
-            yield
-        finally:
-            self.file_backend = backend
-
     def _remove_outdated(self, runner) -> None:
         """Remove them, except what has become current again."""
         if isinstance(self.file_backend, _Postponed):
             return
-        current = {osp.basename(str(p)) for p in self._current(runner)}
+        hub = runner.message_hub
+        best = getattr(self, 'best_ckpt_path_dict', {}).values()
+        current = {osp.basename(str(path)) for path in (
+            self.last_ckpt, getattr(self, 'best_ckpt_path', None), *best,
+            hub.runtime_info.get('last_ckpt'))}
         for name in self._outdated if is_main_process() else []:
             if name not in current:
                 path = self.file_backend.join_path(self.out_dir, name)
@@ -237,11 +225,6 @@ class AtomicCheckpointHook(CheckpointHook):
                 runner.logger.info(f'{path}: removed; newer ones are kept')
         self._outdated.clear()
         runner.message_hub.update_info(_OUTDATED, [])
-
-    def _current(self, runner) -> List[Optional[str]]:
-        best = getattr(self, 'best_ckpt_path_dict', {}).values()
-        return [self.last_ckpt, getattr(self, 'best_ckpt_path', None), *best,
-                _info(runner, 'last_ckpt', None)]
 
 
 class _Postponed:
@@ -265,11 +248,6 @@ def _remove(backend, path) -> None:
             backend.rmtree(path)
         elif backend.isfile(path):
             backend.remove(path)
-
-
-def _info(runner: Runner, key: str, default):
-    hub = runner.message_hub
-    return hub.get_info(key) if key in hub.runtime_info else default
 
 
 def _tell_what_is_left_out(runner: Runner) -> None:

@@ -1,7 +1,7 @@
 """Whose schedule a resumed run follows: its checkpoint's, or its config's."""
 import copy
 import warnings
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator
 
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict
@@ -49,7 +49,8 @@ class ScheduleHook(Hook):
                                   'param_scheduler')
             checkpoint.pop('param_schedulers', None)
             return
-        unit = _unit(runner)
+        unit = 'iters' if isinstance(
+            runner.train_loop, IterBasedTrainLoop) else 'epochs'
         hub = checkpoint.get('message_hub')
         info = hub.get('runtime_info', {}) if isinstance(hub, dict) else {}
         now = getattr(runner, f'max_{unit}')
@@ -85,30 +86,21 @@ class ScheduleHook(Hook):
             copy.deepcopy(runner.cfg.param_scheduler))
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # that no optimizer steps between
-            self._replay(runner)
+            # As the run would have: they build on each other's values.
+            schedulers = list(_each(runner.param_schedulers))
+            length, left = len(runner.train_dataloader), runner.iter
+            for epoch in range(runner.epoch + 1):
+                last = epoch == runner.epoch
+                steps = left if last else min(length, left)
+                left -= steps
+                for by_epoch in [False] * steps + [True] * (not last):
+                    for scheduler in schedulers:
+                        if scheduler.by_epoch == by_epoch:
+                            scheduler.step()
         rates = ', '.join(f'{name} {values[0]:g}' for name, values in
                           runner.optim_wrapper.get_lr().items())
         runner.logger.info(f'--new-schedule: the config\'s schedule is at '
                            f'{rates} here')
-
-    def _replay(self, runner: Runner) -> None:
-        """Step as the run would have: they build on each other's values."""
-        schedulers = list(_each(runner.param_schedulers))
-        length, left = len(runner.train_dataloader), runner.iter
-        for epoch in range(runner.epoch + 1):
-            last = epoch == runner.epoch
-            steps = left if last else min(length, left)
-            for _ in range(steps):
-                _step(schedulers, by_epoch=False)
-            if not last:
-                _step(schedulers, by_epoch=True)
-            left -= steps
-
-
-def _step(schedulers: List[Any], by_epoch: bool) -> None:
-    for scheduler in schedulers:
-        if scheduler.by_epoch == by_epoch:
-            scheduler.step()
 
 
 def _each(schedulers: Any) -> Iterator[Any]:
@@ -122,8 +114,3 @@ def _each(schedulers: Any) -> Iterator[Any]:
 
 def _settings(state: Dict[str, Any]) -> Dict[str, Any]:
     return {k: v for k, v in state.items() if k not in _PLACE}
-
-
-def _unit(runner: Runner) -> str:
-    iters = isinstance(runner.train_loop, IterBasedTrainLoop)
-    return 'iters' if iters else 'epochs'

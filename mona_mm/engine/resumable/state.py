@@ -57,8 +57,13 @@ class RunStateHook(Hook):
             return
         meta = checkpoint.get('meta', {})
         loader = runner.train_loop.dataloader
-        state = meta.get('run_state') or dict(
-            _guessed(meta, len(loader)), epoch_length=len(loader))
+        state = meta.get('run_state')
+        if not state:  # of somebody else: where was it in its epoch?
+            length = len(loader)
+            done = meta.get('iter', 0) - meta.get('epoch', 0) * length
+            inside = 0 < done <= length
+            state = dict(inside=inside, done=done if inside else 0,
+                         epoch_length=length)
         if not _is_state(state):
             raise CheckpointError(
                 f'{started_from(runner)}: the run_state in its meta is '
@@ -179,13 +184,6 @@ def _is_state(state: Any) -> bool:
     ) and state['done'] >= 0 and isinstance(
         state.get('rng', []), list) and isinstance(
             state.get('sampler_seed', 0), int)
-
-
-def _guessed(meta: dict, length: int) -> dict:
-    """Where a checkpoint without our state was in its epoch."""
-    done = meta.get('iter', 0) - meta.get('epoch', 0) * length
-    inside = 0 < done <= length
-    return dict(inside=inside, done=done if inside else 0)
 
 
 def _seeded(loader) -> Iterator:

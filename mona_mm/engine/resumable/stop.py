@@ -9,7 +9,7 @@ from typing import Any, Callable, List, Optional
 import torch
 import torch.distributed as dist
 from mmengine.hooks import EMAHook, Hook
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 
 from mona_mm.compat import in_children, installed, is_inside
@@ -76,7 +76,11 @@ class StopOnSignalHook(Hook):
             Interrupted: Once the checkpoint is in place.
         """
         wanted = self._agreed() if self.group else self.asked is not None
-        if wanted and _stepped(runner.optim_wrapper):
+        wrapper = runner.optim_wrapper
+        if not isinstance(wrapper, OptimWrapperDict):
+            wrapper = dict(one=wrapper)
+        # No accumulated gradient is to be lost.
+        if wanted and all(w.should_update() for w in wrapper.values()):
             self._stop(runner, dict(epoch=runner.epoch, iter=runner.iter + 1))
 
     def after_val_iter(self, runner: Runner, *args, **kwargs) -> None:
@@ -133,7 +137,8 @@ class StopOnSignalHook(Hook):
             os.write(2, f'{signal.Signals(number).name}: finishing this '
                      'iteration and saving; a second one ends at once\n'
                      .encode())
-        elif now - self.asked > _ECHO and not _by_slurm(number):
+        elif now - self.asked > _ECHO and not (
+                number == signal.SIGTERM and 'SLURM_JOB_ID' in os.environ):
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
 
@@ -164,17 +169,6 @@ class StopOnSignalHook(Hook):
             f'stopped by a signal after iteration {meta["iter"]}; {path} is '
             f'saved, go on with --resume (exit status {Interrupted.status})')
         raise Interrupted
-
-
-def _by_slurm(number: int) -> bool:
-    return number == signal.SIGTERM and 'SLURM_JOB_ID' in os.environ
-
-
-def _stepped(wrapper) -> bool:
-    """Whether no accumulated gradient would be lost."""
-    wrappers = [wrapper] if isinstance(wrapper, OptimWrapper) else list(
-        wrapper.values())
-    return all(w.should_update() for w in wrappers)
 
 
 def _deafen(inner: Optional[Callable], worker: int) -> None:

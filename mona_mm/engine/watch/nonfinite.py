@@ -94,16 +94,22 @@ class NonFiniteLossHook(Hook):
             self.wrong = 0
             return
         if not self.wrong:
-            self.good = _last_saved(runner)
+            hook = find_hook(runner, CheckpointHook)
+            self.good = getattr(
+                hook, 'last_saved', getattr(hook, 'last_ckpt', None)) or (
+                    started_from(runner) if resumes(runner) else None)
         self.wrong += 1
-        if self.wrong == self.patience + 1:
-            self._act(runner, value)
-
-    def _act(self, runner: Runner, value: float) -> None:
+        if self.wrong != self.patience + 1:
+            return
         rates = ', '.join(
             f'{name} {values[0]:g}'
             for name, values in runner.optim_wrapper.get_lr().items())
-        parts = _wrong_parts(runner)
+        last = {name.removeprefix('train/'): float(log.current())
+                for name, log in runner.message_hub.log_scalars.items()
+                if name.startswith('train/') and 'loss' in name
+                and len(log.data[0])}
+        parts = [f'{name} is {number}' for name, number in last.items()
+                 if name != 'loss' and not math.isfinite(number)]
         message = (
             f'the loss is {value} at iteration {runner.iter + 1} (epoch '
             f'{runner.epoch + 1}, {rates})'
@@ -124,16 +130,6 @@ def not_numbers(metrics: Dict[str, Any]) -> List[str]:
             if isinstance(v, (float, np.floating)) and math.isnan(v)]
 
 
-def _wrong_parts(runner: Runner) -> List[str]:
-    """Which of the losses are no number, from the log."""
-    logs = runner.message_hub.log_scalars
-    last = {k.removeprefix('train/'): float(v.current())
-            for k, v in logs.items()
-            if k.startswith('train/') and 'loss' in k and len(v.data[0])}
-    return [f'{name} is {value}' for name, value in last.items()
-            if name != 'loss' and not math.isfinite(value)]
-
-
 def _causes(batches: list) -> str:
     flat = [text for batch in batches for text in flat_boxes(batch)]
     if flat:
@@ -146,12 +142,6 @@ def _causes(batches: list) -> str:
             'instead of float16 are the usual remedies; labels that are '
             'wrong (boxes without area or outside the picture) another '
             'cause')
-
-
-def _last_saved(runner: Runner) -> Optional[str]:
-    hook = find_hook(runner, CheckpointHook)
-    saved = getattr(hook, 'last_saved', getattr(hook, 'last_ckpt', None))
-    return saved or (started_from(runner) if resumes(runner) else None)
 
 
 def _loss(runner: Runner, outputs: Optional[dict]) -> Optional[float]:

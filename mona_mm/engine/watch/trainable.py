@@ -1,4 +1,5 @@
 """Does what should train really train, and nothing else?"""
+from functools import partial
 from typing import Dict, List, Tuple
 
 import torch
@@ -7,10 +8,9 @@ from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from mona_mm.checkpoint.models import unwrapped
 from mona_mm.registry import HOOKS
 from mona_mm.text import some
-
-from ..runner import unwrapped
 
 
 @HOOKS.register_module()
@@ -52,14 +52,18 @@ class TrainabilityCheckHook(Hook):
             if param.requires_grad:
                 self.handles.append(
                     param.register_post_accumulate_grad_hook(
-                        self._noter(name)))
+                        partial(self._note, name)))
         wrapper = runner.optim_wrapper
         wrappers = list(wrapper.values()) if isinstance(
             wrapper, OptimWrapperDict) else [wrapper]
         self.steps = [0] * len(wrappers)
+
+        def count(i: int, *args) -> None:
+            self.steps[i] += 1
+
         for i, one in enumerate(wrappers):
             self.handles.append(
-                one.optimizer.register_step_post_hook(self._counter(i)))
+                one.optimizer.register_step_post_hook(partial(count, i)))
 
     def after_train_iter(self, runner: Runner, *args, **kwargs) -> None:
         """Check when every optimizer has made so many steps.
@@ -104,17 +108,10 @@ class TrainabilityCheckHook(Hook):
                 f'{self.after}; nothing was checked')
         self._forget()
 
-    def _noter(self, name: str):
-        def note(param: nn.Parameter) -> None:
-            if name in self.start:  # on the device: nothing is waited for
-                seen = self.gradients.get(name, False)
-                self.gradients[name] = param.grad.detach().any() | seen
-        return note
-
-    def _counter(self, i: int):
-        def count(*args) -> None:
-            self.steps[i] += 1
-        return count
+    def _note(self, name: str, param: nn.Parameter) -> None:
+        if name in self.start:  # on the device: nothing is waited for
+            seen = self.gradients.get(name, False)
+            self.gradients[name] = param.grad.detach().any() | seen
 
     @torch.no_grad()
     def _judge(self, model: nn.Module) -> Tuple[List[str], List[str]]:

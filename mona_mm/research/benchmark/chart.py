@@ -4,8 +4,8 @@ from typing import List, Tuple
 
 from mona_mm.text import write_atomically
 
-from .compare import find
-from .ratios import Ratio
+from .measure import find
+from .step import Ratio
 
 #: Panels: (measure, what to look up, title).
 _PANELS = (('time', dict(part='total'), 'time of a training step'),

@@ -1,85 +1,65 @@
-"""Throughput of trained backbones, merged and not."""
+"""Throughput of trained backbones, folded and not."""
 import copy
-from typing import Callable, Dict, Optional
+from statistics import median
+from typing import List, Tuple
 
 import torch
-from torch import Tensor, nn
 
 import mona_mm
 from mona_mm.errors import UserError
 
-from .options import Options, Size
-from .subjects import Comparison, build
-from .timing import Laps, Stopwatch, alternate
-from .training import Progress
+from .measure import Measure, Rows, middle, number, ratio_table, table
+from .step import timed
+from .subjects import build
 
 FUSED = ', fused'
 
 
-def fuse_function() -> Optional[Callable[[nn.Module], nn.Module]]:
-    """``mona_mm.fuse``, if this version has it."""
-    found = getattr(mona_mm, 'fuse', None)
-    return found if callable(found) else None
+class Inference(Measure):
+    """The time of a forward pass without gradients.
 
-
-def measure_inference(comparison: Comparison, size: Size, options: Options,
-                      progress: Progress) -> Dict[str, Dict[str, list]]:
-    """Time forward passes of all subjects, fused ones too, in turns.
-
-    Returns:
-        dict: ``total``, milliseconds per round, by label; what
-        ``mona_mm.fuse`` makes of a method is labelled ``'<method>, fused'``.
+    Figures: ``total``, milliseconds per round; what ``mona_mm.fuse`` makes
+    of a method is labelled ``'<method>, fused'``.
     """
-    images = options.images(size, comparison.channels)
-    models = _models(comparison, options)
-    passes = {k: _forward(m, images, options) for k, m in models.items()}
-    rounds = options.runs + options.warmup
-    with progress(f'inference {size}', rounds * len(passes)) as bar:
-        return alternate(passes, options.runs, options.warmup, options.seed,
-                         bar.update)
 
+    name = 'inference'
 
-def inference_pairs(comparison: Comparison, found: dict) -> list:
-    """(subject, reference) of every ratio, fused subjects included."""
-    pairs = list(comparison.pairs)
-    for method in comparison.tuners:
-        if (fused := method + FUSED) in found:
-            references = comparison.references[method].values()
-            pairs += [(fused, r) for r in (*references, method)]
-    return pairs
+    def measure(self) -> Rows:
+        options, comparison = self.options, self.comparison
+        images = options.images(self.size, comparison.channels)
+        models = {}
+        for label, builder in comparison.subjects.items():
+            models[label] = build(builder, options.seed, options.place)
+            models[label].eval()
+            if label not in comparison.tuners:
+                continue
+            copied = copy.deepcopy(models[label])
+            try:
+                models[label + FUSED] = mona_mm.fuse(copied) or copied
+            except UserError as error:
+                note = f'{label} was not fused: {error}'
+                if note not in comparison.notes:
+                    comparison.notes.append(note)
 
+        def forward(model):
+            with torch.no_grad(), options.autocast():
+                return timed(lambda: model(images), options.place)
 
-def _models(comparison: Comparison, options: Options) -> dict:
-    models, fuse = {}, fuse_function()
-    for label, builder in comparison.subjects.items():
-        model = build(builder, options.seed, options.place)
-        model.eval()
-        models[label] = model
-        if fuse is not None and label in comparison.tuners:
-            models[label + FUSED] = _fused(fuse, model, label, comparison)
-    return {k: m for k, m in models.items() if m is not None}
+        return self.in_turns({label: lambda m=model: forward(m)
+                              for label, model in models.items()})
 
+    def pairs(self, rows: Rows) -> List[Tuple[str, str]]:
+        pairs = list(self.comparison.pairs)
+        for method in self.comparison.tuners:
+            if (fused := method + FUSED) in rows:
+                references = self.comparison.references[method].values()
+                pairs += [(fused, r) for r in (*references, method)]
+        return pairs
 
-def _fused(fuse: Callable, model: nn.Module, label: str,
-           comparison: Comparison) -> Optional[nn.Module]:
-    copied = copy.deepcopy(model)
-    try:
-        return fuse(copied) or copied
-    except UserError as error:
-        note = f'{label} was not fused: {error}'
-        if note not in comparison.notes:
-            comparison.notes.append(note)
-        return None
-
-
-def _forward(model: nn.Module, images: Tensor,
-             options: Options) -> Callable[[], Laps]:
-
-    def run() -> Laps:
-        with torch.no_grad(), options.autocast():
-            watch = Stopwatch(options.place)
-            model(images)
-            watch.mark()
-            return dict(total=watch.laps()[0])
-
-    return run
+    def show(self, rows: Rows, ratios: List[dict]) -> str:
+        text = ratio_table(f'Inference, {self.size}', ratios, 'part')
+        return text + '\n' * bool(text) + table(
+            f'Inference, {self.size}', ['subject', 'median ms', 'images/s'],
+            [[label, middle(laps['total']),
+              number(1e3 * self.size.batch / median(laps['total']))]
+             for label, laps in rows.items()])

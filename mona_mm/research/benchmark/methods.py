@@ -1,9 +1,10 @@
-"""From a method's name to its tuner config."""
-from typing import Dict, List, Sequence
+"""From names of methods, or from a config, to tuner configs."""
+from typing import Dict, Sequence
 
 from mmengine.config import Config
+from mmengine.registry import MODELS
 
-from mona_mm.config import tuner_fragments
+from mona_mm.config import name_of, tuner_fragments
 from mona_mm.errors import ConfigError
 from mona_mm.tuners import known_tuners
 
@@ -23,33 +24,35 @@ def choose_tuners(names: Sequence[str]) -> Dict[str, dict]:
     Raises:
         ConfigError: If a name is unknown; the message lists the known ones.
     """
-    known = _known()
-    if list(names) == ['all']:
-        return known
-    return {name: known[name] for name in _resolve(names, list(known))}
 
+    def letters(name: str) -> str:
+        return name.lower().replace('-', '').replace('_', '')
 
-def _known() -> Dict[str, dict]:
-    fragments = {}
+    known = {}
     for stem, path in tuner_fragments().items():
         tuner = Config.fromfile(path).get('tuner').to_dict()
-        kind = tuner['type'].removeprefix('mona_mm.')
-        name = kind if _plain(kind) == _plain(stem) else stem
-        fragments[name] = tuner
+        kind = name_of(tuner['type'])
+        known[kind if letters(kind) == letters(stem) else stem] = tuner
     for kind in known_tuners():
-        fragments.setdefault(kind, dict(type=kind))
-    return dict(sorted(fragments.items()))
-
-
-def _resolve(names: Sequence[str], known: List[str]) -> List[str]:
-    by_plain = {_plain(k): k for k in known}
-    unknown = [n for n in names if _plain(n) not in by_plain]
+        known.setdefault(kind, dict(type=kind))
+    known = dict(sorted(known.items()))
+    if list(names) == ['all']:
+        return known
+    found = {letters(name): name for name in known}
+    unknown = [name for name in names if letters(name) not in found]
     if unknown or not names:
         raise ConfigError(
             f'unknown method {", ".join(unknown) or "(none given)"}; expected '
             f'of {", ".join(known)}, or all alone')
-    return list(dict.fromkeys(by_plain[_plain(n)] for n in names))
+    return {found[letters(n)]: known[found[letters(n)]] for n in names}
 
 
-def _plain(name: str) -> str:
-    return name.lower().replace('-', '').replace('_', '')
+def own_tuner(backbone: dict) -> Dict[str, dict]:
+    """The tuner of a backbone's config, by its bare name.
+
+    Args:
+        backbone (dict): Where it names no tuner, its class has a default.
+    """
+    tuner = backbone.get('tuner') or MODELS.get(
+        backbone['type']).default_tuner
+    return {name_of(tuner['type']): dict(tuner)}

@@ -1,74 +1,76 @@
 """The optimizer's step: our parameter groups against mmengine's."""
-from typing import Callable, Dict
+from statistics import median
+from typing import List
 
 import torch
-from mmengine.optim import OptimWrapper
-from torch import nn
 
-from .options import Options
-from .step import build_optim, trains
-from .subjects import Builder, Comparison, build
-from .timing import Laps, Stopwatch, alternate
-from .training import Progress
+from .measure import (
+    ROUNDS,
+    Measure,
+    Rows,
+    compared,
+    find,
+    number,
+    shown,
+    table,
+)
+from .step import build_optim, timed, trains
+from .subjects import build
 
 OURS = 'DeltaOptimWrapperConstructor'
 DEFAULT = 'DefaultOptimWrapperConstructor'
 
 
-def measure_optimizer(comparison: Comparison, options: Options,
-                      progress: Progress) -> Dict[str, dict]:
-    """Time the optimizer's step with both constructors, in turns.
+class Optimizer(Measure):
+    """The time of the optimizer's step with both constructors.
 
     The gradients are there and stay; both optimizers work on the same
     parameters. Subjects of which nothing trains are left out.
 
-    Returns:
-        dict: By label and constructor: ``groups``, ``tensors`` (parameters
-        in them) and ``step_ms`` per round.
+    Figures: by constructor ``groups``, ``tensors`` (parameters in them) and
+    ``step_ms`` per round.
     """
-    subjects, rows = comparison.without_line_by_line, {}
-    rounds = 2 * (options.runs + options.warmup)
-    with progress('optimizer', rounds * len(subjects)) as bar:
-        for label, builder in subjects.items():
-            row = _both(builder, comparison, options, bar.update)
-            if row:
-                rows[label] = row
-    return rows
 
+    name = 'optimizer'
+    once = True
 
-def _both(builder: Builder, comparison: Comparison, options: Options,
-          tick: Callable) -> Dict[str, dict]:
-    model = build(builder, options.seed, options.place)
-    if not trains(model):
-        return {}
-    wrappers = {
-        name: build_optim(model, comparison.optim_wrapper, name == OURS)
-        for name in (OURS, DEFAULT)
-    }
-    _fill_gradients(model)
-    laps = alternate({k: _step(w, options) for k, w in wrappers.items()},
-                     options.runs, options.warmup, options.seed, tick)
-    return {
-        name: dict(
-            groups=len(wrapper.param_groups),
-            tensors=sum(len(g['params']) for g in wrapper.param_groups),
-            step_ms=laps[name]['total'])
-        for name, wrapper in wrappers.items()
-    }
+    def measure(self) -> Rows:
+        rows, options = {}, self.options
+        for label, builder in self.comparison.without_line_by_line.items():
+            model = build(builder, options.seed, options.place)
+            if not trains(model):
+                continue
+            wrappers = {
+                name: build_optim(model, self.comparison.optim_wrapper,
+                                  name == OURS) for name in (OURS, DEFAULT)}
+            for param in model.parameters():
+                if param.requires_grad:
+                    param.grad = torch.full_like(param, 1e-3)
+            laps = self.in_turns({
+                name: lambda w=wrapper: timed(w.optimizer.step, options.place)
+                for name, wrapper in wrappers.items()})
+            rows[label] = {
+                name: dict(
+                    groups=len(wrapper.param_groups),
+                    tensors=sum(
+                        len(g['params']) for g in wrapper.param_groups),
+                    step_ms=laps[name]['total'])
+                for name, wrapper in wrappers.items()}
+        return rows
 
+    def ratios(self, rows: Rows) -> List[dict]:
+        return [compared(label, DEFAULT, row[OURS]['step_ms'],
+                         row[DEFAULT]['step_ms'])
+                for label, row in rows.items()]
 
-def _fill_gradients(model: nn.Module) -> None:
-    for param in model.parameters():
-        if param.requires_grad:
-            param.grad = torch.full_like(param, 1e-3)
-
-
-def _step(wrapper: OptimWrapper, options: Options) -> Callable[[], Laps]:
-
-    def run() -> Laps:
-        watch = Stopwatch(options.place)
-        wrapper.optimizer.step()
-        watch.mark()
-        return dict(total=watch.laps()[0])
-
-    return run
+    def show(self, rows: Rows, ratios: List[dict]) -> str:
+        return table(
+            f'Optimizer step: {OURS} against mmengine\'s default, {ROUNDS}', [
+                'subject', 'ratio', 'groups', 'tensors', 'ms',
+                'default groups', 'default tensors', 'default ms'],
+            [[label, shown(find(ratios, method=label, against=DEFAULT)), *(
+                text for name in (OURS, DEFAULT)
+                for text in (str(row[name]['groups']),
+                             str(row[name]['tensors']),
+                             number(median(row[name]['step_ms']), 2)))]
+             for label, row in rows.items()])

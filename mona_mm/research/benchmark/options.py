@@ -1,17 +1,22 @@
-"""How to measure: sizes, precision, device, number of runs."""
+"""How to measure, and on what: sizes, precision, device, rounds."""
+import os
+import platform
 import re
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import NamedTuple, Sequence, Tuple, Union
 
 import torch
 
+from mona_mm.engine.device import device_name, versions
 from mona_mm.errors import ConfigError
 
-MEASURES = ('saved', 'time', 'inference', 'optimizer', 'memory', 'area',
-            'launches', 'shapes')
 DTYPES = dict(
     float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.float16)
+_PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmpretrain', 'mona_mm')
+_VARIABLES = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'GOMP_SPINCOUNT',
+              'CUDA_LAUNCH_BLOCKING', 'PYTORCH_CUDA_ALLOC_CONF')
 
 
 class Size(NamedTuple):
@@ -27,9 +32,8 @@ class Size(NamedTuple):
     width: int
 
     def __str__(self) -> str:
-        sides = {self.height: str(self.height)}.get(
-            self.width, f'{self.height}x{self.width}')
-        return f'{self.batch}x{sides}'
+        square = self.height == self.width
+        return f'{self.batch}x{self.height}' + f'x{self.width}' * (not square)
 
     @property
     def megapixels(self) -> float:
@@ -45,7 +49,8 @@ class Options:
         sizes (Sequence[Size]): Image batches.
         area_sizes (Sequence[int]): Sides in pixels for cost against area,
             one image each.
-        only (Sequence[str]): What to measure, out of :data:`MEASURES`.
+        only (Sequence[str]): What to measure, see
+            :data:`mona_mm.research.benchmark.MEASURES`; all if empty.
         dtype (str): ``'float32'``, or the type of autocast.
         device (str): ``'cpu'``, ``'cuda'`` or ``'auto'``.
         runs (int): Timed rounds.
@@ -63,7 +68,7 @@ class Options:
     """
     sizes: Sequence[Size] = (Size(2, 224, 224), )
     area_sizes: Sequence[int] = (224, 512, 1024)
-    only: Sequence[str] = MEASURES
+    only: Sequence[str] = ()
     dtype: str = 'float32'
     device: str = 'auto'
     runs: int = 10
@@ -75,14 +80,19 @@ class Options:
     place: torch.device = field(init=False)
 
     def __post_init__(self) -> None:
-        check_known('--only', self.only, MEASURES)
         check_known('--dtype', [self.dtype], tuple(DTYPES))
+        check_known('--device', [self.device], ('cpu', 'cuda', 'auto'))
         for name, least in (('runs', 1), ('warmup', 0), ('new_shapes', 1)):
             if getattr(self, name) < least:
                 option = name.replace('_', '-')
                 raise ConfigError(f'--{option} must be at least {least}, but '
                                   f'got {getattr(self, name)}')
-        self.place = _pick_device(self.device)
+        there = torch.cuda.is_available()
+        if self.device == 'cuda' and not there:
+            raise ConfigError('--device cuda: torch finds no CUDA device '
+                              'here; use --device cpu, or auto')
+        self.place = torch.device(
+            'cuda' if there and self.device != 'cpu' else 'cpu')
 
     @property
     def area_runs(self) -> int:
@@ -124,10 +134,27 @@ def check_known(option: str, given: Sequence[str],
                           f'; expected of {", ".join(known)}')
 
 
-def _pick_device(name: str) -> torch.device:
-    check_known('--device', [name], ('cpu', 'cuda', 'auto'))
-    there = torch.cuda.is_available()
-    if name == 'cuda' and not there:
-        raise ConfigError('--device cuda: torch finds no CUDA device here; '
-                          'use --device cpu, or auto')
-    return torch.device('cuda' if there and name != 'cpu' else 'cpu')
+def environment(place: torch.device) -> dict:
+    """Describe this machine and its software.
+
+    Args:
+        place (torch.device): What is measured on.
+
+    Returns:
+        dict: ``date``, ``device``, ``threads``, ``versions`` and more, as
+        plain data.
+    """
+    return dict(
+        date=datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        device=device_name(place),
+        device_type=place.type,
+        cores=os.cpu_count(),
+        threads=torch.get_num_threads(),
+        interop_threads=torch.get_num_interop_threads(),
+        load_average=[round(n, 2) for n in os.getloadavg()],
+        matmul_precision=torch.get_float32_matmul_precision(),
+        cuda=torch.version.cuda if place.type == 'cuda' else None,
+        python=platform.python_version(),
+        system=f'{platform.system()} {platform.machine()}',
+        versions=versions(_PACKAGES),
+        variables={k: os.environ[k] for k in _VARIABLES if k in os.environ})

@@ -1,12 +1,18 @@
 """The bytes that autograd keeps for the backward pass."""
-from typing import Dict, Iterator, List, NamedTuple, Set
+from typing import Dict, Iterator, List, NamedTuple, Optional, Set
 from weakref import ref
 
 import torch
 from torch import Tensor, nn
 
+from mona_mm.tuners import build_tuner
 
-class Saved(NamedTuple):
+from .measure import MIB, Measure, Rows, compared
+from .options import Size
+from .subjects import Comparison, build, set_skip
+
+
+class Kept(NamedTuple):
     """Bytes kept between forward and backward pass.
 
     Attributes:
@@ -20,7 +26,7 @@ class Saved(NamedTuple):
     cache: int
 
 
-def saved_activations(model: nn.Module, images: Tensor) -> Saved:
+def saved_activations(model: nn.Module, images: Tensor) -> Kept:
     """Run one forward pass and count what autograd keeps of it.
 
     Every storage counts once, in full, however many views of it are kept;
@@ -50,14 +56,11 @@ def saved_activations(model: nn.Module, images: Tensor) -> Saved:
     activations = sum(n for address, n in kept.items()
                       if address not in own and address not in constants)
     del outputs
-    return Saved(activations, _cache_bytes(model, constants))
-
-
-def _cache_bytes(model: nn.Module, constants: Dict[int, int]) -> int:
-    """What the model says it caches, and at least what is seen of it."""
-    seen = sum(constants.values())
-    return max(model.cache_bytes(), seen) if hasattr(
-        model, 'cache_bytes') else seen
+    # What the model says it caches, and at least what is seen of it.
+    cache = sum(constants.values())
+    if hasattr(model, 'cache_bytes'):
+        cache = max(model.cache_bytes(), cache)
+    return Kept(activations, cache)
 
 
 def _constants(model: nn.Module) -> Dict[int, int]:
@@ -82,8 +85,9 @@ def _tensors(value: object, seen: Set[int]) -> Iterator[Tensor]:
         items = value.values()
     elif isinstance(value, (list, tuple)):
         items = value
-    elif _is_ours(value):
-        items = vars(value).values()
+    elif type(value).__module__.startswith('mona_mm.') and hasattr(
+            value, '__dict__') and not isinstance(value, nn.Module):
+        items = vars(value).values()  # such as a cache
     else:
         return
     seen.add(id(value))
@@ -91,11 +95,83 @@ def _tensors(value: object, seen: Set[int]) -> Iterator[Tensor]:
         yield from _tensors(item, seen)
 
 
-def _is_ours(value: object) -> bool:
-    """Whether a value is a plain object of this package, such as a cache."""
-    return type(value).__module__.startswith('mona_mm.') and hasattr(
-        value, '__dict__') and not isinstance(value, nn.Module)
-
-
 def _address(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
+
+
+def published_saved_mib(comparison: Comparison, dtype: str, size: Size,
+                        method: str) -> Optional[float]:
+    """MiB that the published form of a method keeps, which a family states.
+
+    All of them are constants (``saved_mib``), not taken here: measured on the
+    published definitions of the methods (backbone alone, float32, train mode,
+    drop-path 0.3), counted as above.
+
+    Args:
+        comparison (Comparison): Of the backbone.
+        dtype (str): The precision of the run.
+        size (Size): The image batch.
+        method (str): Label of the subject.
+
+    Returns:
+        float, optional: ``None`` unless exactly this was measured. A
+        backbone with ``with_cp`` is set against the published one without.
+    """
+    arch, family = comparison.backbone.get('arch'), comparison.family
+    if dtype != 'float32' or not isinstance(arch, str) or (
+            comparison.backbone['drop_path_rate'] != 0.3):
+        return None
+    zoo = family.plain_class.arch_zoo
+    row = next((row for (name, at), row in family.saved_mib.items()
+                if zoo[name] == zoo.get(arch) and at == str(size)), {})
+    whole = method == 'Full' or method.startswith('full (')
+    return row.get('full' if whole else method)
+
+
+class Saved(Measure):
+    """The bytes that a training step keeps for its backward pass.
+
+    Figures: ``activations_mib``, ``cache_mib`` and, where that was measured,
+    ``published_mib``.
+    """
+
+    name = 'saved'
+    parts = ('activations_mib', )
+
+    def measure(self) -> Rows:
+        comparison, options = self.comparison, self.options
+        images, rows = options.images(self.size, comparison.channels), {}
+        known = {**comparison.others, **comparison.tuners}
+        with self.bar(len(comparison.subjects)) as bar:
+            for label, builder in comparison.subjects.items():
+                model = build(builder, options.seed, options.place)
+                model.train()
+                set_skip(model, False)
+                torch.manual_seed(options.seed)
+                with options.autocast():
+                    saved = saved_activations(model, images)
+                # The published figures are of methods as they are by default.
+                tuner = known.get(label)
+                default = tuner is None or vars(
+                    build_tuner(dict(tuner))) == vars(
+                        build_tuner(dict(type=tuner['type'])))
+                rows[label] = dict(
+                    activations_mib=saved.activations / MIB,
+                    cache_mib=saved.cache / MIB,
+                    published_mib=published_saved_mib(
+                        comparison, options.dtype, self.size,
+                        label) if default else None)
+                bar.update()
+        return rows
+
+    def ratios(self, rows: Rows) -> List[dict]:
+        return super().ratios(rows) + [
+            compared(label, 'published', row['activations_mib'], published)
+            for label, row in rows.items()
+            if (published := row['published_mib'])]
+
+    def show(self, rows: Rows, ratios: List[dict]) -> str:
+        return self.by_reference(
+            rows, ratios, f'Saved activations, {self.size}',
+            {'MiB': 'activations_mib', 'cache MiB': 'cache_mib',
+             'published MiB': 'published_mib'}, ('published', ))

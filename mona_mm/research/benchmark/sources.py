@@ -1,18 +1,17 @@
 """Comparisons from an arch, or from configs."""
-import inspect
-from os.path import basename, splitext
+from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Union
 
 from mmengine.config import Config
 
-from mona_mm.backbones import tuned_class
+from mona_mm.backbones import tuned_class, tuned_types
 from mona_mm.config import backbone_of, name_of
 from mona_mm.engine.launch import read_config
 from mona_mm.errors import ConfigError
 from mona_mm.registry import MODELS
 
-from .methods import choose_tuners
-from .subjects import FULL, PLAIN, Comparison, library_class
+from .methods import choose_tuners, own_tuner
+from .subjects import FULL, PLAIN, Comparison, arguments_of
 
 Arch = Union[str, dict]
 #: The optimizer where no config names one; the rules are our schedules'.
@@ -30,29 +29,45 @@ def from_arch(arch: Arch,
               methods: Optional[Sequence[str]] = None,
               against: Sequence[str] = (FULL, PLAIN),
               drop_path: Optional[float] = None,
-              with_cp: bool = False) -> List[Comparison]:
-    """Compare methods on a Swin Transformer.
+              with_cp: bool = False,
+              *,
+              family: str) -> List[Comparison]:
+    """Compare methods on a backbone of some size.
 
     Args:
-        arch (str | dict): As of ``TunedSwinTransformer``.
+        arch (str | dict): As the backbone's argument of that name.
         methods (Sequence[str], optional): Defaults to Mona.
         against (Sequence[str]): See :meth:`Comparison.add_subjects`.
         drop_path (float, optional): Defaults to 0.3.
         with_cp (bool): Recompute blocks in the backward pass.
+        family (str): The backbone's type.
 
     Raises:
-        ConfigError: If the arch or a method is unknown.
+        ConfigError: If the family, the arch or a method is unknown.
     """
-    arch = _known_arch(arch)
+    cls = tuned_class(dict(type=family))
+    if cls is None:
+        raise ConfigError(f'--family {family!r}: expected one of '
+                          f'{tuned_types()}')
+    zoo = getattr(cls.plain_class, 'arch_zoo',
+                  getattr(cls.plain_class, 'arch_settings', {}))
+    if 'arch' not in arguments_of(cls):
+        raise ConfigError(f'--family {family!r}: its sizes have no names; '
+                          'give a config')
+    if isinstance(arch, str):
+        arch = arch.lower()
+        if arch not in zoo:
+            raise ConfigError(f'--arch {arch!r}: expected one of '
+                              f'{", ".join(n for n in zoo if len(n) > 1)}')
     backbone = dict(
-        type='mona_mm.TunedSwinTransformer',
+        type=family,
         arch=arch,
         drop_path_rate=0.3 if drop_path is None else drop_path,
         with_cp=with_cp)
-    comparison = Comparison(
-        f'Swin {arch if isinstance(arch, str) else "custom"}', backbone,
-        _OPTIM_WRAPPER, choose_tuners(methods or ['mona']))
-    return [comparison.add_subjects(against)]
+    size = arch if isinstance(arch, str) else 'custom'
+    return [Comparison(
+        f'{cls.plain_class.__name__} {size}', backbone, _OPTIM_WRAPPER,
+        choose_tuners(methods or ['mona'])).add_subjects(against)]
 
 
 def from_configs(paths: Sequence[str],
@@ -77,81 +92,62 @@ def from_configs(paths: Sequence[str],
     named = choose_tuners(methods) if methods else None
     groups: Dict[str, Comparison] = {}
     for path in paths:
-        described = _backbone(path, read_config(path))
-        backbone = _shared(described, drop_path, with_cp)
-        optim = _optim_wrapper(read_config(path))
+        cfg = read_config(path)
+        described = described_backbone(path, cfg)
+        # What may differ inside one table is left out.
+        backbone = {k: v for k, v in described.items() if k not in _NOT_SHARED}
+        # A class that is called after a method differs in its default alone.
+        backbone['type'] = MODELS.get(
+            described['type']).general or described['type']
+        arguments = arguments_of(MODELS.get(backbone['type']))
+        backbone.setdefault('drop_path_rate', arguments['drop_path_rate'])
+        if 'with_cp' in arguments:
+            backbone['with_cp'] = with_cp or backbone.get('with_cp', False)
+        elif with_cp:
+            raise ConfigError(f'--with-cp: {backbone["type"]} has no such '
+                              'argument')
+        if drop_path is not None:
+            backbone['drop_path_rate'] = drop_path
+        optim = _OPTIM_WRAPPER
+        if wrapper := cfg.get('optim_wrapper'):
+            optim = dict(
+                optimizer=wrapper['optimizer'].to_dict(),
+                paramwise_cfg=dict(wrapper.get('paramwise_cfg') or {}))
         group = groups.setdefault(
             repr((backbone, optim['paramwise_cfg'])),
             Comparison('', backbone, optim))
         group.configs.append(path)
-        for label, tuner in (named or _own_tuner(described)).items():
-            _add_tuner(group.tuners, label, tuner)
+        for label, tuner in (named or own_tuner(described)).items():
+            if tuner not in group.tuners.values():
+                # Another setting of a method is numbered.
+                number = 1 + sum(
+                    k.split(' #')[0] == label for k in group.tuners)
+                group.tuners[label if number == 1 else
+                             f'{label} #{number}'] = tuner
     for group in groups.values():
-        stems = [splitext(basename(c))[0] for c in group.configs]
-        group.name = f'Backbone of {", ".join(stems)}'
+        stems = ', '.join(Path(config).stem for config in group.configs)
+        group.name = f'Backbone of {stems}'
         group.add_subjects(against)
     return list(groups.values())
 
 
-def _add_tuner(tuners: Dict[str, dict], label: str, tuner: dict) -> None:
-    """Add a tuner unless it is there; another setting is numbered."""
-    if tuner in tuners.values():
-        return
-    number = sum(k.split(' #')[0] == label for k in tuners) + 1
-    tuners[label if number == 1 else f'{label} #{number}'] = tuner
+def described_backbone(path: str, cfg: Config) -> dict:
+    """A config's backbone, under one name for all forms of a config.
 
+    Args:
+        path (str): What errors name.
+        cfg (Config): The config.
 
-def _backbone(path: str, cfg: Config) -> dict:
+    Raises:
+        ConfigError: If the backbone takes no tuner.
+    """
     found = backbone_of(cfg)
     cls = tuned_class(found, cfg.get('default_scope'))
     if cls is None:
         raise ConfigError(
             f'the backbone {name_of(found.get("type"))!r} of {path} takes no '
-            'tuner; expected mona_mm.TunedSwinTransformer or another of '
-            'mona_mm')
+            f'tuner; expected one of {tuned_types()}')
     described = found.to_dict()
     if cls.__module__.startswith('mona_mm.'):
-        # By one name, so that configs of all forms share a table.
         described['type'] = f'mona_mm.{cls.__name__}'
     return described
-
-
-def _shared(described: dict, drop_path: Optional[float],
-            with_cp: bool) -> dict:
-    """A backbone's config without what may differ inside one table."""
-    backbone = {k: v for k, v in described.items() if k not in _NOT_SHARED}
-    # The paper's name differs in its default tuner alone.
-    if backbone['type'] == 'mona_mm.SwinTransformerMona':
-        backbone['type'] = 'mona_mm.TunedSwinTransformer'
-    parameters = inspect.signature(MODELS.get(backbone['type'])).parameters
-    backbone.setdefault('drop_path_rate',
-                        parameters['drop_path_rate'].default)
-    backbone['with_cp'] = with_cp or backbone.get('with_cp', False)
-    if drop_path is not None:
-        backbone['drop_path_rate'] = drop_path
-    return backbone
-
-
-def _own_tuner(described: dict) -> Dict[str, dict]:
-    tuner = described.get('tuner') or dict(
-        type='Mona' if described['type'].endswith('Mona') else 'Full')
-    return {name_of(tuner['type']): tuner}
-
-
-def _optim_wrapper(cfg: Config) -> dict:
-    found = cfg.get('optim_wrapper')
-    if not found:
-        return _OPTIM_WRAPPER
-    return dict(
-        optimizer=found['optimizer'].to_dict(),
-        paramwise_cfg=dict(found.get('paramwise_cfg') or {}))
-
-
-def _known_arch(arch: Arch) -> Arch:
-    zoo = library_class(MODELS.get('mona_mm.TunedSwinTransformer')).arch_zoo
-    if not isinstance(arch, str):
-        return arch
-    if arch.lower() not in zoo:
-        raise ConfigError(f'--arch {arch!r}: expected one of '
-                          f'{", ".join(n for n in zoo if len(n) > 1)}')
-    return arch.lower()

@@ -59,11 +59,6 @@ class Comparison:
                 for reference in found.values()]
 
     @property
-    def drop_path_rate(self) -> float:
-        """The rate of stochastic depth."""
-        return self.backbone['drop_path_rate']
-
-    @property
     def channels(self) -> int:
         """Of the images."""
         return self.backbone.get('in_channels', 3)
@@ -71,10 +66,8 @@ class Comparison:
     @property
     def without_line_by_line(self) -> Dict[str, Builder]:
         """The subjects, less the line-by-line forms."""
-        return {
-            k: v
-            for k, v in self.subjects.items() if not k.endswith(LINE_BY_LINE)
-        }
+        return {label: builder for label, builder in self.subjects.items()
+                if not label.endswith(LINE_BY_LINE)}
 
     def add_subjects(self, against: Sequence[str]) -> 'Comparison':
         """Fill ``subjects`` and ``references``.
@@ -87,24 +80,34 @@ class Comparison:
         Raises:
             ConfigError: If a name is unknown.
         """
-        against = [a for a in against if a != NONE]
-        named = [a for a in against if a not in (FULL, PLAIN)]
-        self.others = self._others(named)
+        words = [word for word in against if word != NONE]
+        # Methods to compare with, as ``configs/_base_/tuners`` has them.
+        named = [word for word in words if word not in (FULL, PLAIN)]
+        for label, tuner in choose_tuners(named).items() if named else ():
+            other = self.tuners.get(label, tuner) != tuner
+            self.others[label + ' (default)' * other] = tuner
+        library = self.family.plain_class.__module__.split('.')[0]
+        full = f'{FULL} ({library})'
         for label, tuner in self.tuners.items():
             self.subjects[label] = lambda t=tuner: self.tuned(t)
-        for label in self.tuners:
-            self.references[label] = {}
-            if FULL in against:
-                self._refer(label, FULL, self._full_label(), self.plain)
-            if PLAIN in against:
-                self._refer(label, PLAIN, label + LINE_BY_LINE,
-                            lambda t=self.tuners[label]: self.tuned(t, True))
-            for other, tuner in self.others.items():
-                self._refer(label, other, other,
-                            lambda t=tuner: self.tuned(t))
+        for label, tuner in self.tuners.items():
+            found = {}
+            if FULL in words:
+                found[FULL] = full, self.plain
+            if PLAIN in words:
+                found[PLAIN] = (label + LINE_BY_LINE,
+                                lambda t=tuner: self.tuned(t, True))
+            for other, theirs in self.others.items():
+                found[other] = other, lambda t=theirs: self.tuned(t)
+            found = {word: (reference, builder) for word, (
+                reference, builder) in found.items() if reference != label}
+            self.references[label] = {
+                word: reference for word, (reference, _) in found.items()}
+            for reference, builder in found.values():
+                self.subjects.setdefault(reference, builder)
         self.notes += [f'{label} is {tuner}' for label, tuner in
                        self.tuners.items() if '#' in label]
-        if PLAIN in against and not self._has_line_by_line():
+        if PLAIN in words and not self._has_line_by_line():
             self.notes.append(
                 f'{self.family.__name__} has no other form than line by line:'
                 ' each method is compared with itself there')
@@ -120,38 +123,18 @@ class Comparison:
 
     def plain(self) -> nn.Module:
         """Build the library's own backbone of the same shape."""
-        cls = library_class(self.family)
-        accepted = set(inspect.signature(cls).parameters)
-        ours = inspect.signature(_tuned_class(self.family)).parameters
-        kwargs = {
-            k: p.default
-            for k, p in ours.items() if p.default is not p.empty
-        }
-        kwargs.update(self.backbone)
-        return cls(**{k: v for k, v in kwargs.items() if k in accepted
-                      and k != 'init_cfg'})
-
-    def _others(self, names: Sequence[str]) -> Dict[str, dict]:
-        """Methods to compare with, as ``configs/_base_/tuners`` has them."""
-        found = choose_tuners(names) if names else {}
-        return {
-            k if self.tuners.get(k, v) == v else f'{k} (default)': v
-            for k, v in found.items()
-        }
-
-    def _refer(self, label: str, word: str, reference: str,
-               build: Builder) -> None:
-        if reference != label:
-            self.references[label][word] = reference
-            self.subjects.setdefault(reference, build)
-
-    def _full_label(self) -> str:
-        library = library_class(self.family).__module__.split('.')[0]
-        return f'full ({library})'
+        return self.family.plain_class(
+            **self.family.plain_arguments(self.backbone))
 
     def _has_line_by_line(self) -> bool:
-        return any('line_by_line' in inspect.signature(c).parameters
-                   for c in self.family.__mro__ if c is not object)
+        return 'line_by_line' in arguments_of(self.family)
+
+
+def arguments_of(cls: type) -> dict:
+    """The arguments of a class and of its bases, with their defaults."""
+    return {name: parameter.default
+            for base in reversed(cls.__mro__) if base is not object
+            for name, parameter in inspect.signature(base).parameters.items()}
 
 
 def set_skip(model: nn.Module, value) -> None:
@@ -168,17 +151,3 @@ def build(builder: Builder, seed: int, place: torch.device) -> nn.Module:
     if sum(p.nbytes for p in model.parameters()) > _LARGE:
         gc.collect()
     return model
-
-
-def library_class(family: type) -> type:
-    """The class of an OpenMMLab library that a family builds on."""
-    return next(c for c in family.__mro__
-                if not c.__module__.startswith('mona_mm'))
-
-
-def _tuned_class(family: type) -> type:
-    """The most basic class of ours: its defaults are the family's."""
-    library = library_class(family)
-    return next(c for c in reversed(family.__mro__)
-                if c.__module__.startswith('mona_mm')
-                and issubclass(c, library))

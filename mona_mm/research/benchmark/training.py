@@ -1,165 +1,134 @@
-"""Measures of training: bytes kept, time of a step, peak memory, area."""
+"""Measures of training steps: time, peak memory, cost against area."""
 import gc
 from statistics import median
-from typing import Callable, Dict, Optional
+from typing import List
 
 import torch
 
-from mona_mm.tuners import build_tuner
-
-from .options import Options, Size
-from .ratios import fit_line
-from .released import released_saved_mib
-from .saved import saved_activations
-from .step import TrainingStep
-from .subjects import Builder, Comparison, build, set_skip
-from .timing import alternate
-
-MIB = 2**20
-Progress = Callable[[str, int], 'Bar']
-
-
-class Bar:
-    """What a measure needs of a progress bar (tqdm has it)."""
-
-    def update(self, n: int = 1) -> object:
-        """Advance by n."""
-
-    def __enter__(self) -> 'Bar':
-        return self
-
-    def __exit__(self, *exc) -> None:
-        """Close."""
+from .measure import (
+    MIB,
+    NOTHING,
+    Measure,
+    Rows,
+    compared,
+    middle,
+    number,
+    ratio_table,
+    table,
+)
+from .options import Size
+from .step import PARTS, fit_line
 
 
-def measure_saved(comparison: Comparison, size: Size, options: Options,
-                  progress: Progress) -> dict:
-    """Count the bytes that every subject keeps for its backward pass.
+class Time(Measure):
+    """The time of a training step and of its parts.
 
-    Returns:
-        dict: ``activations_mib``, ``cache_mib`` and, where that was
-        measured, ``released_mib``, by label.
+    Figures: milliseconds per round, by part.
     """
-    images, rows = options.images(size, comparison.channels), {}
-    with progress(f'saved {size}', len(comparison.subjects)) as bar:
-        for label, builder in comparison.subjects.items():
-            model = build(builder, options.seed, options.place)
-            model.train()
-            set_skip(model, False)
-            torch.manual_seed(options.seed)
-            with options.autocast():
-                saved = saved_activations(model, images)
-            rows[label] = dict(
-                activations_mib=saved.activations / MIB,
-                cache_mib=saved.cache / MIB,
-                released_mib=_released(comparison, size, options, label))
-            bar.update()
-    return rows
+
+    name = 'time'
+    parts = PARTS
+
+    def measure(self) -> Rows:
+        return self.in_turns(self.steps(self.comparison.subjects, self.size))
+
+    def show(self, rows: Rows, ratios: List[dict]) -> str:
+        text = ratio_table(f'Training step, {self.size}', ratios, 'part')
+        text += '\n' * bool(text) + table(
+            f'Training step, {self.size}: median ms', ['subject', *PARTS],
+            [[label, *(middle(laps[part]) for part in PARTS)]
+             for label, laps in rows.items()])
+        idle = [label for label, laps in rows.items()
+                if None in laps['backward']]
+        return text + (f'\n\nNothing trains in {"; ".join(idle)}: the step '
+                       'is a forward pass.' if idle else '')
 
 
-def measure_time(comparison: Comparison, size: Size, options: Options,
-                 progress: Progress) -> Dict[str, Dict[str, list]]:
-    """Time training steps of all subjects in turns.
+class Memory(Measure):
+    """The GPU memory of a training step, one subject at a time.
 
-    Returns:
-        dict: Milliseconds per round, by label and part of the step.
+    Figures: ``peak_mib`` within a step and ``resident_mib`` between steps
+    (weights, optimizer state, caches), without what was there before.
     """
-    rounds = options.runs + options.warmup
-    steps = steps_of(comparison.subjects, comparison, size, options)
-    with progress(f'time {size}', rounds * len(steps)) as bar:
-        return alternate(steps, options.runs, options.warmup, options.seed,
-                         bar.update)
+
+    name = 'memory'
+    on_gpu = True
+    parts = ('peak_mib', )
+
+    def measure(self) -> Rows:
+        rows = {}
+        with self.bar(len(self.comparison.subjects)) as bar:
+            for label, builder in self.comparison.subjects.items():
+                gc.collect()  # nothing dropped may be freed meanwhile
+                torch.cuda.empty_cache()
+                before = torch.cuda.memory_allocated()
+                step = self.steps({label: builder}, self.size)[label]
+                for _ in range(2):  # the first makes the optimizer's state
+                    step()
+                resident = torch.cuda.memory_allocated() - before
+                torch.cuda.reset_peak_memory_stats()
+                step()
+                peak = torch.cuda.max_memory_allocated() - before
+                rows[label] = dict(
+                    peak_mib=peak / MIB, resident_mib=resident / MIB)
+                del step
+                bar.update()
+        return rows
+
+    def show(self, rows: Rows, ratios: List[dict]) -> str:
+        return self.by_reference(
+            rows, ratios, f'Peak GPU memory of a training step, {self.size}',
+            {'peak MiB': 'peak_mib', 'between steps MiB': 'resident_mib'})
 
 
-def measure_memory(comparison: Comparison, size: Size, options: Options,
-                   progress: Progress) -> Optional[Dict[str, dict]]:
-    """Measure the GPU memory of a training step, one subject at a time.
+class Area(Measure):
+    """The time of a step on one image, against the image's size.
 
-    Returns:
-        dict, optional: ``peak_mib`` within a step and ``resident_mib``
-        between steps (weights, optimizer state, caches), by label, without
-        what was there before; ``None`` on a CPU.
+    Figures: ``total_ms`` (rounds, by size), ``megapixels`` (by size), and
+    ``line``: slope in ms per megapixel, intercept in ms and R^2 of the
+    medians, or None with less than three sizes.
     """
-    if options.place.type != 'cuda':
-        return None
-    rows = {}
-    with progress(f'memory {size}', len(comparison.subjects)) as bar:
-        for label, builder in comparison.subjects.items():
-            rows[label] = _peak(builder, comparison, size, options)
-            bar.update()
-    return rows
 
+    name = 'area'
+    once = True
 
-def measure_area(comparison: Comparison, options: Options,
-                 progress: Progress) -> Dict[str, dict]:
-    """Time the step of one image at several sizes, and fit a line.
+    def measure(self) -> Rows:
+        subjects = self.comparison.without_line_by_line
+        rows = {k: dict(total_ms={}, megapixels={}) for k in subjects}
+        for side in self.options.area_sizes:
+            size = Size(1, side, side)
+            found = self.in_turns(self.steps(subjects, size),
+                                  self.options.area_runs, 1)
+            for label, laps in found.items():
+                rows[label]['total_ms'][str(size)] = laps['total']
+                rows[label]['megapixels'][str(size)] = size.megapixels
+        for row in rows.values():
+            row['line'] = None
+            if len(row['megapixels']) > 2:
+                row['line'] = fit_line(
+                    list(row['megapixels'].values()),
+                    [median(rounds) for rounds in row['total_ms'].values()])
+        return rows
 
-    Returns:
-        dict: By label: ``total_ms`` (rounds, by size), ``megapixels`` (by
-        size), and ``line``: slope in ms per megapixel, intercept in ms and
-        R^2 of the medians, or ``None`` with less than three sizes.
-    """
-    subjects = comparison.without_line_by_line
-    rows = {k: dict(total_ms={}, megapixels={}) for k in subjects}
-    count = (options.area_runs + 1) * len(subjects)
-    for side in options.area_sizes:
-        size = Size(1, side, side)
-        steps = steps_of(subjects, comparison, size, options)
-        with progress(f'area {size}', count) as bar:
-            found = alternate(steps, options.area_runs, 1, options.seed,
-                              bar.update)
-        for label, laps in found.items():
-            rows[label]['total_ms'][str(size)] = laps['total']
-            rows[label]['megapixels'][str(size)] = size.megapixels
-    for row in rows.values():
-        row['line'] = _line(row)
-    return rows
+    def ratios(self, rows: Rows) -> List[dict]:
+        return [
+            compared(own, other, rounds, rows[other]['total_ms'][size],
+                     size=size)
+            for own, other in self.comparison.pairs if other in rows
+            for size, rounds in rows[own]['total_ms'].items()]
 
-
-def _released(comparison: Comparison, size: Size, options: Options,
-              label: str) -> Optional[float]:
-    """The released figure, for a method in its default setting alone."""
-    tuner = {**comparison.others, **comparison.tuners}.get(label)
-    if tuner is not None and not _is_default(tuner):
-        return None
-    return released_saved_mib(comparison.backbone, options.dtype, size, label)
-
-
-def _is_default(tuner: dict) -> bool:
-    """Whether a tuner config says nothing but what its defaults say."""
-    default = build_tuner(dict(type=tuner['type']))
-    return vars(build_tuner(dict(tuner))) == vars(default)
-
-
-def steps_of(subjects: Dict[str, Builder], comparison: Comparison,
-             size: Size, options: Options) -> Dict[str, TrainingStep]:
-    """Build the training step of every subject on the same images."""
-    images, steps = options.images(size, comparison.channels), {}
-    for label, builder in subjects.items():
-        model = build(builder, options.seed, options.place)
-        set_skip(model, options.skip_dropped)
-        steps[label] = TrainingStep(model, comparison.optim_wrapper, images,
-                                    options)
-    return steps
-
-
-def _peak(builder: Builder, comparison: Comparison, size: Size,
-          options: Options) -> dict:
-    gc.collect()  # nothing dropped may be freed while it is measured
-    torch.cuda.empty_cache()
-    before = torch.cuda.memory_allocated()
-    step = steps_of({'it': builder}, comparison, size, options)['it']
-    for _ in range(2):  # the first step makes the optimizer's state
-        step()
-    resident = torch.cuda.memory_allocated() - before
-    torch.cuda.reset_peak_memory_stats()
-    step()
-    peak = torch.cuda.max_memory_allocated() - before
-    return dict(peak_mib=peak / MIB, resident_mib=resident / MIB)
-
-
-def _line(row: dict) -> Optional[dict]:
-    if len(row['megapixels']) < 3:
-        return None
-    y = [median(rounds) for rounds in row['total_ms'].values()]
-    return fit_line(list(row['megapixels'].values()), y)._asdict()
+    def show(self, rows: Rows, ratios: List[dict]) -> str:
+        sizes = list(next(iter(rows.values()))['total_ms'])
+        text = ratio_table('Training step against image area', ratios, 'size')
+        lines = []
+        for label, row in rows.items():
+            line = row['line'] or {}
+            lines.append([
+                label, *(number(median(rounds) / row['megapixels'][size])
+                         for size, rounds in row['total_ms'].items()),
+                *(number(line[key], digits) if line else NOTHING
+                  for key, digits in (('slope', 1), ('intercept', 1),
+                                      ('r2', 4)))])
+        return text + '\n' * bool(text) + table(
+            'Training step against image area: ms per megapixel',
+            ['subject', *sizes, 'slope', 'intercept ms', 'R^2'], lines)

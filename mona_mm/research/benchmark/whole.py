@@ -23,18 +23,16 @@ from mmengine.registry import (
     init_default_scope,
 )
 
-from mona_mm.config import class_of, library_of, name_of
+from mona_mm.config import class_of, datasets, library_of, name_of
 from mona_mm.engine.device import adapt_to_cpu
 from mona_mm.engine.launch import read_config
 from mona_mm.errors import ConfigError
 
-from .environment import environment
-from .methods import choose_tuners
-from .options import Options
-from .ratios import ratio
-from .tables import number, table
+from .measure import MIB, number, table
+from .methods import choose_tuners, own_tuner
+from .options import Options, environment
+from .step import Ratio, ratio
 
-MIB = 2**20
 _FULL = 'Full'
 #: What reads from disk; the rest of a pipeline runs as it is.
 _READERS = ('LoadImageFromFile', 'LoadSegAnnotations')
@@ -96,13 +94,8 @@ def models_from_configs(paths: Sequence[str],
     found = {}
     for path in paths:
         cfg = _config(path)
-        if methods:
-            tuners = choose_tuners(methods)
-        else:
-            kind = name_of(cfg.model.backbone.type)
-            own = cfg.model.backbone.get('tuner') or dict(
-                type='Mona' if kind.endswith('Mona') else _FULL)
-            tuners = {name_of(own['type']): dict(own)}
+        tuners = choose_tuners(methods) if methods else own_tuner(
+            cfg.model.backbone)
         found[path] = {**choose_tuners(['full']), **tuners}
     return found
 
@@ -149,11 +142,21 @@ def random_batches(path: str, count: int, seed: int) -> List[dict]:
     """
     cfg = _config(path)
     loader = cfg.train_dataloader
-    dataset = _innermost(loader.dataset)
-    steps = [t for t in dataset['pipeline'] if not _reads(t, cfg)]
+    dataset = next(datasets(loader))[1]
+    if 'pipeline' not in dataset:
+        raise ConfigError(
+            f'--whole: train_dataloader has a {name_of(dataset.get("type"))!r}'
+            ' without a pipeline, expected a dataset with one, or a wrapper '
+            'of such')
+    # mmseg's annotations are a file, the others' are in the sample already.
+    readers = _READERS + ('LoadAnnotations', ) * (library_of(cfg) == 'mmseg')
+    steps = [t for t in dataset['pipeline']
+             if name_of(t['type']) not in readers]
     np.random.seed(seed)
     torch.manual_seed(seed)
     transform = Compose([TRANSFORMS.build(t) for t in steps])
+    kind = (loader.get('collate_fn') or {}).get('type', 'pseudo_collate')
+    collate = class_of(kind, FUNCTIONS)
     batches = []
     for _ in range(count):
         samples = []
@@ -161,13 +164,8 @@ def random_batches(path: str, count: int, seed: int) -> List[dict]:
             sample = transform(_picture(cfg))
             if sample is not None:  # a crop may hold no object
                 samples.append(sample)
-        batches.append(_collated(samples, loader))
+        batches.append(collate(samples))
     return batches
-
-
-def _collated(samples: List[dict], loader: dict) -> dict:
-    kind = (loader.get('collate_fn') or {}).get('type', 'pseudo_collate')
-    return class_of(kind, FUNCTIONS)(samples)
 
 
 def _picture(cfg: Config) -> dict:
@@ -190,27 +188,6 @@ def _picture(cfg: Config) -> dict:
         sample_idx=0, seg_map_path=None, instances=instances, gt_label=0,
         gt_seg_map=np.random.randint(0, 2, (height, width), np.uint8),
         seg_fields=['gt_seg_map'], reduce_zero_label=False)
-
-
-def _reads(step: dict, cfg: Config) -> bool:
-    name = name_of(step['type'])
-    # mmseg's annotations are a file, the others' are in the sample already.
-    return name in _READERS or (
-        name == 'LoadAnnotations' and library_of(cfg) == 'mmseg')
-
-
-def _innermost(dataset: dict) -> dict:
-    while 'pipeline' not in dataset:
-        inner = dataset.get('dataset') or (dataset.get('datasets')
-                                           or [None])[0]
-        if inner is None:
-            kind = name_of(dataset.get('type'))
-            raise ConfigError(
-                f'--whole: train_dataloader has a {kind!r} '
-                'without a pipeline, expected a dataset with one, or a '
-                'wrapper of such')
-        dataset = inner
-    return dataset
 
 
 def _config(path: str) -> Config:
@@ -256,9 +233,8 @@ def _peak(subject: Subject, batch: dict) -> Optional[float]:
 def _table(path: str, found: Dict[str, dict], batches: List[dict]) -> str:
     rows = []
     for label, row in found.items():
-        r = row['ratio']
         rows.append([
-            label, f'{r["median"]:.3f} ({r["low"]:.3f}-{r["high"]:.3f})',
+            label, str(Ratio(**row['ratio'])),
             number(median(row['iteration_ms'])), number(row['first_ms']),
             number(row['peak_mib'])])
     shapes = {tuple(i.shape) for b in batches for i in b['inputs']}

@@ -1,9 +1,10 @@
 """From methods, tasks and seeds to jobs."""
 from pathlib import Path
-from typing import Dict, List, Sequence
+from typing import List, Optional, Sequence, Tuple
 
+from mona_mm.config import tuner_fragments
 from mona_mm.errors import ConfigError
-from mona_mm.reports.names import Leaf, methods, parse
+from mona_mm.reports.names import methods, parse
 from mona_mm.text import some
 
 from .jobs import Job
@@ -18,45 +19,70 @@ def expand(tasks: Sequence[str] = (),
     """List the jobs of a grid, task by task.
 
     Args:
-        tasks (Sequence[str]): One leaf per task; its method does not matter.
+        tasks (Sequence[str]): One config per task; its method does not
+            matter.
         method_names (Sequence[str]): Methods, also with a variant
-            (``'mona-b32'``). ``'all'`` stands for every method without
-            variant that a task has a leaf of.
+            (``'mona-b32'``): see :func:`of_task`. ``'all'`` stands for every
+            method without variants.
         seeds (Sequence[int]): Seeds.
-        configs (Sequence[str]): Further leaves, as they are.
-        work_dir (str): Runs go to ``<work_dir>/<config>/seed<seed>``.
+        configs (Sequence[str]): Further configs, as they are.
+        work_dir (str): Runs go to ``<work_dir>/<config>/seed<seed>``, with
+            ``_<method>`` behind the config where ``--tuner`` sets it.
         **settings: ``options``, ``extra`` and ``gpus`` of :class:`Job`.
 
     Raises:
-        ConfigError: If a leaf does not exist, is named twice, or nothing is
-            asked for.
+        ConfigError: If a config or a method does not exist, a run is named
+            twice, or nothing is asked for.
     """
-    leaves = [str(leaf) for task in tasks
-              for leaf in _of_task(Path(task), method_names)]
-    leaves += [str(_existing(Path(config))) for config in configs]
-    _check(leaves, seeds)
-    return [
-        Job(leaf, seed, Path(work_dir, Path(leaf).stem, f'seed{seed}'),
-            **settings) for leaf in leaves for seed in seeds
-    ]
+    found = []
+    for task in tasks:
+        words = [word for name in method_names for word in (
+            filter(tuner_fragments().__contains__, methods())
+            if name == 'all' else [name])]
+        found += [of_task(task, word) for word in dict.fromkeys(words)]
+    found += [(str(_existing(Path(config))), None) for config in configs]
+    if not found or not seeds:
+        raise ConfigError('nothing to run: name --tasks or --configs, and at '
+                          'least one seed')
+    jobs = [Job(config, seed, tuner=tuner, **settings)
+            for config, tuner in found for seed in seeds]
+    for kind, values in (('config', [job.stem for job in jobs[::len(seeds)]]),
+                         ('seed', list(seeds))):
+        twice = sorted({str(v) for v in values if values.count(v) > 1})
+        if twice:
+            raise ConfigError(f'{kind} {some(twice)} is asked for twice')
+    return [job.into(work_dir) for job in jobs]
 
 
-def _of_task(path: Path, names: Sequence[str]) -> List[Path]:
-    leaf = parse(_existing(path).stem)
-    there = _siblings(path, leaf)
-    chosen = [m for n in names for m in (methods() if n == 'all' else [n])
-              if n != 'all' or m in there]
-    missing = [m for m in chosen if m not in there]
-    if missing:
-        raise ConfigError(f'{path.parent}: no {leaf.stem(missing[0])}.py; '
-                          f'methods of {leaf.task} are '
-                          f'{some(sorted(there), 30)}')
-    return [there[m] for m in dict.fromkeys(chosen)]
+def of_task(config: str, word: str) -> Tuple[str, Optional[str]]:
+    """How a task is trained with a method.
 
+    Args:
+        config (str): Any config of the task.
+        word (str): The method, perhaps with a variant: ``'mona-b32'``.
 
-def _siblings(path: Path, leaf: Leaf) -> Dict[str, Path]:
-    found = ((parse(p.stem), p) for p in sorted(path.parent.glob('*.py')))
-    return {other.word: p for other, p in found if other.task == leaf.task}
+    Returns:
+        tuple[str, str | None]: The method's own config of the task, which
+        knows its recipe, and None; where there is none the task's config, and
+        what ``--tuner`` gets: a file of the folder's ``tuners``, or else the
+        method's name.
+
+    Raises:
+        ConfigError: If there is no such config or method.
+    """
+    path = _existing(Path(config))
+    leaf, folder = parse(path.stem), path.parent
+    own = folder / f'{leaf.stem(word)}.py'
+    if own.is_file():
+        return str(own), None
+    home = _existing(folder / f'{leaf.task}.py')
+    files = {file.stem: str(file) for file in folder.glob('tuners/*.py')}
+    known = {**dict.fromkeys(tuner_fragments()), **files}
+    if word not in known:
+        raise ConfigError(f'{leaf.task}: no method {word!r}; expected of '
+                          f'{some(sorted(known), 30)}, or one with a config '
+                          f'of its own, {own}')
+    return str(home), known[word] or word
 
 
 def _existing(path: Path) -> Path:
@@ -65,14 +91,3 @@ def _existing(path: Path) -> Path:
         raise ConfigError(f'config {str(path)!r} does not exist; its folder '
                           f'has {some(near)}')
     return path
-
-
-def _check(leaves: Sequence[str], seeds: Sequence[int]) -> None:
-    if not leaves or not seeds:
-        raise ConfigError('nothing to run: name --tasks or --configs, and at '
-                          'least one seed')
-    stems = [Path(leaf).stem for leaf in leaves]
-    for kind, values in (('config', stems), ('seed', list(seeds))):
-        twice = sorted({str(v) for v in values if values.count(v) > 1})
-        if twice:
-            raise ConfigError(f'{kind} {some(twice)} is asked for twice')

@@ -1,7 +1,7 @@
 """One run of a sweep, and how far it is."""
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
@@ -18,24 +18,37 @@ class Job:
     """A config, a seed, and where the run goes.
 
     Attributes:
-        config (str): The leaf's path.
+        config (str): Its path.
         seed (int): ``randomness.seed`` of the run.
         folder (Path): Its work dir.
+        tuner (str | None): For ``--tuner``.
         options (tuple[str]): Further ``KEY=VALUE`` of ``--cfg-options``.
         extra (tuple[str]): Further arguments of ``tools/train.py``.
         gpus (int): Processes of the run; at most one on a CPU.
     """
     config: str
     seed: int
-    folder: Path
+    folder: Path = Path()
+    tuner: Optional[str] = None
     options: Tuple[str, ...] = ()
     extra: Tuple[str, ...] = ()
     gpus: int = 1
 
     @property
+    def stem(self) -> str:
+        """Config and tuner, as ``tools/train.py`` names work dirs."""
+        tuner = f'_{Path(self.tuner).stem}' if self.tuner else ''
+        return Path(self.config).stem + tuner
+
+    @property
     def name(self) -> str:
         """What it is called in messages."""
-        return f'{Path(self.config).stem} seed {self.seed}'
+        return f'{self.stem} seed {self.seed}'
+
+    def into(self, work_dir: str) -> 'Job':
+        """The same job in a folder of its own."""
+        return replace(
+            self, folder=Path(work_dir, self.stem, f'seed{self.seed}'))
 
     @property
     def log(self) -> Path:
@@ -51,7 +64,8 @@ class Job:
         else:
             start = [sys.executable, str(_ROOT / 'tools/train.py'),
                      self.config]
-        return [*start, f'--work-dir={self.folder}', '--resume',
+        tuner = [f'--tuner={self.tuner}'] if self.tuner else []
+        return [*start, *tuner, f'--work-dir={self.folder}', '--resume',
                 *self.extra, '--cfg-options', f'randomness.seed={self.seed}',
                 *self.options]
 
@@ -87,7 +101,11 @@ class Job:
         Raises:
             ConfigError: If another run is there already.
         """
-        path, plan = self.folder / _PLAN, self._plan()
+        path = self.folder / _PLAN
+        plan = dict(config=self.config, seed=self.seed, gpus=self.gpus,
+                    options=list(self.options), extra=list(self.extra))
+        if self.tuner:
+            plan['tuner'] = self.tuner
         found = self._read(_PLAN, "a sweep's note of what runs here")
         if found is not None:
             if found != plan:
@@ -100,7 +118,3 @@ class Job:
                               'started: name another --work-dir')
         with write_atomically(path) as part:
             Path(part).write_text(json.dumps(plan, indent=1))
-
-    def _plan(self) -> Dict:
-        return dict(config=self.config, seed=self.seed, gpus=self.gpus,
-                    options=list(self.options), extra=list(self.extra))

@@ -6,9 +6,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, Iterator, List, Optional, Sequence
 
 from tqdm import tqdm
 
@@ -86,34 +88,31 @@ def run_locally(jobs: Sequence[Job], at_once: Optional[int] = None
 
 def _run(job: Job, workers: _Workers) -> Outcome:
     place = workers.places.get()
-    try:
-        return _run_at(job, workers, place)
-    finally:
-        workers.places.put(place)
-
-
-def _run_at(job: Job, workers: _Workers, place: Dict[str, str]) -> Outcome:
     start = time.time()
     job.folder.mkdir(parents=True, exist_ok=True)
-    with open(job.log, 'ab') as log:
+    try:
+        with open(job.log, 'ab') as log:
+            with workers.lock:
+                if workers.stopping:
+                    return Outcome(job, 'interrupted', 'not started')
+                process = subprocess.Popen(
+                    job.command(), stdout=log, stderr=log,
+                    stdin=subprocess.DEVNULL, env=dict(os.environ, **place),
+                    start_new_session=True)
+                workers.running[process.pid] = process
+            status = process.wait()
         with workers.lock:
-            if workers.stopping:
-                return Outcome(job, 'interrupted', 'not started')
-            process = subprocess.Popen(
-                job.command(), stdout=log, stderr=log,
-                stdin=subprocess.DEVNULL, env=dict(os.environ, **place),
-                start_new_session=True)
-            workers.running[process.pid] = process
-        status = process.wait()
-    with workers.lock:
-        del workers.running[process.pid]
+            del workers.running[process.pid]
+    finally:
+        workers.places.put(place)
     seconds = time.time() - start
     if status == 0 and job.state() == 'finished':
         return Outcome(job, 'finished', seconds=seconds)
     if workers.stopping or status == Interrupted.status:
         return Outcome(job, 'interrupted', f'status {status}', seconds)
-    return Outcome(job, 'failed', f'status {status}: {_last_line(job)}',
-                   seconds)
+    lines = job.log.read_text(errors='replace').strip().splitlines()
+    last = lines[-1] if lines else 'it printed nothing'
+    return Outcome(job, 'failed', f'status {status}: {last}', seconds)
 
 
 def _places(gpus: int, at_once: Optional[int]) -> queue.Queue:
@@ -149,18 +148,15 @@ def _gpu_ids() -> List[str]:
         str(i) for i in range(torch.cuda.device_count())]
 
 
-class _signals_to:
+@contextmanager
+def _signals_to(workers: _Workers) -> Iterator[None]:
     """While it lasts, SIGINT and SIGTERM go to the workers."""
-
-    def __init__(self, workers: _Workers) -> None:
-        self.workers = workers
-
-    def __enter__(self) -> None:
-        self.old = {n: signal.signal(n, self.workers.stop)
-                    for n in (signal.SIGINT, signal.SIGTERM)}
-
-    def __exit__(self, *_) -> None:
-        for number, handler in self.old.items():
+    old = {number: signal.signal(number, workers.stop)
+           for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
             signal.signal(number, handler)
 
 
@@ -173,6 +169,19 @@ def _line(outcome: Outcome) -> str:
     return f'{job.name}: {outcome.state} ({outcome.reason}); see {job.log}'
 
 
-def _last_line(job: Job) -> str:
-    lines = job.log.read_text(errors='replace').strip().splitlines()
-    return lines[-1] if lines else 'it printed nothing'
+def show(outcomes: Sequence[Outcome]) -> None:
+    """Print the counts, and every run that is not finished."""
+    counts = Counter(outcome.state for outcome in outcomes)
+    print(', '.join(f'{number} {state}' for state, number in counts.items()))
+    for outcome in outcomes:
+        if outcome.state not in ('finished', 'skipped'):
+            print(f'- {outcome.job.name}: {outcome.state} '
+                  f'({outcome.reason}); {outcome.job.log}')
+
+
+def exit_status(outcomes: Sequence[Outcome]) -> int:
+    """0 if all is finished, 85 if interrupted, 1 if anything failed."""
+    states = {outcome.state for outcome in outcomes}
+    if 'interrupted' in states:
+        return Interrupted.status
+    return int('failed' in states)

@@ -13,8 +13,8 @@ import pytest
 from mini import MINI, picture, write_tar, write_zip
 
 from mona_mm.data.prepare import PREPARERS, aerial, build
+from mona_mm.data.prepare.classification import split
 from mona_mm.data.prepare.extract import extract
-from mona_mm.data.prepare.imagenet_r import split
 from mona_mm.errors import ConfigError
 
 
@@ -139,7 +139,7 @@ FAULTS = [
     ('oxfordpets', remove('images/Beagle_4.jpg'), 'Beagle_4.jpg'),
     ('oxfordpets', remove('annotations/test.txt'), 'test.txt'),
     ('oxfordpets', replace('annotations/test.txt', 'Beagle_4', 'Beagle_1'),
-     'in both splits: Beagle_1'),
+     'in both splits: images/Beagle_1.jpg'),
     ('oxfordpets', replace('annotations/trainval.txt', 'Beagle_2 1 2 1\n',
                            ''), '2, expected 3'),
     ('cifar100', truncate('cifar-100-python/train'), 'MD5'),

@@ -4,6 +4,7 @@ import os
 import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from mona_mm.engine.resumable import lock
 from mona_mm.errors import ConfigError
 from mona_mm.reports.names import parse
 from mona_mm.research.shapes import make_shapes
-from mona_mm.research.sweep import expand, write_slurm
+from mona_mm.research.sweep import expand, of_task, write_slurm
 from mona_mm.research.sweep.local import _places
 
 VOC = 'configs/retinanet/retinanet_swin-l-mona_1x_voc.py'
@@ -27,21 +28,33 @@ def _at_home(root, monkeypatch):
     monkeypatch.chdir(root)
 
 
-def test_every_leaf_of_the_project_has_a_known_method(root):
-    names = {tuner.lower() for tuner in TUNERS}
-    for path in root.glob('configs/[!_]*/*.py'):
-        leaf = parse(path.stem)
-        assert leaf.method in names
-        assert leaf.stem(leaf.word) == path.stem
-        tuner = Config.fromfile(path).model.backbone.tuner.type
-        assert leaf.method == tuner.lower(), path
-
-
-def test_all_methods_of_a_task_are_its_leaves_without_variants():
+def test_all_methods_are_those_of_the_registry_without_variants():
     jobs = expand([VOC], ['all'], [1, 2])
-    names = {parse(j.folder.parent.name).word for j in jobs}
-    assert names == {tuner.lower() for tuner in TUNERS}
     assert len(jobs) == 2 * len(TUNERS)
+    names = {job.tuner or parse(job.config).word for job in jobs}
+    assert names == {tuner.lower() for tuner in TUNERS}
+
+
+def test_own_config_then_file_of_the_folder_then_fragment():
+    home = Path(QUICK)
+    assert of_task(QUICK, 'mona') == (
+        str(home.with_name('swin-nano-mona_shapes.py')), None)
+    assert of_task(QUICK, 'full') == (QUICK, None)
+    mine = str(home.with_name('swin-nano-mona_shapes.py'))
+    assert of_task(mine, 'lora') == (
+        QUICK, str(home.parent / 'tuners/lora.py'))
+    assert of_task(QUICK, 'mona-k7') == (
+        QUICK, str(home.parent / 'tuners/mona-k7.py'))
+    assert of_task(QUICK, 'bitfit') == (QUICK, 'bitfit')
+
+
+def test_method_without_a_config_trains_the_tasks_config_with_its_tuner():
+    job, = expand([QUICK], ['bitfit'], [5], work_dir='w')
+    assert str(job.folder) == 'w/swin-nano_shapes_bitfit/seed5'
+    assert job.command()[2:5] == [
+        QUICK, '--tuner=bitfit', f'--work-dir={job.folder}']
+    spread, = expand([QUICK], ['bitfit'], gpus=2)
+    assert spread.command()[4:7] == [QUICK, '2', '--tuner=bitfit']
 
 
 def test_jobs_have_folders_and_commands_of_their_own():
@@ -67,7 +80,8 @@ def test_several_gpus_start_through_the_distributed_launcher():
 
 @pytest.mark.parametrize('arguments, told', [
     (dict(tasks=['configs/retinanet/no.py']), 'retinanet_swin-b'),
-    (dict(tasks=[VOC], method_names=['vpt']), 'methods of retinanet_swin-l'),
+    (dict(tasks=[VOC], method_names=['nix']),
+     "retinanet_swin-l_1x_voc: no method 'nix'"),
     (dict(), 'nothing to run'),
     (dict(tasks=[VOC], seeds=[]), 'nothing to run'),
     (dict(tasks=[VOC], seeds=[1, 1]), 'seed 1 is asked for twice'),
@@ -213,9 +227,9 @@ def workspace(root, tmp_path, monkeypatch):
 def sweep(root, *options):
     configs = root / 'configs/quickstart'
     return subprocess.run(
-        [sys.executable, str(root / 'tools/sweep.py'), '--configs',
-         str(configs / 'swin-nano-fixed_shapes.py'),
-         str(configs / 'upernet_swin-nano-fixed_shapes.py'),
+        [sys.executable, str(root / 'tools/sweep.py'), '--tasks',
+         str(configs / 'swin-nano_shapes.py'),
+         str(configs / 'upernet_swin-nano_shapes.py'), '--methods', 'fixed',
          '--seeds', '5', *options, '--cfg-options', 'train_cfg.max_epochs=1'],
         capture_output=True, text=True, env=dict(
             os.environ, PYTHONPATH=str(root), OMP_NUM_THREADS='1'))
@@ -228,13 +242,16 @@ def test_sweep_goes_past_a_failure_lists_it_and_resumes(root, workspace):
     first = sweep(root, '--jobs', '2')
     assert first.returncode == 1, first.stderr
     assert '1 finished' in first.stdout and '1 failed' in first.stdout
-    assert '- upernet_swin-nano-fixed_shapes seed 5: failed' in first.stdout
+    assert '- upernet_swin-nano_shapes_fixed seed 5: failed' in first.stdout
     assert 'sweep.log' in first.stdout
-    done = workspace / 'work_dirs/sweep/swin-nano-fixed_shapes/seed5/run.json'
+    done = workspace / 'work_dirs/sweep/swin-nano_shapes_fixed/seed5/run.json'
     found = json.loads(done.read_text())
     assert found['seed'] == 5 and found['finished']
-    assert found['config'] == 'configs/quickstart/swin-nano-fixed_shapes.py'
+    assert found['config'] == QUICK
+    # Which method it is, is no change.
+    assert (found['tuner_option'], found['method']) == ('fixed', 'Fixed')
     assert 'train_cfg.max_epochs=1' in found['changed']
+    assert not any('tuner' in change for change in found['changed'])
     away.rename(ade)
     second = sweep(root)
     assert second.returncode == 0, second.stderr

@@ -1,7 +1,0 @@
-# python tools/train.py configs/h2rbox_v2/h2rbox-v2_swin-b-mona_1x_dota.py
-_base_ = ['./h2rbox-v2_swin-b_1x_dota.py', '../_base_/tuners/mona.py']
-# As STAR-MMRotate has it: linear layers start as PyTorch's do.
-model = dict(
-    backbone=dict(
-        type='mona_mm.SwinTransformerMona',
-        tuner=dict(_base_.tuner, _delete_=True, linear_init='pytorch')))

@@ -1,3 +1,0 @@
-# python tools/train.py configs/kld/kld-retinanet_swin-b-adapter_1x_star.py
-_base_ = ['./kld-retinanet_swin-b_1x_star.py', '../_base_/tuners/adapter.py']
-model = dict(backbone=dict(tuner=dict(_delete_=True, **_base_.tuner)))

@@ -1,5 +1,0 @@
-# python tools/train.py configs/kld/kld-retinanet_swin-b-adaptformer_1x_star.py
-_base_ = [
-    './kld-retinanet_swin-b_1x_star.py', '../_base_/tuners/adaptformer.py'
-]
-model = dict(backbone=dict(tuner=dict(_delete_=True, **_base_.tuner)))

@@ -1,7 +1,0 @@
-# python tools/train.py configs/mini_study/swin-nano-mona-b8_shapes.py
-_base_ = ['../quickstart/swin-nano_shapes.py', '../_base_/tuners/mona.py']
-# Half of the quickstart's bottleneck of 16.
-model = dict(
-    backbone=dict(
-        type='mona_mm.SwinTransformerMona',
-        tuner=dict(_base_.tuner, _delete_=True, bottleneck_dims=8)))

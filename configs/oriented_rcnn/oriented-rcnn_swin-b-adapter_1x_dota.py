@@ -1,4 +1,0 @@
-# python tools/train.py \
-#     configs/oriented_rcnn/oriented-rcnn_swin-b-adapter_1x_dota.py
-_base_ = ['./oriented-rcnn_swin-b_1x_dota.py', '../_base_/tuners/adapter.py']
-model = dict(backbone=dict(tuner=dict(_delete_=True, **_base_.tuner)))

@@ -1,4 +1,0 @@
-# python tools/train.py \
-#     configs/oriented_rcnn/oriented-rcnn_swin-b-lora_1x_star.py
-_base_ = ['./oriented-rcnn_swin-b_1x_star.py', '../_base_/tuners/lora.py']
-model = dict(backbone=dict(tuner=dict(_delete_=True, **_base_.tuner)))

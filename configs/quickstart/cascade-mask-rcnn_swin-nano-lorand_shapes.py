@@ -1,6 +1,0 @@
-# python tools/train.py \
-#     configs/quickstart/cascade-mask-rcnn_swin-nano-lorand_shapes.py
-_base_ = [
-    './cascade-mask-rcnn_swin-nano_shapes.py', '../_base_/tuners/lorand.py'
-]
-model = dict(backbone=dict(tuner=dict(_delete_=True, **_base_.tuner)))

@@ -1,4 +1,0 @@
-# python tools/train.py \
-#     configs/quickstart/oriented-rcnn_swin-nano-lorand_shapes.py
-_base_ = ['./oriented-rcnn_swin-nano_shapes.py', '../_base_/tuners/lorand.py']
-model = dict(backbone=dict(tuner=dict(_delete_=True, **_base_.tuner)))

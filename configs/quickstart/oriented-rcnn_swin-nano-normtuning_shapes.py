@@ -1,6 +1,0 @@
-# python tools/train.py \
-#     configs/quickstart/oriented-rcnn_swin-nano-normtuning_shapes.py
-_base_ = [
-    './oriented-rcnn_swin-nano_shapes.py', '../_base_/tuners/normtuning.py'
-]
-model = dict(backbone=dict(tuner=dict(_delete_=True, **_base_.tuner)))

@@ -1,3 +1,0 @@
-# python tools/train.py configs/quickstart/swin-nano-partial_shapes.py
-_base_ = ['./swin-nano_shapes.py', '../_base_/tuners/partial.py']
-model = dict(backbone=dict(tuner=dict(_delete_=True, **_base_.tuner)))

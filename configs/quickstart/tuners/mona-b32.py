@@ -1,0 +1,3 @@
+_base_ = './mona.py'
+# Twice the bottleneck.
+tuner = dict(bottleneck_dims=32)

@@ -1,0 +1,3 @@
+_base_ = './mona.py'
+# Half of the bottleneck.
+tuner = dict(bottleneck_dims=8)

@@ -1,0 +1,3 @@
+_base_ = './mona.py'
+# Structure ablation: no scaled layer norm.
+tuner = dict(scaled_norm=False)
