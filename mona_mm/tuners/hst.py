@@ -19,6 +19,7 @@ that sum to one, so ``A_s(R(y)) = R(A_s(y))``, bias included; the resize then
 moves d_s channels instead of the ViT's C, and the bridge sees 16 times fewer
 positions at stride 4.
 """
+from collections import OrderedDict
 from typing import Optional, Sequence, Tuple
 
 import torch
@@ -29,6 +30,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from mona_mm.ops import runs_line_by_line
+from mona_mm.ops.lean_linear import gelu_linear, norm_linear
 from mona_mm.registry import TUNERS
 
 from .base import BlockOutput, Tuner, check_positive_int, check_rate
@@ -68,31 +71,13 @@ class CrossAttention(nn.Module):
         self.v = nn.Linear(dims, dims)
         self.proj = nn.Linear(dims, dims)
 
-    def forward(self, x: Tensor, guide: Tensor) -> Tensor:
-        """Attend from x: (B, N, d) to guide: (B, M + 1, d)."""
+    def forward(self, q: Tensor, guide: Tensor) -> Tensor:
+        """Attend from queries (B, N, d) to a guide (B, M + 1, d)."""
         q, k, v = (
-            linear(t).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
-            for linear, t in ((self.q, x), (self.k, guide), (self.v, guide)))
+            t.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+            for t in (q, self.k(guide), self.v(guide)))
         out = F.scaled_dot_product_attention(q, k, v)
         return self.proj(out.transpose(1, 2).flatten(2))
-
-
-class MLP(nn.Module):
-    """Two linear layers with GELU between.
-
-    Args:
-        dims (int): d, the width of the stage.
-        ratio (int): The inner width over d.
-    """
-
-    def __init__(self, dims: int, ratio: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(dims, ratio * dims)
-        self.fc2 = nn.Linear(ratio * dims, dims)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, N, d) to (B, N, d)."""
-        return self.fc2(F.gelu(self.fc1(x)))
 
 
 class SideBlock(nn.Module):
@@ -103,7 +88,13 @@ class SideBlock(nn.Module):
         num_heads (int): Of its attention.
         mlp_ratio (int): Of its MLP.
         drop_path_rate (float): Stochastic depth.
+
+    Attributes:
+        line_by_line (bool): Run the formulas as they are written, instead of
+            in a form that keeps less.
     """
+
+    line_by_line = False
 
     def __init__(self, dims: int, num_heads: int, mlp_ratio: int,
                  drop_path_rate: float) -> None:
@@ -111,7 +102,10 @@ class SideBlock(nn.Module):
         self.norm1 = nn.LayerNorm(dims, eps=1e-6)
         self.attn = CrossAttention(dims, num_heads)
         self.norm2 = nn.LayerNorm(dims, eps=1e-6)
-        self.mlp = MLP(dims, mlp_ratio)
+        self.mlp = nn.Sequential(OrderedDict(
+            fc1=nn.Linear(dims, mlp_ratio * dims),
+            act=nn.GELU(),
+            fc2=nn.Linear(mlp_ratio * dims, dims)))
         self.drop_path = DropPath(drop_path_rate)
 
     def forward(self, x: Tensor, guide: Tensor, fine: Tensor) -> Tensor:
@@ -125,9 +119,14 @@ class SideBlock(nn.Module):
         Returns:
             Tensor: (B, N, d).
         """
-        x = x + self.drop_path(self.attn(self.norm1(x), guide))
-        x = x + fine
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+        plain = runs_line_by_line(self)
+        q = self.attn.q(self.norm1(x)) if plain else norm_linear(
+            x, self.norm1, self.attn.q)
+        x = x + self.drop_path(self.attn(q, guide)) + fine
+        if plain:
+            return x + self.drop_path(self.mlp(self.norm2(x)))
+        inner = norm_linear(x, self.norm2, self.mlp.fc1)
+        return x + self.drop_path(gelu_linear(inner, self.mlp.fc2))
 
 
 class Reduce(nn.Module):

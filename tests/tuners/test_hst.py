@@ -172,7 +172,7 @@ def test_maps_have_the_strides_of_a_pyramid(size):
         assert out.is_contiguous()
 
 
-def kept_by(net, x):
+def kept_by(net, *inputs):
     """Shapes of what is kept for the backward pass, but for parameters."""
     own = {p.untyped_storage().data_ptr() for p in net.parameters()}
     shapes = {}
@@ -184,7 +184,7 @@ def kept_by(net, x):
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        net(x)
+        net(*inputs)
     return [shape for shape, _ in shapes.values()]
 
 
@@ -207,6 +207,29 @@ def test_gradients_of_the_tokens_are_exact_while_the_norms_are_frozen():
     assert grads[0].keys() == grads[1].keys()
     for key, expected in grads[0].items():
         torch.testing.assert_close(grads[1][key], expected)
+
+
+def test_fast_form_equals_the_line_by_line_one_and_keeps_less():
+    results = []
+    for plain in (True, False):
+        torch.manual_seed(0)
+        net = vit().train()
+        net.line_by_line = plain
+        out = net(image())
+        loss_of(out).backward()
+        kept = sum(np.prod(s) for s in kept_by(net.side.stages[0][0], *(
+            image(2, n, 8).requires_grad_() for n in (256, 2, 256))))
+        results.append((out, {k: p.grad for k, p in trained(net).items()},
+                        kept))
+    (outs, grads, many), (fast_outs, fast_grads, few) = results
+    for a, b in zip(fast_outs, outs):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+    for key, expected in grads.items():
+        torch.testing.assert_close(
+            fast_grads[key], expected, rtol=1e-4, atol=1e-5 * max(
+                1, float(expected.abs().max())))
+    # Of (B, N, d): two normed inputs, and four times that of GELU's output.
+    assert many - few >= 6 * 2 * 256 * 8
 
 
 def test_recomputed_blocks_give_the_same_gradients():
