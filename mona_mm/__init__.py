@@ -1,9 +1,10 @@
 """mona_mm: adapter-tuning of vision backbones across OpenMMLab."""
-from mona_mm.compat import watch_mmpretrain
+from mona_mm.compat import know_old_names, watch_mmpretrain
 from mona_mm.hub import announce
 
 __version__ = '0.1.0'
 
+know_old_names()
 watch_mmpretrain()
 announce()
 

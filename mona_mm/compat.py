@@ -1,9 +1,10 @@
 """Where a library has to be met halfway, each with its reason.
 
-Three things are here and nowhere else in mona_mm: the private names of torch
+Four things are here and nowhere else in mona_mm: the private names of torch
 and the OpenMMLab libraries that are used (:data:`PRIVATE`, with a function
 for each), what acts on the whole process (:func:`installed`, :func:`undo`),
-and the look at mmpretrain's multimodal models.
+the look at mmpretrain's multimodal models, and where modules of mona_mm were
+before (:data:`MOVED`).
 
 With the environment variable ``MONA_MM_LEAVE_LIBRARIES=1`` nothing of a
 library is replaced: mmengine then reads checkpoints as it does without
@@ -23,7 +24,7 @@ import importlib
 import logging
 import os
 import sys
-from importlib.abc import MetaPathFinder
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
@@ -101,6 +102,9 @@ PRIVATE: Tuple[Private, ...] = (
     Private('mmdet.models.dense_heads.base_dense_head.BaseDenseHead',
             '_predict_by_feat_single',
             'how many boxes of a level are kept is decided within it', True),
+    Private('mmpretrain.models.backbones.swin_transformer_v2.'
+            'SwinTransformerV2', '_delete_reinit_params',
+            'a hook of its own that makes every strict load complain', True),
     Private('torch.nn.Module.state_dict', '_metadata',
             'all that reaches a module of a file through every loader'),
     *(Private('torch._utils', name,
@@ -112,6 +116,9 @@ PRIVATE: Tuple[Private, ...] = (
     Private('torch.nn.Module', '_forward_pre_hooks', 'as above'),
     Private('torch.nn.Module', '_modules',
             'an attribute of a module costs ten times as much by its name',
+            True),
+    Private('torch.nn.Conv2d', '_conv_forward',
+            'a convolution by other weights than its own, padding included',
             True),
     *(Private('torch.nn.Module', name,
               'what a module keeps of its weights is stale once they move or '
@@ -340,6 +347,55 @@ def softmax_backward(grad, output):
     import torch
     return torch.ops.aten._softmax_backward_data(grad, output, -1,
                                                  output.dtype)
+
+
+# Where our own modules were
+
+#: {then: now}, a module before its package. mmengine dumps the classes of a
+#: pure Python config with their modules, into work dirs and checkpoints.
+MOVED = {f'mona_mm.{then}': f'mona_mm.{now}' for then, now in {
+    'datasets': 'data.datasets',
+    'detectors.as_released': 'models.as_published',
+    'detectors': 'models',
+    'metrics': 'data.metrics',
+    'engine.check': 'engine.watch.trainable',
+    'engine.fingerprint': 'engine.resumable.same_run',
+    'engine.fuse_hook': 'engine.evaluate',
+    'engine.labels_hook': 'engine.watch.labels',
+    'engine.loops': 'engine.resumable.loops',
+    'engine.nonfinite': 'engine.watch.nonfinite',
+    'engine.run_state': 'engine.resumable.state',
+    'engine.saving': 'engine.resumable.saving',
+    'engine.schedule': 'engine.resumable.schedule',
+    'engine.stop': 'engine.resumable.stop',
+}.items()}
+
+
+def know_old_names() -> None:
+    """Let modules of mona_mm be imported by the names in :data:`MOVED`."""
+    if not any(isinstance(f, _Moved) for f in sys.meta_path):
+        sys.meta_path.insert(0, _Moved())
+
+
+class _Moved(MetaPathFinder, Loader):
+    """Finds a module where it is now; it stays one module."""
+
+    def find_spec(self, name, path=None, target=None) -> Optional[ModuleSpec]:
+        if name.startswith('mona_mm.') and _now(name):
+            return ModuleSpec(name, self)
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        name = module.__name__
+        sys.modules[name] = importlib.import_module(_now(name))
+
+
+def _now(name: str) -> str:
+    """Where a module is that was moved, or is in a package that was."""
+    for then, now in MOVED.items():
+        if name == then or name.startswith(f'{then}.'):
+            return now + name.removeprefix(then)
+    return ''
 
 
 # mmpretrain's multimodal models

@@ -11,6 +11,7 @@ from vits import NANO as VIT
 
 import mona_mm.backbones as backbones
 from mona_mm.backbones import TunedBackbone
+from mona_mm.backbones.tuned import lacking
 from mona_mm.registry import MODELS
 
 
@@ -43,8 +44,8 @@ TINY = {
         dict(out_indices=[0, 1, 2, 3], gap_before_final_norm=False)),
     'TunedPyramidVisionTransformer': Tiny(dict(_PVT, pretrain_img_size=64)),
     'TunedPyramidVisionTransformerV2': Tiny(_PVT),
-    'TunedVisionTransformer': Tiny(dict(
-        arch=VIT, img_size=64, out_type='featmap', out_indices=(1, 3))),
+    'TunedVisionTransformer': Tiny(
+        dict(arch=VIT, img_size=(64, 96)), dict(out_type='featmap')),
 }
 
 MODELS.import_from_location()
@@ -78,7 +79,4 @@ def library(name: str, **kwargs) -> nn.Module:
 
 def refuses(name: str, tuner: type) -> bool:
     """Whether a family lacks a site that a tuner class asks for."""
-    cls = getattr(backbones, name)
-    return any(site not in cls.sites
-               and cls.twins.get(site) not in tuner.sites
-               for site in tuner.sites)
+    return bool(lacking(getattr(backbones, name), tuner))

@@ -6,13 +6,22 @@ import torch
 from mmpretrain.models import SwinTransformer
 
 from mona_mm.backbones import TunedSwinTransformer
+from mona_mm.backbones.tuned import lacking
 from mona_mm.tuners import build_tuner, known_tuners
 
 NANO = dict(embed_dims=16, depths=[2, 2, 2, 2], num_heads=[1, 2, 4, 8])
-#: Every registered method that fits Swin, so that a new one is tested without
-#: a new test.
-TUNERS = tuple(t for t in known_tuners() if set(
-    build_tuner(dict(type=t)).sites) <= set(TunedSwinTransformer.sites))
+
+
+def tuners_of(family: type) -> tuple:
+    """Every registered method whose sites a family has.
+
+    So a new one is tested without a new test.
+    """
+    return tuple(t for t in known_tuners()
+                 if not lacking(family, build_tuner(dict(type=t))))
+
+
+TUNERS = tuners_of(TunedSwinTransformer)
 
 
 def nano(tuner='Mona', **kwargs) -> TunedSwinTransformer:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.runner.checkpoint import CheckpointLoader
+from mmengine.utils import get_object_from_string
 from paths import ROOT
 
 import mona_mm
@@ -382,3 +383,34 @@ def test_children_do_what_they_are_told_until_it_is_undone(undone, as_before):
     assert os.read(reading, 9) == (b'' if undone else b'told')
     os.close(reading)
     compat.undo()
+
+
+@pytest.mark.parametrize('then', compat.MOVED)
+def test_old_names_of_modules_mean_the_same_modules(then):
+    now = importlib.import_module(compat.MOVED[then])
+    assert importlib.import_module(then) is now
+    assert now.__spec__.name == compat.MOVED[then]
+    for info in pkgutil.iter_modules(getattr(now, '__path__', ())):
+        assert importlib.import_module(f'{then}.{info.name}') is (
+            importlib.import_module(f'{now.__name__}.{info.name}'))
+
+
+@pytest.mark.parametrize('kind', [
+    'mona_mm.engine.saving.AtomicCheckpointHook',
+    'mona_mm.engine.check.TrainabilityCheckHook',
+    'mona_mm.engine.fuse_hook.FuseHook',
+    'mona_mm.datasets.svhn.SVHN',
+    'mona_mm.datasets.SVHN',
+    'mona_mm.detectors.as_released.RetinaHead',
+    'mona_mm.metrics.voc.VOCMetric'])
+def test_classes_in_dumped_configs_are_found(kind):
+    name = kind.rpartition('.')[2]
+    module = importlib.import_module(kind.rpartition('.')[0])
+    assert get_object_from_string(kind) is getattr(module, name)
+
+
+def test_no_module_is_where_an_old_name_says():
+    for then in compat.MOVED:
+        path = ROOT / then.replace('.', '/')
+        assert not path.with_suffix('.py').exists()
+        assert not (path / '__init__.py').exists()

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from paths import ROOT
 
-from mona_mm.backbones import TunedBackbone
+from mona_mm.backbones import TunedBackbone, TunedSwinTransformer
 from mona_mm.config import tuner_fragments
 from mona_mm.reports.names import parse
 from mona_mm.tuners.base import tuner_class
@@ -49,8 +49,9 @@ def test_dumped_config_says_the_same(name, tmp_path):
     cfg = read(name)
     cfg.dump(tmp_path / 'dumped.py')
     assert Config.fromfile(tmp_path / 'dumped.py').model == cfg.model
-    # The paper's own name for the backbone.
-    assert cfg.model.backbone.type == 'mona_mm.SwinTransformerMona'
+    if issubclass(MODELS.get(cfg.model.backbone.type), TunedSwinTransformer):
+        # The paper's own name for the backbone.
+        assert cfg.model.backbone.type == 'mona_mm.SwinTransformerMona'
 
 
 def test_leaves_are_what_somebody_published_and_the_tasks_own():
@@ -60,22 +61,21 @@ def test_leaves_are_what_somebody_published_and_the_tasks_own():
     for config, model in listed.items():
         leaf = parse(config)
         task = leaf.method == 'full' and not leaf.variant
-        assert 'Results' in model or task, config
+        # Mona on a backbone that the paper did not try is ours.
+        ours = leaf.method == 'mona' and leaf.backbone[:5] != 'Swin-'
+        assert 'Results' in model or task or ours, config
         # Any other method by --tuner.
         assert (FOLDER.parent / config).with_name(f'{leaf.task}.py').is_file()
 
 
-def test_quickstart_has_two_leaves_and_mona_in_every_task():
-    found = [parse(c) for c in CONFIGS if c.startswith('quickstart')]
-    methods = {}
-    for leaf in found:
-        methods.setdefault(leaf.task, set()).add(leaf.word)
-    assert methods.pop('pretrain_swin-nano_source') == {'full'}
-    assert methods.pop('retinanet_swin-nano_shapes') == {
+def test_quickstart_has_the_leaves_of_its_table_and_of_mona():
+    words = {}
+    for leaf in (parse(c) for c in CONFIGS if c.startswith('quickstart')):
+        words.setdefault(leaf.task, set()).add(leaf.word)
+    assert words.pop('retinanet_swin-nano_shapes') == {
         'full', 'mona', 'fixed'}
-    assert len(methods) == 4
-    assert set(map(frozenset, methods.values())) == {
-        frozenset({'full', 'mona'})}
+    for task, found in words.items():
+        assert 'full' in found <= {'full', 'mona'}, task
 
 
 def test_index_imports_every_metafile():
@@ -119,4 +119,4 @@ def test_fragment_of_a_method_states_its_defaults(tuner):
 def test_command_at_the_head_of_a_config_runs_that_config():
     for name in CONFIGS:
         if not name.startswith('own_data'):
-            assert f'configs/{name}' in (FOLDER / name).read_text()[:200]
+            assert f'configs/{name}' in (FOLDER / name).read_text()[:400]

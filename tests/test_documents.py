@@ -7,13 +7,13 @@ import re
 from functools import lru_cache
 
 import pytest
-from helpers import TUNERS, image, on_meta
+from helpers import TUNERS, image, on_meta, tuners_of
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import HOOKS, MODELS, init_default_scope
 from paths import ROOT
 
-from mona_mm.backbones import TunedSwinTransformer
+from mona_mm.backbones import TunedSwinTransformer, TunedVisionTransformer
 from mona_mm.registry import TUNERS as MONA_TUNERS
 from mona_mm.reports.names import PAPER, parse
 from mona_mm.reports.styles import styles_of
@@ -68,6 +68,18 @@ def test_counts_are_those_of_the_configs_that_the_page_names():
     for tuner, cells in table.items():
         assert cells[1:] == [f'{share(arch, tuner).trained:,}' for arch in (
             'tiny', 'base', 'large')], tuner
+
+
+def test_counts_of_further_methods_are_those_of_the_backbones():
+    for tuner, cells in rows('docs/methods.md', 'further').items():
+        for cls, arch, cell in ((TunedSwinTransformer, 'tiny', cells[-2]),
+                                (TunedVisionTransformer, 'base', cells[-1])):
+            if cell == '-':
+                assert tuner not in tuners_of(cls)
+                continue
+            with on_meta():
+                share = cls(arch=arch, tuner=dict(type=tuner)).share()
+            assert cell == f'{share.trained:,}', tuner
 
 
 def test_sizes_of_what_trains_are_four_bytes_per_parameter():

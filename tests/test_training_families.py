@@ -42,13 +42,18 @@ def load(path, work_dir) -> Config:
     return cfg
 
 
+def nano_of(root, name) -> dict:
+    """The backbone that a base of the configs defines."""
+    cfg = Config.fromfile(root / f'configs/_base_/models/{name}.py')
+    return cfg[name.replace('-', '_')].to_dict()
+
+
 def compose(root, task, nano, tuner, folder) -> Path:
     """A quickstart on another backbone, with a base in its library's layout.
     """
     name = '_'.join(filter(None, [task, 'swin-nano_shapes.py']))
     cfg = Config.fromfile(root / 'configs/quickstart' / name)
-    backbone = Config.fromfile(
-        root / f'configs/_base_/models/{nano}.py').nano.to_dict()
+    backbone = nano_of(root, nano)
     del backbone['_delete_'], backbone['allow_random_base']
     backbone.update(tuner=dict(type=tuner),
                     out_indices=cfg.model.backbone.out_indices)
@@ -117,8 +122,7 @@ def test_mona_trains_saves_and_is_tested_again(root, task, nano, tmp_path):
 @pytest.mark.parametrize('tuner', [t for t in TUNERS if t != 'Mona'])
 @pytest.mark.parametrize('nano', NANOS)
 def test_every_method_trains_where_it_fits(root, nano, tuner, tmp_path):
-    kind = Config.fromfile(
-        root / f'configs/_base_/models/{nano}.py').nano.type
+    kind = nano_of(root, nano)['type']
     if refuses(kind.removeprefix('mona_mm.'), tuner_class(tuner)):
         with pytest.raises(ValueError, match='cannot be served'):
             run(root, '', nano, tuner, tmp_path)

@@ -29,6 +29,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     add = parser.add_argument
     add('config', nargs='*', help='config files; those that share a backbone '
         'share a table')
+    add('--family', default='mona_mm.TunedSwinTransformer', metavar='TYPE',
+        help="the backbone's type, with --arch (default: %(default)s)")
     add('--arch', help='Swin of this size, without configs: tiny (default), '
         'small, base or large')
     add('--methods', type=_words, metavar='A,B', help='tuning methods, or '
@@ -117,7 +119,7 @@ def subjects_of(args: argparse.Namespace) -> list:
             raise ConfigError(f'--arch {args.arch} goes without configs: '
                               'these say their own')
         return benchmark.from_configs(args.config, *how)
-    return benchmark.from_arch(args.arch or 'tiny', *how)
+    return benchmark.from_arch(args.arch or 'tiny', *how, family=args.family)
 
 
 def _check_chart(args: argparse.Namespace) -> None:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
-"""Write base and delta as one file, for a plain Swin where that is possible.
+"""Write base and delta as one file, for a plain backbone where possible.
 
-LoRA is folded into the weights. Adapters such as Mona cannot be; the file
-then holds the tuned model in full.
+LoRA, DoRA and SSF are folded into the weights. Adapters such as Mona cannot
+be; the file then holds the tuned model in full.
 """
 import argparse
 

@@ -48,7 +48,8 @@ class TunedFamily(TunedBackbone, KeepsInserted):
         """Attach the tuner, and set what the arguments say.
 
         Args:
-            tuner (dict, optional): The tuning method; None: ``Full``.
+            tuner (dict, optional): The tuning method; by default
+                :attr:`default_tuner`.
             keep_frozen (Sequence[str]): See :meth:`attach`.
             line_by_line (bool): Run everything as it is written.
             skip_dropped (bool | str): Leave out what drop-path zeroes;
@@ -72,7 +73,7 @@ class TunedFamily(TunedBackbone, KeepsInserted):
         self.in_channels, self.fit_channels = in_channels, fit_channels
         self.allow_random_base = allow_random_base
         self.map_final_norm = map_final_norm
-        tuner = build_tuner(tuner or dict(type='Full'))
+        tuner = build_tuner(tuner or self.default_tuner)
         if isinstance(keep_frozen, str):
             keep_frozen = [keep_frozen]
         self.attach(tuner, (*keep_frozen, *self.unused(tuner)))
@@ -95,7 +96,7 @@ class TunedFamily(TunedBackbone, KeepsInserted):
         """``'stage 2'`` and the like, ``'output norms'``, or the first part.
         """
         parts = name.split('.')
-        if parts[1].isdigit():
+        if len(parts) > 1 and parts[1].isdigit():
             return f'{parts[0].removesuffix("s")} {parts[1]}'
         return 'output norms' if parts[0].startswith('norm') else parts[0]
 
@@ -116,11 +117,6 @@ class TunedFamily(TunedBackbone, KeepsInserted):
         for module in self.modules():
             if module is not self and hasattr(module, 'line_by_line'):
                 module.line_by_line = value
-
-    def train(self, mode: bool = True) -> 'TunedFamily':
-        """Set the mode and return self, as PyTorch does."""
-        super().train(mode)
-        return self
 
 
 def place_numbered_norms(tensors: Dict[str, Tensor], outputs: Sequence[str],

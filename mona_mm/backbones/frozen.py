@@ -77,9 +77,9 @@ class FrozenBase:
                                if not p.requires_grad)
         self.computed = frozenset(
             k for k in own if k.endswith(backbone.derived))
-        self.optional = frozenset(k for k in own if k.startswith(norms))
-        self.required = (
-            own - backbone.delta_names - self.computed - self.optional)
+        pretrained = own - backbone.delta_names
+        self.optional = frozenset(k for k in pretrained if k.startswith(norms))
+        self.required = pretrained - self.computed - self.optional
         self.loaded = False
         self.source: Optional[Base] = None
         self._source_digests: Dict[str, str] = {}

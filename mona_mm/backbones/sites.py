@@ -175,10 +175,7 @@ class TunedBlock(nn.Module):
         """
         normed = norm(x) if normed is None else normed
         t = self.at(f'{part}_in', normed, hw_shape, before)
-        t = self.at(f'{part}_out', run(t), hw_shape, before)
-        if self._beside(part) == 'inside':
-            t = t + self._aside(part, x, normed, hw_shape, before)
-        return t
+        return self.at(f'{part}_out', run(t), hw_shape, before)
 
     def plus(self,
              part: str,
@@ -194,9 +191,8 @@ class TunedBlock(nn.Module):
 
         ``scale`` (B, 1, 1), if given, is what drop-path multiplies by.
         """
-        outside = self._beside(part) == 'outside'
-        if outside and normed is None and getattr(
-                getattr(self, f'beside_{part}'), 'takes_normed', False):
+        beside = getattr(self, f'beside_{part}', None)
+        if normed is None and getattr(beside, 'takes_normed', False):
             normed = norm(x)
         skip = self.skip_dropped
         if skip == 'auto':
@@ -207,32 +203,21 @@ class TunedBlock(nn.Module):
             y = torch.addcmul(x, branch(x, normed), scale)
         else:
             parts = (*self.branches[part], f'{part}_in', f'{part}_out')
-            if self._beside(part) == 'inside':
-                parts += (f'beside_{part}', )
             trains = skip and any(
                 p.requires_grad for name in parts if name in self.occupied
                 for p in getattr(self, name).parameters())
             y = add_branch(x, normed, branch, drop_path, skip, trains)
-        if outside:
-            y = y + self._aside(part, x, normed, hw_shape, before)
-        return y
+        if beside is None:
+            return y
+        aside = self._aside(beside, x, normed, hw_shape, before)
+        if getattr(beside, 'in_drop_path', False):
+            aside = drop_path(aside)
+        return y + aside
 
-    def adds_beside(self, part: str) -> bool:
-        """Whether something is added to a sum, outside of drop-path."""
-        return self._beside(part) == 'outside'
-
-    def _beside(self, part: str) -> str:
-        """Where what is beside a branch stands, seen from drop-path."""
-        if f'beside_{part}' not in self.occupied:
-            return ''
-        module = getattr(self, f'beside_{part}')
-        return 'inside' if getattr(module, 'in_drop_path', False) \
-            else 'outside'
-
-    def _aside(self, part: str, x: Tensor, normed: Optional[Tensor],
+    @staticmethod
+    def _aside(module: nn.Module, x: Tensor, normed: Optional[Tensor],
                hw_shape: HwShape, before: int) -> Tensor:
         """What ``beside_*`` adds; to tokens it does not see, nothing."""
-        module = getattr(self, f'beside_{part}')
         if getattr(module, 'takes_normed', False):
             x = normed
         if getattr(module, 'takes_tokens', False):

@@ -1,12 +1,10 @@
 """What every tuned backbone shares: attach a tuner, freeze, account."""
 from typing import (
-    Any,
     Callable,
     Dict,
     Iterable,
     Iterator,
     List,
-    Mapping,
     NamedTuple,
     Optional,
     Sequence,
@@ -19,8 +17,6 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mona_mm.checkpoint.candidates import pretrained_cfg
-from mona_mm.checkpoint.describe import defaults
-from mona_mm.checkpoint.layouts import Layout
 from mona_mm.checkpoint.record import Base
 from mona_mm.config import class_of
 from mona_mm.ops.frozen import LINEAR_TYPES, MixedLinear
@@ -29,6 +25,7 @@ from mona_mm.text import some
 from mona_mm.tuners import Facts, Tuner, build_tuner
 
 from .frozen import FrozenBase
+from .said import Family, Slot
 from .sites import TunedBlock
 
 
@@ -55,157 +52,20 @@ class Share(NamedTuple):
         return self.trained / (self.trained + self.frozen)
 
 
-class Slot(NamedTuple):
-    """Where one block of a backbone sits.
-
-    Attributes:
-        path (str): Name of the block within the backbone.
-        container (nn.ModuleList): The list that holds it.
-        index (int): Its index there.
-    """
-    path: str
-    container: nn.ModuleList
-    index: int
-
-
-class TunedBackbone:
+class TunedBackbone(Family):
     """Mixin for a backbone class: the tuner's side of it.
 
-    A family names the :attr:`sites` that its blocks offer, lists its blocks
-    in :meth:`block_slots`, rebuilds one in :meth:`tune_block` (as a
-    :class:`~mona_mm.backbones.sites.TunedBlock`), and calls :meth:`attach` at
-    the end of its ``__init__``. That is early enough for distributed
-    wrappers: they see the frozen parameters as frozen. Its ``forward`` calls
-    ``self.frozen.require()`` first; one that offers ``'side'`` runs in
-    :meth:`beside`.
-
-    About its pretrained files a family says the :attr:`layouts`, what of
-    them it takes (:meth:`place`), how tensors of another size are fitted
-    (:meth:`fit`), and what else is here; :class:`FrozenBase` does the rest.
+    What a family has to say is in :class:`~mona_mm.backbones.said.Family`. It
+    calls :meth:`attach` at the end of its ``__init__``; that is early enough
+    for distributed wrappers: they see the frozen parameters as frozen. Its
+    ``forward`` calls ``self.frozen.require()`` first; one that offers
+    ``'side'`` runs in :meth:`beside`.
 
     Attributes:
         tuner (Tuner): The method.
         delta_names (frozenset[str]): Names of all that it inserted.
         frozen (FrozenBase): The pretrained weights under it.
     """
-
-    #: Sites that the family's blocks offer, and extras.
-    sites: Tuple[str, ...] = ()
-    #: Where blocks have one branch alone: {site of the other one: its place
-    #: at the one that is there}. A tuner that asks for both gets the latter.
-    twins: Dict[str, str] = {}
-    #: Layouts of its pretrained files, besides OpenMMLab's.
-    layouts: Tuple[Layout, ...] = ()
-    #: The library's class that the same pretrained tensors fit.
-    plain_class: Optional[type] = None
-    #: Endings of buffers that are computed, not learnt.
-    derived: Tuple[str, ...] = ()
-    #: Name of the weight that sees the pictures.
-    stem = ''
-    in_channels = 3
-    fit_channels: Optional[str] = None
-    allow_random_base = False
-    map_final_norm = False
-    #: The tuner of a config that names none.
-    default_tuner: Dict[str, Any] = dict(type='Full')
-    #: For a class that is called after a method: the type under which a
-    #: config may name any other.
-    general = ''
-    #: MiB of activations that published code of a method keeps, by (arch,
-    #: batch x side) and method, to compare with.
-    saved_mib: Dict[Tuple[str, str], Dict[str, float]] = {}
-    #: Classes of the family's norms.
-    norms: Tuple[type, ...] = (
-        nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d,
-        nn.BatchNorm3d, nn.SyncBatchNorm, nn.InstanceNorm1d,
-        nn.InstanceNorm2d, nn.InstanceNorm3d)
-
-    #: Arguments that change nothing of what a run computes, or of which the
-    #: outcome is compared (the base): a resumed run may have others, and in
-    #: reports they are no deviation.
-    free: Tuple[str, ...] = ('allow_random_base', 'init_cfg', 'line_by_line',
-                             'skip_dropped', 'with_cp')
-
-    @classmethod
-    def plain_arguments(cls, given: Mapping[str, Any]) -> Dict[str, Any]:
-        """The arguments with which :attr:`plain_class` is the same network.
-
-        Args:
-            given (Mapping[str, Any]): Those of this class.
-        """
-        ours, theirs = defaults(cls), defaults(cls.plain_class)
-        found = {k: usual for k, usual in ours.items()
-                 if k in theirs and usual != theirs[k]}
-        found.update((k, v) for k, v in given.items() if k in theirs)
-        found.pop('init_cfg', None)
-        return found
-
-    def block_slots(self) -> Iterator[Slot]:
-        """The blocks in order, from input to output."""
-        raise NotImplementedError
-
-    def tune_block(self, block: nn.Module, tuner: Tuner) -> nn.Module:
-        """Rebuild a block from its own children under the same names."""
-        raise NotImplementedError
-
-    def part_of(self, name: str) -> str:
-        """The part of the backbone that a parameter is counted with.
-
-        Args:
-            name (str): Of the parameter.
-
-        Returns:
-            str: By default the first component of the name.
-        """
-        return name.partition('.')[0]
-
-    def output_norms(self) -> Dict[int, str]:
-        """Names of the norms on the outputs, by output index."""
-        return {}
-
-    def place(self, tensors: Dict[str, Tensor], map_final_norm: bool
-              ) -> Tuple[Dict[str, Tensor], List[str]]:
-        """Decide what of a pretrained file is loaded.
-
-        Args:
-            tensors (dict[str, Tensor]): Of the file, under mm names.
-            map_final_norm (bool): Whether a classifier's final norm is to
-                become that of the last output.
-
-        Returns:
-            tuple[dict[str, Tensor], list[str]]: What is loaded, and the keys
-            that are rightly left out. By default those of a ``head``.
-        """
-        return ({k: v for k, v in tensors.items()
-                 if not k.startswith('head.')},
-                [k for k in tensors if k.startswith('head.')])
-
-    def fit(self, name: str, given: Tensor,
-            own: Tensor) -> Tuple[Tensor, str]:
-        """Fit a pretrained tensor of another size.
-
-        Args:
-            name (str): Its name.
-            given (Tensor): The file's.
-            own (Tensor): The backbone's.
-
-        Returns:
-            tuple[Tensor, str]: A tensor of ``own``'s shape and a line for
-            the log; or, where that cannot be done, ``given`` and ''.
-        """
-        return given, ''
-
-    def facts(self) -> Dict[str, Any]:
-        """What a checkpoint must agree with, beyond shapes."""
-        return dict(family=type(self).__name__)
-
-    def arguments(self, facts: Dict[str, Any]) -> Dict[str, Any]:
-        """What of a config makes a backbone of these facts, as far as known.
-
-        Args:
-            facts (dict): Of a backbone of the same family, from a file.
-        """
-        return {}
 
     @property
     def base_loaded(self) -> bool:
@@ -276,8 +136,8 @@ class TunedBackbone:
         Args:
             tuner (dict | Tuner): A tuner or its config.
             keep_frozen (Sequence[str]): Pretrained parameters whose names
-                start with one of these are frozen, whatever the tuner says.
-                Defaults to ().
+                start with one of these are frozen, whatever the tuner says,
+                and the modules there are not wrapped. Defaults to ().
 
         Raises:
             ValueError: If the tuner asks for a site that is not offered, or
@@ -286,21 +146,20 @@ class TunedBackbone:
             RuntimeError: If the tuner renames or drops a pretrained tensor.
         """
         tuner = build_tuner(tuner)
-        if unknown := [s for s in tuner.sites if s not in self.sites
-                       and self.twins.get(s) not in tuner.sites]:
+        if unknown := lacking(self, tuner):
             raise ValueError(
                 f'{type(tuner).__name__} asks for the sites '
                 f'{list(tuner.sites)}, but the blocks of '
                 f'{type(self).__name__} offer {list(self.sites)}: '
                 f'{unknown} cannot be served')
         pretrained, before = set(self.state_dict()), list(self.modules())
-        slots = list(self.block_slots())
+        slots: List[Slot] = list(self.block_slots())
         tuner.start(Facts(len(slots), self._patch_size(), self.norms))
         for slot in slots:
             block = slot.container[slot.index]
             slot.container[slot.index] = self.tune_block(block, tuner)
         if type(tuner).wrap is not Tuner.wrap:
-            self._wrap(tuner, before)
+            self._wrap(tuner, before, keep_frozen)
         if 'side' in tuner.sites:
             self.add_module('side', tuner.side(self))
         present = set(self.state_dict())
@@ -419,16 +278,19 @@ class TunedBackbone:
             size = self.get_submodule(self.stem.rpartition('.')[0]).stride
         return size if isinstance(size, int) else size[0]
 
-    def _wrap(self, tuner: Tuner, before: List[nn.Module]) -> None:
+    def _wrap(self, tuner: Tuner, before: List[nn.Module],
+              keep: Sequence[str]) -> None:
         """Let the tuner replace what is outside of the blocks' sites."""
+        keep = (keep, ) if isinstance(keep, str) else tuple(keep)
         own = {id(m) for m in before}
         for block in self.modules():
             if isinstance(block, TunedBlock):
-                own -= {id(block.get_submodule(path))
-                        for path in block.linears.values()}
+                own -= {id(m) for m in block.modules()
+                        if not isinstance(m, self.norms)}
         kinds = (*self.norms, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
         for name, module in list(self.named_modules()):
-            if id(module) in own and isinstance(module, kinds):
+            if (id(module) in own and isinstance(module, kinds)
+                    and not f'{name}.'.startswith(keep)):
                 parent, _, last = name.rpartition('.')
                 setattr(self.get_submodule(parent), last,
                         tuner.wrap(name, module))
@@ -463,6 +325,17 @@ class TunedBackbone:
                     f'parts of their names are {", ".join(tops)}')
             for name in found:
                 base[name].requires_grad_(False)
+
+
+def lacking(family, tuner: Tuner) -> List[str]:
+    """The sites that a tuner asks for and a family's blocks do not offer.
+
+    Args:
+        family (type | TunedBackbone): A class, or a backbone.
+        tuner (Tuner): The method.
+    """
+    return [site for site in tuner.sites if site not in family.sites
+            and family.twins.get(site) not in tuner.sites]
 
 
 def tuned_types() -> str:

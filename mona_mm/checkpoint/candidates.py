@@ -18,7 +18,8 @@ FOLDER = 'MONA_MM_BASES'
 #: Environment variable: further hosts that a checkpoint may send us to.
 HOSTS = 'MONA_MM_BASE_HOSTS'
 #: Those of docs/weights.md.
-KNOWN_HOSTS = ('download.openmmlab.com', 'github.com')
+KNOWN_HOSTS = ('download.openmmlab.com', 'github.com',
+               'dl.fbaipublicfiles.com')
 _allowed: Set[str] = set()
 
 

@@ -233,10 +233,12 @@ def rename_keys(state: StateDict,
 
 
 def rename_path(key: str, renames: Mapping[str, str]) -> str:
-    """Rename a dotted name that is listed, else its components that are."""
-    if key in renames:
-        return renames[key]
-    return '.'.join(renames.get(part, part) for part in key.split('.'))
+    """Rename components of a dotted name, or some in a row."""
+    if not renames:
+        return key
+    theirs = '|'.join(map(re.escape, renames))
+    return re.sub(rf'(?<![^.])(?:{theirs})(?![^.])',
+                  lambda match: renames[match[0]], key)
 
 
 def substitute(key: str, rules: Iterable[Tuple[str, str]]) -> str:

@@ -19,7 +19,7 @@ def recognise(state: StateDict, names: Names
         names (Names): Those of its family.
     """
     foreign = [k for k in state if not names.plain.fullmatch(k)]
-    best, most = None, 0
+    best, most = None, (0, 0)
     for tuner in map(_default, known_tuners()):
         known = inserted(tuner, names)
         inner = (inner_name(rename_path(k, tuner.foreign_names), names)
@@ -27,9 +27,12 @@ def recognise(state: StateDict, names: Names
         placed = [n for n in inner if n in known]
         paths = [f'{names.linears.get(s, s)}.' for s in tuner.sites
                  if s != 'side']
-        if len(placed) > most and all(
+        # Of two that place as much, the one that lacks less (LoRA's names
+        # are DoRA's, too).
+        rank = len(placed), -len(known - set(placed))
+        if placed and rank > most and all(
                 any(n.startswith(path) for n in placed) for path in paths):
-            best, most = tuner, len(placed)
+            best, most = tuner, rank
     found = {k: k for k in state}
     if best:
         found.update((k, rename_path(k, best.foreign_names))

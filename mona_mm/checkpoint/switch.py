@@ -1,5 +1,6 @@
 """Several deltas on one frozen base, in one process."""
-from typing import Dict, Optional, Tuple
+from copy import copy
+from typing import Container, Dict, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -55,15 +56,11 @@ class DeltaSwitch:
         if not self.backbone.frozen.names:
             raise ConfigError(f'{type(tuner).__name__} freezes nothing: there'
                               ' is no base that deltas could share')
-        if type(tuner).wrap is not Tuner.wrap:
-            raise ConfigError(f'{type(tuner).__name__} cannot be switched off'
-                              ': it replaces pretrained modules by others')
-        for site in tuner.sites:
-            if not _is_off(tuner, site):
-                raise ConfigError(
-                    f'{type(tuner).__name__} cannot be switched off: with all'
-                    f' its parameters zero, what it inserts at {site!r} still'
-                    ' changes its input')
+        if place := _still_changes(tuner):
+            raise ConfigError(
+                f'{type(tuner).__name__} cannot be switched off: with its '
+                'parameters zero, or as its modules say, what it inserts at '
+                f'{place!r} still changes its input')
         self._deltas: Dict[Optional[str], Dict[str, Tensor]] = {
             None: self._off()
         }
@@ -164,29 +161,55 @@ class DeltaSwitch:
                 ' checkpoint first, or the base that init_cfg names')
         trained = set(backbone.base_parameters()) - backbone.frozen.names
         plain = backbone.frozen.find(backbone.base) if trained else {}
-        return {
+        found = {
             self.prefix + n: plain[n] if n in trained else torch.zeros_like(v)
             for n, v in backbone.state_dict().items()
             if n in backbone.delta_names or n in trained
         }
+        with torch.no_grad():
+            for path, module in backbone.named_modules():
+                if hasattr(module, 'neutral'):
+                    found.update((f'{self.prefix}{path}.{n}', v)
+                                 for n, v in module.neutral().items())
+        return found
 
 
-def _is_off(tuner: Tuner, site: str, dims: int = 16) -> bool:
-    """Whether what is at a site does nothing when all zero."""
-    if site in EXTRAS:  # tokens are attended to, maps are others
-        return False
+@torch.no_grad()
+def _still_changes(tuner: Tuner, dims: int = 16) -> Optional[str]:
+    """Where a tuner changes its input though it is switched off."""
+    tuner = copy(tuner)
+    tuner.start(tuner.facts)  # apart from the backbone
     x = torch.linspace(-1, 1, 4 * dims).reshape(1, 4, dims)
-    with torch.no_grad():
+    replaced = []
+    for site in tuner.sites:
+        if site in EXTRAS:  # tokens are attended to, maps are others
+            return site
         if site in LINEARS:
-            linear = nn.Linear(dims, 3 * dims)
-            plain, kept = linear(x), dict(linear.named_parameters())
-            module = tuner.adapt(site, linear)
-            for name, param in module.named_parameters():
-                if name not in kept:
-                    param.zero_()
-            return torch.equal(module.eval()(x), plain)
-        module = tuner.build(site, dims).eval()
-        for param in module.parameters():
-            param.zero_()
+            replaced.append((site, nn.Linear(dims, 3 * dims), tuner.adapt, x))
+            continue
         expected = torch.zeros_like(x) if site.startswith('beside') else x
-        return torch.equal(module(x, (2, 2)), expected)
+        module = _neutral(tuner.build(site, dims))
+        if not torch.equal(module(x, (2, 2)), expected):
+            return site
+    if type(tuner).wrap is not Tuner.wrap:
+        replaced += [
+            ('norm', nn.LayerNorm(dims), tuner.wrap, x),
+            ('reduction', nn.Linear(dims, dims, False), tuner.wrap, x),
+            ('projection', nn.Conv2d(dims, dims, 2), tuner.wrap,
+             x.view(1, dims, 2, 2))]
+    for place, plain, make, x in replaced:
+        expected, kept = plain(x), dict(plain.named_parameters())
+        if not torch.equal(_neutral(make(place, plain), kept)(x), expected):
+            return place
+    return None
+
+
+def _neutral(module: nn.Module, kept: Container[str] = ()) -> nn.Module:
+    """A module whose own parameters are such that it does nothing."""
+    for name, param in module.named_parameters():
+        if name not in kept:
+            param.zero_()
+    for part in module.modules():
+        for name, value in getattr(part, 'neutral', dict)().items():
+            part.get_parameter(name).copy_(value)
+    return module.eval()

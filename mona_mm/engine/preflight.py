@@ -58,11 +58,18 @@ def preflight(cfg: Config, phases: Sequence[str]) -> List[str]:
             problems += leaf.problems + _class_counts(leaf, heads)
             notes += leaf.notes
     if 'train' in phases and 'test' not in phases:
-        found.update(_test_classes(cfg))
+        # What the config calls the classes of a set that may not exist.
+        found['test'] = [named(Leaf('test_dataloader', one.cfg, scope_of(cfg)))
+                         for one in leaves(cfg.get('test_dataloader'))]
     compared = compare(cfg, found)
     problems, notes = problems + compared.problems, notes + compared.notes
     if 'train' in phases:
-        problems += _missing_base(model_inside(cfg.model)) + _reentrant(cfg)
+        problems += _missing_base(model_inside(cfg.model))
+        if cfg.get('activation_checkpointing'):
+            problems.append(
+                'activation_checkpointing is re-entrant in mmengine: with a '
+                'frozen input no gradient would reach what a tuner inserts; '
+                'set model.backbone.with_cp=True instead')
     if 'test' in phases:
         problems += _taken_outputs(cfg.get('test_evaluator'))
     if problems:
@@ -136,24 +143,16 @@ def _missing_files(where: str, place: str, dataset: dict) -> List[str]:
             'says what goes there, or set '
             f'--cfg-options {place}.data_root=...'
         ]
-    return [
-        f'{name}: {key} {path!r} does not exist (with data_root: '
-        f'{osp.join(root, path)})' for key, path in _paths(dataset)
-        if not osp.exists(osp.join(root, path))
-    ]
-
-
-def _paths(dataset: dict) -> Iterator[Tuple[str, str]]:
     prefix = dataset.get('data_prefix') or {}
     prefixes = prefix if isinstance(prefix, dict) else {'': prefix}
-    given = {'ann_file': dataset.get('ann_file')}
-    given.update({
-        f'data_prefix.{k}'.rstrip('.'): v
-        for k, v in prefixes.items()
-    })
-    for key, path in given.items():
-        if isinstance(path, str) and path:
-            yield key, path
+    given = {'ann_file': dataset.get('ann_file'), **{
+        f'data_prefix.{k}'.rstrip('.'): v for k, v in prefixes.items()}}
+    return [
+        f'{name}: {key} {path!r} does not exist (with data_root: '
+        f'{osp.join(root, path)})' for key, path in given.items()
+        if isinstance(path, str) and path
+        and not osp.exists(osp.join(root, path))
+    ]
 
 
 def _class_counts(leaf: Leaf, heads: Dict[str, int]) -> List[str]:
@@ -166,14 +165,6 @@ def _class_counts(leaf: Leaf, heads: Dict[str, int]) -> List[str]:
         f'({leaf.kind}) are {shown}: set one like the other'
         for path, wrong in heads.items() if wrong != count
     ]
-
-
-def _test_classes(cfg: Config) -> Dict[str, List[Leaf]]:
-    """What the config calls the classes of a test set that may not exist."""
-    return {
-        'test': [named(Leaf('test_dataloader', one.cfg, scope_of(cfg)))
-                 for one in leaves(cfg.get('test_dataloader'))]
-    }
 
 
 def _head_counts(node: Any, path: str) -> Iterator[Tuple[str, int]]:
@@ -191,16 +182,6 @@ def _head_counts(node: Any, path: str) -> Iterator[Tuple[str, int]]:
     elif isinstance(node, (list, tuple)):
         for i, value in enumerate(node):
             yield from _head_counts(value, f'{path}[{i}]')
-
-
-def _reentrant(cfg: Config) -> List[str]:
-    if not cfg.get('activation_checkpointing'):
-        return []
-    return [
-        'activation_checkpointing is re-entrant in mmengine: with a frozen '
-        'input no gradient would reach what a tuner inserts; set '
-        'model.backbone.with_cp=True instead'
-    ]
 
 
 def _taken_outputs(found: Any) -> List[str]:

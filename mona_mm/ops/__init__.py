@@ -21,6 +21,3 @@ def runs_line_by_line(module: nn.Module) -> bool:
     """
     return (module.line_by_line or torch.compiler.is_compiling()
             or torch.jit.is_tracing())
-
-
-is_plain = runs_line_by_line  # TEMPORARY: until all branches say the new name

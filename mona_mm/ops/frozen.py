@@ -17,7 +17,6 @@ from .precision import autocasts, compute_dtype
 
 #: Linear layers that do no more than ``F.linear``.
 LINEAR_TYPES = (nn.Linear, wrappers.Linear)
-PLAIN = LINEAR_TYPES  # TEMPORARY: until all branches say the new name
 
 
 def accelerated(x: Tensor) -> bool:

@@ -19,8 +19,11 @@ def compute_dtype(x: Tensor) -> torch.dtype:
 
 
 def no_autocast(device: torch.device) -> AbstractContextManager:
-    """Switch autocast off, in a forward as well as in a backward pass."""
-    if _has_autocast(device.type):
+    """Switch autocast off, in a forward as well as in a backward pass.
+
+    (A compiler that traces cannot ask which devices have autocast.)
+    """
+    if torch.compiler.is_compiling() or _has_autocast(device.type):
         return torch.autocast(device.type, enabled=False)
     return nullcontext()
 

@@ -23,8 +23,7 @@ TABLES = {
     'Structure ablation': ('filters and norm of Mona, Pascal VOC (arXiv '
                            '2408.08345)'),
     'DOTA and STAR': 'oriented detection (arXiv 2408.08345)',
-    'Other backbones': ('PVT, Pascal VOC (arXiv 2408.08345); no config '
-                       'here'),
+    'Other backbones': 'PVT, Pascal VOC (arXiv 2408.08345)',
     'HST': 'Hierarchical Side-Tuning of ViT-B (arXiv 2310.05393)',
     'Others': 'benchmarks on which others report Mona',
 }

@@ -27,8 +27,8 @@ What a module at a site may say of itself:
   keyword ``tokens`` is T; without it they pass the site unchanged.
 - ``takes_normed = True`` (``beside_*``): its input is what the norm of the
   branch gives, instead of the block's stream.
-- ``in_drop_path = True`` (``beside_*``): drop-path drops its output together
-  with the branch's; without it the output stays outside.
+- ``in_drop_path = True`` (``beside_*``): its output goes through the branch's
+  drop-path too, by a draw of its own; without it the output stays outside.
 - ``line_by_line = False``: it has a fast, exact form beside the one that
   the papers write; the backbone's switch of that name sets the attribute.
 - ``takes_norm = True`` (``after_*``): it accepts ``next_norm``, a frozen
@@ -36,6 +36,9 @@ What a module at a site may say of itself:
   norm of it; so it need not keep its output.
 - ``bias_of_zeros = True`` (linear sites): it maps zeros to its ``bias``, as
   the layer does that it stands for.
+- ``neutral()``: the values of its own parameters with which it does nothing,
+  by name, where they are not zeros (:class:`mona_mm.checkpoint.switch.
+  DeltaSwitch` switches it off with them).
 - :class:`mona_mm.ops.fold.Foldable`: it has a folded form for inference.
 """
 import inspect
@@ -193,7 +196,7 @@ class Tuner:
         """Return what stands in for a pretrained module.
 
         A backbone asks for every norm, and for every convolution and linear
-        layer that is none of ``LINEARS``, if the method overrides this.
+        layer outside of the blocks, if the method overrides this.
 
         Args:
             name (str): Its name within the backbone.

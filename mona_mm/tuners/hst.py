@@ -285,12 +285,12 @@ class HST(Tuner):
     foreign_source = 'hst'
     #: Published names count stages and norms from 1, blocks from 0.
     foreign_names = {
+        **{f'm_patch_embed{s + 1}.proj': f'side.reduces.{s}.conv'
+           for s in range(1, 4)},
         **{f'{theirs}{s + 1}': f'side.{ours}.{s}' for s in range(4)
            for theirs, ours in (('T_Bridge_', 'bridges'),
                                 ('m_patch_embed', 'reduces'),
                                 ('m_block', 'stages'), ('m_norm', 'norms'))},
-        **{f'm_patch_embed{s + 1}.proj.{name}': f'side.reduces.{s}.conv.{name}'
-           for s in range(1, 4) for name in ('weight', 'bias')},
         **{f'm_proj_norm{i + 1}': f'side.token_norms.{i}' for i in range(64)},
         **{f'm_embeddings.{i}': f'layers.{i}.tokens.embedding'
            for i in range(64)},

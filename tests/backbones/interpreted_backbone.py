@@ -5,6 +5,7 @@
 import pytest
 import torch
 from helpers import TUNERS, image, loss_of
+from mmcv.cnn.bricks import DropPath
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -33,6 +34,8 @@ def lively(name, **kwargs):
     for module in net.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.
+        if isinstance(module, DropPath):
+            module.drop_prob = 0.
     return net.train()
 
 

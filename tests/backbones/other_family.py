@@ -9,7 +9,6 @@ from torch import nn
 from mona_mm.backbones import TunedBackbone
 from mona_mm.backbones.sites import TunedBlock
 from mona_mm.backbones.tuned import Slot
-from mona_mm.registry import MODELS
 from mona_mm.tuners import EXTRAS, SITES
 
 
@@ -38,7 +37,6 @@ class OtherBlock(TunedBlock, BaseModule):
         return self.leave(x, hw_shape, tokens, 1)
 
 
-@MODELS.register_module()
 class OtherTransformer(TunedBackbone, VisionTransformer):
     sites = (*SITES, *EXTRAS)
     plain_class = VisionTransformer

@@ -5,9 +5,9 @@ import pytest
 import torch
 from deltas import based, make_base, move, same_state, save_delta, with_head
 from helpers import TUNERS, image, loss_of, nano
-from torch import nn
 
 from mona_mm.checkpoint import read_checkpoint
+from mona_mm.ops.frozen import MixedLinear
 
 BF16 = 'bfloat16'
 
@@ -38,10 +38,13 @@ def test_results_under_autocast_are_the_same(name):
 
 @pytest.mark.parametrize('name', TUNERS)
 def test_what_is_stored_in_fewer_bits(name):
-    """Frozen parameters of linear layers of the base, and nothing else."""
+    """Frozen parameters of linear layers of the base, and nothing else.
+
+    (But for layers that do more with them than multiply: DoRA's.)
+    """
     net = nano(name, base_dtype=BF16)
     linear = {
-        id(p) for m in net.modules() if isinstance(m, nn.Linear)
+        id(p) for m in net.modules() if isinstance(m, MixedLinear)
         for p in m.parameters(recurse=False)
     }
     for key, param in net.named_parameters():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from deltas import move, same_state, save_delta, with_head
 from families import FAMILIES, TINY, library, refuses, tiny
-from helpers import TUNERS, image, loss_of, on_meta
+from helpers import image, loss_of, on_meta
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from paths import ROOT
@@ -22,7 +22,7 @@ from mona_mm.doctor.finding import WRONG
 from mona_mm.engine.launch import read_config
 from mona_mm.registry import MODELS
 from mona_mm.research.benchmark import Options, Size, benchmark, from_configs
-from mona_mm.tuners.base import tuner_class
+from mona_mm.tuners.base import known_tuners, tuner_class
 
 #: One class per family: the paper's name for Swin adds nothing here.
 CLASSES = [n for n in FAMILIES if n != 'SwinTransformerMona']
@@ -155,7 +155,7 @@ class TestPlain:
             net.init_weights()
 
 
-@pytest.mark.parametrize('tuner', TUNERS)
+@pytest.mark.parametrize('tuner', known_tuners())
 @pytest.mark.parametrize('name', CLASSES)
 def test_method_works_or_is_refused_with_both_lists(name, tuner):
     cls = getattr(backbones, name)

@@ -12,7 +12,7 @@ from other_family import OtherTransformer
 from runs import config, start
 
 from mona_mm.checkpoint import read_checkpoint
-from mona_mm.engine.tuner_option import set_tuner
+from mona_mm.engine.launch import set_tuner
 from mona_mm.reports.names import name_run
 from mona_mm.tuners import Tuner, build_tuner
 
@@ -73,7 +73,7 @@ def test_every_method_trains_and_its_delta_comes_back(name, base, tmp_path):
     cfg = config(tmp_path, str(base), iters=2, by_epoch=False,
                  hook=dict(interval=2))
     cfg['model']['backbone'] = dict(
-        type='mona_mm.OtherTransformer', tuner=dict(type=name), **SIZE,
+        type='other_family.OtherTransformer', tuner=dict(type=name), **SIZE,
         drop_path_rate=.2,
         init_cfg=dict(type='Pretrained', checkpoint=str(base)))
     cfg['default_hooks']['delta'] = dict(type='mona_mm.DeltaCheckpointHook')
@@ -175,7 +175,7 @@ def test_tokens_that_are_no_patches(whole, base):
 def write_config(path, tuner):
     path.write_text('\n'.join([
         "custom_imports = dict(imports=['other_family'])",
-        f'model = dict(backbone=dict(type="mona_mm.OtherTransformer", '
+        f'model = dict(backbone=dict(type="other_family.OtherTransformer", '
         f'tuner=dict(type={tuner!r}), arch={ARCH!r}, img_size=32, '
         'patch_size=8))']))
     return str(path)
@@ -209,7 +209,7 @@ def test_it_is_measured(root, tmp_path, capsys):
 def test_any_method_goes_on_its_configs(tmp_path):
     cfg = Config.fromfile(write_config(tmp_path / 'a.py', 'Full'))
     set_tuner(cfg, 'mona')
-    assert cfg.model.backbone.type == 'mona_mm.OtherTransformer'
+    assert cfg.model.backbone.type == 'other_family.OtherTransformer'
     assert cfg.model.backbone.tuner.type.endswith('Mona')
 
 

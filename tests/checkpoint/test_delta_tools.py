@@ -23,7 +23,8 @@ from mona_mm.errors import CheckpointError, ConfigError
 from mona_mm.tuners import build_tuner
 from mona_mm.tuners.lora import LoRALinear
 
-FOLDING = ('BitFit', 'Fixed', 'Full', 'LoRA', 'NormTuning', 'Partial')
+FOLDING = ('BitFit', 'DoRA', 'Fixed', 'Full', 'LoRA', 'NormTuning', 'Partial',
+           'SSF')
 LIBRARIES = {
     'mmdet': 'mmdet.models.backbones.swin',
     'mmseg': 'mmseg.models.backbones.swin',

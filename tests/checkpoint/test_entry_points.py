@@ -58,7 +58,7 @@ def folder(root, tmp_path_factory):
         model = MODELS.build(cfg.model)
         model.backbone.init_weights()
         described.init_cfg.checkpoint = 'work_dirs/quickstart/base.pth'
-        model.backbone._base = model.backbone.base._replace(
+        model.backbone.frozen.source = model.backbone.base._replace(
             source='work_dirs/quickstart/base.pth')
         move(model)
         meta = dict(cfg=cfg.pretty_text,

@@ -110,7 +110,7 @@ def test_delta_of_another_vit_is_refused_with_the_difference(base, tmp_path):
 
 @pytest.mark.parametrize('tuner', ['LoRA', 'Full', 'Partial'])
 def test_merged_file_is_mmpretrains_own(tuner, base, tmp_path):
-    config = config_of(tmp_path, tuner, base)
+    config = config_of(tmp_path, tuner, base, 'out_indices=(1, -1),')
     model = trained(config)
     save_delta(model, tmp_path / 'delta.pth')
     lines = merge_delta(config, str(tmp_path / 'delta.pth'),

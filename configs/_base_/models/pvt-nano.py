@@ -1,6 +1,6 @@
 # A PVT small enough for two CPU cores, as wide as swin-nano, whose place it
 # can take in the quickstarts. Not a model.
-nano = dict(
+pvt_nano = dict(
     _delete_=True,
     type='mona_mm.TunedPyramidVisionTransformer',
     tuner=dict(type='Full'),

@@ -1,6 +1,6 @@
 # A Swin V2 small enough for two CPU cores, as wide as swin-nano, whose place
 # it can take in the quickstarts. Not a model.
-nano = dict(
+swinv2_nano = dict(
     _delete_=True,
     type='mona_mm.TunedSwinTransformerV2',
     tuner=dict(type='Full'),

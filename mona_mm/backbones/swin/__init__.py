@@ -1,23 +1,26 @@
 """Swin Transformer (arXiv 2103.14030) with tuners at its sites."""
 from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
-import torch
 from mmpretrain.models.backbones.swin_transformer import (
     SwinBlock,
     SwinTransformer,
 )
 from torch import Tensor
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
-from mona_mm.ops.frozen import CastOnce
 from mona_mm.ops.windows import PLANS
 from mona_mm.registry import MODELS
 from mona_mm.tuners import SITES, Tuner
 
-from ..channels import check_how
+from ..family import (
+    LinspaceOnCPU,
+    TunedFamily,
+    place_numbered_norms,
+    refuse_frozen_stages,
+    unusual,
+)
+from ..said import Slot
 from ..step import Step
-from ..tuned import Slot, TunedBackbone
 from .blocks import TunedSwinBlock, TunedSwinStage
 from .layouts import SwinNames
 from .published import SAVED_MIB
@@ -28,7 +31,7 @@ _TABLE = 'relative_position_bias_table'
 
 
 @MODELS.register_module()
-class TunedSwinTransformer(TunedBackbone, SwinTransformer):
+class TunedSwinTransformer(TunedFamily, SwinTransformer):
     """mmpretrain's Swin Transformer, tuned by any registered method.
 
     State-dict keys of the pretrained part and outputs are those of mmdet's,
@@ -102,12 +105,8 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
                  map_final_norm: bool = False,
                  init_cfg: Optional[dict] = None,
                  **kwargs) -> None:
-        if kwargs.pop('frozen_stages', -1) != -1:
-            raise ValueError(
-                f'{type(self).__name__}: frozen_stages is not supported, '
-                'because it would freeze inserted modules as well; the tuner '
-                'decides what trains')
-        with _LinspaceOnCPU():
+        refuse_frozen_stages(type(self).__name__, kwargs, -1)
+        with LinspaceOnCPU():
             super().__init__(
                 arch=arch,
                 out_indices=tuple(out_indices),
@@ -117,20 +116,10 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
                 in_channels=in_channels,
                 init_cfg=init_cfg,
                 **kwargs)
-        check_how(type(self).__name__, fit_channels)
-        self.in_channels, self.fit_channels = in_channels, fit_channels
-        self.allow_random_base = allow_random_base
-        self.map_final_norm = map_final_norm
         for i, stage in enumerate(self.stages):
             self.stages[i] = TunedSwinStage(stage)
-        self.attach(tuner or self.default_tuner, keep_frozen)
-        self.store_base(base_dtype)
-        self.line_by_line = line_by_line
-        if skip_dropped not in (True, False, 'auto'):
-            raise ValueError("skip_dropped must be True, False or 'auto', "
-                             f'but got {skip_dropped!r}')
-        for slot in self.block_slots():
-            slot.container[slot.index].skip_dropped = skip_dropped
+        self.tune(tuner, keep_frozen, line_by_line, skip_dropped, in_channels,
+                  fit_channels, base_dtype, allow_random_base, map_final_norm)
 
     def block_slots(self) -> Iterator[Slot]:
         """The blocks of all stages, in order."""
@@ -142,19 +131,6 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
         """Rebuild one block with the tuner's modules at its sites."""
         return TunedSwinBlock(block, tuner)
 
-    @property
-    def line_by_line(self) -> bool:
-        """Whether everything runs as it is written in the papers."""
-        return self._line_by_line
-
-    @line_by_line.setter
-    def line_by_line(self, value: bool) -> None:
-        """Set it here and in every module that offers a fast form."""
-        self._line_by_line = value
-        for module in self.modules():
-            if module is not self and hasattr(module, 'line_by_line'):
-                module.line_by_line = value
-
     def cache_bytes(self) -> int:
         """Bytes of attention masks, casts and window plans that are kept.
 
@@ -162,11 +138,19 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
         depend on the image's size; plans are shared by all backbones of the
         process and bounded.
         """
-        kept = sum(m.casts.nbytes for m in self.modules()
-                   if isinstance(getattr(m, 'casts', None), CastOnce))
-        kept += sum(slot.container[slot.index].attention_bias.nbytes
+        masks = sum(slot.container[slot.index].attention_bias.nbytes
                     for slot in self.block_slots())
-        return kept + PLANS.nbytes
+        return super().cache_bytes() + masks + PLANS.nbytes
+
+    def unused(self, tuner: Tuner) -> List[str]:
+        """What follows the last output; its norms under a side network."""
+        if 'side' in tuner.sites or not self.out_indices:
+            return [f'norm{i}.' for i in self.out_indices]
+        last = max(self.out_indices)
+        found = [f'stages.{i}.' for i in range(last + 1, len(self.stages))]
+        if found and not self.out_after_downsample:
+            found.append(f'stages.{last}.downsample.')
+        return found
 
     def output_norms(self) -> dict:
         """``{i: 'norm<i>'}`` of the stages that are output."""
@@ -174,29 +158,10 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
 
     def place(self, tensors: Dict[str, Tensor], map_final_norm: bool
               ) -> Tuple[Dict[str, Tensor], List[str]]:
-        """Leave out heads, and norms that are not here.
-
-        A file with one output norm alone comes from a classifier: that norm
-        is its final one. Several belong to a dense model and are loaded.
-        """
-        norms = {k.split('.')[0] for k in tensors if k.startswith('norm')}
-        last = f'norm{len(self.depths) - 1}'
-        final = 'norm' if 'norm' in norms else last
-        outputs = list(self.output_norms().values())
-        renames = {}
-        if len(norms - {'norm'}) < 2:  # a classifier
-            renames[final] = (outputs or [None])[-1] if map_final_norm else (
-                None)
-        placed, left = {}, []
-        for key, value in tensors.items():
-            top, dot, rest = key.partition('.')
-            top = renames.get(top, top)
-            if top in (None, 'head') or (
-                    top.startswith('norm') and top not in outputs):
-                left.append(key)
-            else:
-                placed[top + dot + rest] = value
-        return placed, left
+        """Leave out heads, and norms that are not here."""
+        return place_numbered_norms(
+            tensors, list(self.output_norms().values()),
+            f'norm{len(self.depths) - 1}', map_final_norm)
 
     def fit(self, name: str, given: Tensor,
             own: Tensor) -> Tuple[Tensor, str]:
@@ -213,22 +178,10 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
             f'window {(after + 1) // 2}, because window_size is not the one '
             'that the base was trained with; set model.backbone.window_size '
             'to the first to use the tables as they are')
-    def part_of(self, name: str) -> str:
-        """The stage that a parameter is counted with."""
-        parts = name.split('.')
-        if parts[0] == 'stages':
-            return f'stage {parts[1]}'
-        return 'output norms' if parts[0].startswith('norm') else parts[0]
 
     def facts(self) -> dict:
         """What a checkpoint must agree with, beyond shapes."""
         windows = [s.blocks[0].attn.window_size for s in self.stages]
-        # Only what is unusual, so that files from before it was known fit.
-        unusual = {}
-        if self.in_channels != 3:
-            unusual['in_channels'] = self.in_channels
-        if self.fit_channels is not None:
-            unusual['fit_channels'] = self.fit_channels
         return dict(
             family='swin',
             embed_dims=self.embed_dims,
@@ -237,7 +190,9 @@ class TunedSwinTransformer(TunedBackbone, SwinTransformer):
             window_sizes=windows,
             pad_small_map=self.stages[0].blocks[0].attn.pad_small_map,
             out_indices=list(self.out_indices),
-            **unusual)
+            # So that files from before it was known fit.
+            **unusual(in_channels=(self.in_channels, 3),
+                      fit_channels=(self.fit_channels, None)))
 
     def arguments(self, facts: dict) -> dict:
         """The arguments behind facts: an arch by its name if it has one."""
@@ -292,13 +247,3 @@ class SwinTransformerMona(TunedSwinTransformer):
 
     def __init__(self, *, tuner: Optional[dict] = None, **kwargs) -> None:
         super().__init__(tuner=tuner, **kwargs)
-
-
-class _LinspaceOnCPU(TorchFunctionMode):
-    """Let mmpretrain's Swin read its drop-path rates on the meta device."""
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        kwargs = dict(kwargs or {})
-        if func is torch.linspace:
-            kwargs['device'] = 'cpu'
-        return func(*args, **kwargs)

@@ -104,7 +104,7 @@ class TunedSwinBlock(TunedBlock, Forgetful, BaseModule):
                 hasattr(module, 'joins') and not is_watched(module)
                 and type(path) in (DropPath, nn.Identity)
                 and self.skip_dropped is not True
-                and not self.adds_beside(part))
+                and f'beside_{part}' not in self.occupied)
             found.append(module.joins(x) if joins else None)
         return tuple(found)
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from mona_mm.ops import is_plain
+from mona_mm.ops import runs_line_by_line
 from mona_mm.ops.frozen import (
-    PLAIN,
+    LINEAR_TYPES,
     CastOnce,
     Forgetful,
     MixedLinear,
@@ -58,7 +58,7 @@ class TunedWindowMSAV2(WindowMSAV2):
         if self.q_bias is not None:
             bias = torch.cat((self.q_bias, torch.zeros_like(self.v_bias),
                               self.v_bias))
-        if type(qkv) in (*PLAIN, MixedLinear):  # as one product
+        if type(qkv) in (*LINEAR_TYPES, MixedLinear):  # as one product
             return mixed_linear(x, qkv.weight, bias)
         out = qkv(x)
         return out if bias is None else out + bias.to(out.dtype)
@@ -132,7 +132,8 @@ class TunedSwinBlockV2(TunedBlock, Forgetful, BaseModule):
 
     def _mix(self, t: Tensor) -> Tensor:
         layers = self.ffn.layers
-        t = layers(t) if is_plain(self) else self.casts.layers(layers, t)
+        t = layers(t) if runs_line_by_line(self) else (
+            self.casts.layers(layers, t))
         return self.norm2(self.ffn.gamma2(t))
 
     def forget(self) -> None:

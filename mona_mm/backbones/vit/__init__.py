@@ -1,5 +1,15 @@
 """Vision Transformer (arXiv 2010.11929) with tuners at its sites."""
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import (
+    Any,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 import torch
 from mmpretrain.models.backbones.vision_transformer import (
@@ -9,13 +19,12 @@ from mmpretrain.models.backbones.vision_transformer import (
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 
-from mona_mm.ops.frozen import CastOnce
 from mona_mm.registry import MODELS
-from mona_mm.tuners import EXTRAS, SITES, Tuner, build_tuner
+from mona_mm.tuners import EXTRAS, SITES, Tuner
 
-from ..channels import check_how
+from ..family import TunedFamily, refuse_frozen_stages, unusual
 from ..step import Step
-from ..tuned import Slot, TunedBackbone
+from ..tuned import Slot
 from .blocks import TunedViTBlock
 from .layouts import HEADS, ViTNames, resize_grid, resize_kernel
 
@@ -23,7 +32,7 @@ __all__ = ['TunedVisionTransformer']
 
 
 @MODELS.register_module()
-class TunedVisionTransformer(TunedBackbone, VisionTransformer):
+class TunedVisionTransformer(TunedFamily, VisionTransformer):
     """mmpretrain's Vision Transformer, tuned by any registered method.
 
     State-dict keys of the pretrained part and outputs are mmpretrain's; but
@@ -124,11 +133,7 @@ class TunedVisionTransformer(TunedBackbone, VisionTransformer):
                  map_final_norm: bool = False,
                  init_cfg: Optional[dict] = None,
                  **kwargs) -> None:
-        if kwargs.pop('frozen_stages', -1) != -1:
-            raise ValueError(
-                f'{type(self).__name__}: frozen_stages is not supported, '
-                'because it would freeze inserted modules as well; the tuner '
-                'decides what trains')
+        refuse_frozen_stages(type(self).__name__, kwargs, none=-1)
         super().__init__(
             arch=arch,
             img_size=img_size,
@@ -144,28 +149,17 @@ class TunedVisionTransformer(TunedBackbone, VisionTransformer):
         if num_registers:
             self.register_tokens = nn.Parameter(
                 torch.zeros(1, num_registers, self.embed_dims))
-        check_how(type(self).__name__, fit_channels)
-        if skip_dropped not in (True, False, 'auto'):
-            raise ValueError("skip_dropped must be True, False or 'auto', "
-                             f'but got {skip_dropped!r}')
-        self.patch_size, self.in_channels = patch_size, in_channels
-        self.fit_channels, self.fit_patch = fit_channels, fit_patch
-        self.allow_random_base = allow_random_base
-        self.map_final_norm = map_final_norm
+        self.patch_size, self.fit_patch = patch_size, fit_patch
         self.window_size, self.with_cp = window_size, with_cp
         if global_blocks is None:
             quarter = max(self.num_layers // 4, 1)
             global_blocks = range(quarter - 1, self.num_layers, quarter)
         self.global_blocks = self._indices('global_blocks', global_blocks)
-        tuner = build_tuner(tuner or dict(type='Full'))
         if num_registers or window_size or list(self.out_indices) != sorted(
                 set(self.out_indices)):
             self.plain_class = None  # mmpretrain's has none of that
-        self.attach(tuner, (*_listed(keep_frozen), *self._unused(tuner)))
-        self.store_base(base_dtype)
-        self.line_by_line = line_by_line
-        for slot in self.block_slots():
-            slot.container[slot.index].skip_dropped = skip_dropped
+        self.tune(tuner, keep_frozen, line_by_line, skip_dropped, in_channels,
+                  fit_channels, base_dtype, allow_random_base, map_final_norm)
 
     def _indices(self, name: str, given) -> Tuple[int, ...]:
         """Indices of blocks, none of them negative."""
@@ -194,13 +188,19 @@ class TunedVisionTransformer(TunedBackbone, VisionTransformer):
             block, tuner,
             window_size=0 if i in self.global_blocks else self.window_size,
             with_cp=self.with_cp,
-            patches_end=self.out_type == 'cls_token' and i + 1 == self.depth)
+            patches_end=self.out_type == 'cls_token' and i + 1 == self.depth
+            and 'side' not in tuner.sites)
 
-    def _unused(self, tuner: Tuner) -> List[str]:
-        """Beginnings of names of what no output depends on.
+    @classmethod
+    def plain_arguments(cls, given: Mapping[str, Any]) -> Dict[str, Any]:
+        """mmpretrain writes into ``out_indices`` if one is negative."""
+        found = super().plain_arguments(given)
+        if not isinstance(found.get('out_indices', -1), int):
+            found['out_indices'] = list(found['out_indices'])
+        return found
 
-        It must not train: distributed training waits for every gradient.
-        """
+    def unused(self, tuner: Tuner) -> List[str]:
+        """Blocks behind the last output, and norms that nothing follows."""
         found = [f'layers.{i}.' for i in range(self.depth, self.num_layers)]
         beside = 'side' in tuner.sites  # it replaces what follows
         if self.final_norm and (found or beside):
@@ -208,24 +208,6 @@ class TunedVisionTransformer(TunedBackbone, VisionTransformer):
         if self.out_type == 'avg_featmap' and beside:
             found.append('ln2.')
         return found
-
-    @property
-    def line_by_line(self) -> bool:
-        """Whether everything runs as it is written in the papers."""
-        return self._line_by_line
-
-    @line_by_line.setter
-    def line_by_line(self, value: bool) -> None:
-        """Set it here and in every module that offers a fast form."""
-        self._line_by_line = value
-        for module in self.modules():
-            if module is not self and hasattr(module, 'line_by_line'):
-                module.line_by_line = value
-
-    def cache_bytes(self) -> int:
-        """Bytes of casts of frozen weights that are kept."""
-        return sum(m.casts.nbytes for m in self.modules()
-                   if isinstance(getattr(m, 'casts', None), CastOnce))
 
     def part_of(self, name: str) -> str:
         """The part that a parameter is counted with: its block."""
@@ -313,7 +295,7 @@ class TunedVisionTransformer(TunedBackbone, VisionTransformer):
     def facts(self) -> Dict[str, Any]:
         """What a checkpoint must agree with, beyond shapes."""
         block = self.layers[0]
-        unusual = dict(
+        found = unusual(
             in_channels=(self.in_channels, 3),
             fit_channels=(self.fit_channels, None),
             fit_patch=(self.fit_patch, False),
@@ -324,7 +306,6 @@ class TunedVisionTransformer(TunedBackbone, VisionTransformer):
             activation=(self._activation(), 'GELU'),
             norm_eps=(block.ln1.eps, 1e-6),
             window_size=(self.window_size, 0))
-        found = {k: v for k, (v, usual) in unusual.items() if v != usual}
         if self.window_size:
             found['global_blocks'] = list(self.global_blocks)
         return dict(
@@ -407,10 +388,10 @@ class TunedVisionTransformer(TunedBackbone, VisionTransformer):
             if self.final_norm and i + 1 == self.num_layers:
                 x = self.ln1(x)
             if i in self.out_indices:
-                found[i] = self._format_output(x, hw_shape)
+                found[i] = self._formed(x, hw_shape)
         return tuple(found[i] for i in self.out_indices)
 
-    def _format_output(self, x: Tensor, hw: Tuple[int, int]) -> Tensor:
+    def _formed(self, x: Tensor, hw: Tuple[int, int]) -> Tensor:
         """Give (B, T + N, C) the form that ``out_type`` says."""
         if self.out_type == 'raw':
             return x
@@ -420,13 +401,3 @@ class TunedVisionTransformer(TunedBackbone, VisionTransformer):
         if self.out_type == 'avg_featmap':
             return self.ln2(patches.mean(dim=1))
         return patches.transpose(1, 2).unflatten(2, hw)
-
-    def train(self, mode: bool = True) -> 'TunedVisionTransformer':
-        """Set the mode and return self, as PyTorch does."""
-        super().train(mode)
-        return self
-
-
-def _listed(names: Union[str, Sequence[str]]) -> Sequence[str]:
-    """A sequence of names, from one or several."""
-    return [names] if isinstance(names, str) else names

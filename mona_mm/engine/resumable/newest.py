@@ -35,7 +35,21 @@ def newest_checkpoint(cfg: Config) -> Optional[str]:
         CheckpointError: If there are checkpoints, but none is usable.
     """
     pointed, told = _pointed(cfg.work_dir)
-    good, bad, bare = _sorted_out(cfg, pointed)
+    good: Dict[str, Age] = {}
+    bad: Dict[str, str] = {}
+    bare = []  # without an optimizer
+    for path in _candidates(cfg, pointed):
+        try:
+            if not osp.isfile(path):
+                raise CheckpointError(
+                    f'is no regular file but a {kind_of(path)}')
+            content = peek(path)  # without its tensors
+            if 'optimizer' in content:
+                good[path] = check_resumable(content), osp.getmtime(path)
+            else:
+                bare.append(path)
+        except CheckpointError as error:
+            bad[path] = str(error).split('\n')[0]
     for path in _in_order(good, pointed):
         try:
             verify(path)
@@ -45,7 +59,12 @@ def newest_checkpoint(cfg: Config) -> Optional[str]:
         _tell(told, bad, f'resuming from {path} (iteration {good[path][0]})')
         return path
     if bad or bare:
-        raise CheckpointError(_unusable(cfg.work_dir, bad, bare))
+        lines = [f'{path}: {why}' for path, why in bad.items()]
+        lines += [f'{path}: holds no optimizer state' for path in bare]
+        raise CheckpointError(
+            f'--resume: no checkpoint in {cfg.work_dir} can be resumed:\n- ' +
+            '\n- '.join(lines) + '\nTo start again, move them away; to start '
+            'from the weights of one, use --cfg-options load_from=PATH')
     _tell([*told, f'nothing to resume in {cfg.work_dir}'], bad,
           'training starts from the beginning')
     return None
@@ -116,39 +135,11 @@ def _pointed(work_dir: str) -> Tuple[Optional[str], List[str]]:
     return None, [f'{pointer} names {named!r}, which does not exist']
 
 
-def _sorted_out(cfg: Config, pointed: Optional[str]):
-    """Split the files into resumable, broken, and without an optimizer."""
-    good: Dict[str, Age] = {}
-    bad: Dict[str, str] = {}
-    bare = []
-    for path in _candidates(cfg, pointed):
-        try:
-            iteration = _iteration(path)
-        except CheckpointError as error:
-            bad[path] = str(error).split('\n')[0]
-            continue
-        if iteration is None:
-            bare.append(path)
-        else:
-            good[path] = (iteration, osp.getmtime(path))
-    return good, bad, bare
-
-
 def _candidates(cfg: Config, pointed: Optional[str]) -> List[str]:
     found = [pointed] if pointed else []
     for folder in save_folders(cfg):
         found += glob(osp.join(escape(folder), '*.pth'))
     return list({osp.abspath(path): path for path in reversed(found)}.values())
-
-
-def _iteration(path: str) -> Optional[int]:
-    """Look into a file without reading its tensors; None if not resumable."""
-    if not osp.isfile(path):
-        raise CheckpointError(f'is no regular file but a {kind_of(path)}')
-    content = peek(path)
-    if 'optimizer' not in content:
-        return None
-    return check_resumable(content)
 
 
 def check_resumable(content: dict) -> int:
@@ -192,11 +183,3 @@ def _tell(told: List[str], bad: Dict[str, str], result: str) -> None:
         '; '.join(['--resume', *told, result]).replace('; ', ': ', 1),
         logger='current',
         level=logging.WARNING if told else logging.INFO)
-
-
-def _unusable(work_dir: str, bad: Dict[str, str], bare: List[str]) -> str:
-    lines = [f'{path}: {why}' for path, why in bad.items()]
-    lines += [f'{path}: holds no optimizer state' for path in bare]
-    return (f'--resume: no checkpoint in {work_dir} can be resumed:\n- ' +
-            '\n- '.join(lines) + '\nTo start again, move them away; to start '
-            'from the weights of one, use --cfg-options load_from=PATH')

@@ -1,21 +1,25 @@
 """From names of methods, or from a config, to tuner configs."""
-from typing import Dict, Sequence
+from typing import Dict, Optional, Sequence
 
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
+from mona_mm.backbones.tuned import lacking
 from mona_mm.config import name_of, tuner_fragments
 from mona_mm.errors import ConfigError
-from mona_mm.tuners import known_tuners
+from mona_mm.tuners import build_tuner, known_tuners
 
 
-def choose_tuners(names: Sequence[str]) -> Dict[str, dict]:
+def choose_tuners(names: Sequence[str],
+                  family: Optional[type] = None) -> Dict[str, dict]:
     """Look up tuner configs by name.
 
     Args:
         names (Sequence[str]): Names in ``configs/_base_/tuners`` or
             registered names, in any case, with or without ``-``;
             ``['all']`` is every method.
+        family (type, optional): The class of the backbone: of all methods,
+            those that it has the sites for.
 
     Returns:
         dict[str, dict]: Tuner configs by name: the registered one, or where
@@ -37,7 +41,8 @@ def choose_tuners(names: Sequence[str]) -> Dict[str, dict]:
         known.setdefault(kind, dict(type=kind))
     known = dict(sorted(known.items()))
     if list(names) == ['all']:
-        return known
+        return {name: tuner for name, tuner in known.items()
+                if family is None or not lacking(family, build_tuner(tuner))}
     found = {letters(name): name for name in known}
     unknown = [name for name in names if letters(name) not in found]
     if unknown or not names:

@@ -119,7 +119,8 @@ def published_saved_mib(comparison: Comparison, dtype: str, size: Size,
     """
     arch, family = comparison.backbone.get('arch'), comparison.family
     if dtype != 'float32' or not isinstance(arch, str) or (
-            comparison.backbone['drop_path_rate'] != 0.3):
+            comparison.backbone['drop_path_rate'] != 0.3
+            or not family.saved_mib):
         return None
     zoo = family.plain_class.arch_zoo
     row = next((row for (name, at), row in family.saved_mib.items()

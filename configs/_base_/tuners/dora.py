@@ -1,0 +1,1 @@
+tuner = dict(type='DoRA', rank=64, alpha=1, targets=('q', 'v'))
