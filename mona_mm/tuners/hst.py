@@ -196,7 +196,7 @@ class SideNetwork(nn.Module):
         """Make the maps.
 
         Args:
-            images (Tensor): (B, 3, H, W).
+            images (Tensor): (B, in_channels, H, W).
             outputs (Sequence[BlockOutput]): Of all blocks of the ViT:
                 patches (B, h * w, C), their (h, w), and tokens (B, M, C).
 
