@@ -25,11 +25,11 @@ from mona_mm.tuners.base import tuner_class
 from .files import check_not_itself, write_checkpoint
 from .io import read_checkpoint
 from .layouts import (
-    Layout,
     Names,
     StateDict,
     all_names,
     below,
+    recognise_family,
     rename_keys,
     rename_path,
     unwrap,
@@ -163,7 +163,13 @@ def convert(state: StateDict,
         k.startswith('backbone.') for k in state) else ''
     outside = {k: v for k, v in state.items() if not k.startswith(prefix)}
     given = below(state, prefix)
-    names, known = _family(given)
+    found = recognise_family(given)
+    if found is None:
+        raise CheckpointError(
+            'no backbone in it of a family whose names are known '
+            f'({", ".join(one.family for one in all_names())}): its keys '
+            f'start with {sorted({k.split(".")[0] for k in given})[:8]}')
+    names, known, _ = found
     dropped = [k for k in given if k.endswith(names.derived)]
     inside = {k: v for k, v in given.items() if k not in set(dropped)}
 
@@ -186,37 +192,6 @@ def convert(state: StateDict,
     return Conversion({**tensors, **outside}, layout, _name(tuner),
                       len(inside) - len(heads), len(outside),
                       tuple(prefix + k for k in dropped))
-
-
-def _family(state: StateDict) -> Tuple[Names, Optional[Layout]]:
-    """The family that knows a backbone's keys, and the layout.
-
-    Where several do (Microsoft names both its Swins alike), it is the one
-    that most of them fit.
-    """
-    known, found = all_names(), []
-    for names in known:
-        layout = next((one for one in names.layouts if one.knows(state)),
-                      None)
-        if layout or any(map(names.block.fullmatch, state)):
-            found.append((names, layout))
-    if not found:
-        roots = sorted({k.split('.')[0] for k in state})[:8]
-        raise CheckpointError(
-            'no backbone in it of a family whose names are known '
-            f'({", ".join(names.family for names in known)}): its keys start '
-            f'with {roots}')
-
-    def fitting(pair: Tuple[Names, Optional[Layout]]) -> int:
-        """How many keys are those of a family's plain backbone."""
-        names, layout = pair
-        try:
-            renamed = layout.to_mm(state) if layout else state
-        except CheckpointError:  # it is said when the family is taken
-            return len(state)
-        return sum(map(bool, map(names.plain.fullmatch, renamed)))
-
-    return max(found, key=fitting)
 
 
 def _check_layout(state: StateDict, names: Names, found: str,

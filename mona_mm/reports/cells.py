@@ -32,6 +32,8 @@ TABLES = {
 def load_cells(root=MIM) -> pd.DataFrame:
     """Read the cells of every metafile in the index.
 
+    A model whose ``Metadata`` names no ``Paper Tables`` is not one.
+
     Args:
         root (str | Path): Where the index is. Defaults to the package's own.
 
@@ -59,7 +61,8 @@ def load_cells(root=MIM) -> pd.DataFrame:
     for name in _load(Path(root) / 'model-index.yml')['Import']:
         content = _load(Path(root) / name)
         try:
-            cells += [_cell(model) for model in content['Models']]
+            cells += [_cell(model) for model in content['Models']
+                      if 'Paper Tables' in model['Metadata']]
             cells += [
                 dict(_common(collection['Name'], values), config='',
                      backbone=values['Backbone'],

@@ -210,9 +210,9 @@ def test_counts_are_those_of_the_built_backbones():
         leaf = name_run(cell.config, backbone.tuner.type)
         assert leaf == parse(cell.config)
         # All that a number of parameters depends on.
-        key = str([backbone.get(k) for k in (
-            'type', 'arch', 'num_layers', 'out_indices', 'keep_frozen',
-            'tuner')])
+        key = str([MODELS.get(backbone.type).plain_class, *(
+            backbone.get(k) for k in ('arch', 'num_layers', 'out_indices',
+                                      'keep_frozen', 'tuner'))])
         if key not in known:
             init_default_scope(cfg.default_scope)
             with on_meta():
@@ -233,7 +233,8 @@ def test_missing_key_of_a_metafile_is_named_with_the_file(tmp_path):
     (tmp_path / 'a.yml').write_text(yaml.safe_dump(dict(
         Collections=[], Models=[{
             'Name': 'swin-l_1x_a', 'Config': 'swin-l_1x_a.py',
-            'In Collection': 'A', 'Metadata': {'Method': 'Full'}}])))
+            'In Collection': 'A', 'Metadata': {
+                'Method': 'Full', 'Paper Tables': ['Others']}}])))
     (tmp_path / 'model-index.yml').write_text('Import: [a.yml]\n')
     with pytest.raises(ConfigError, match=r'a\.yml: a model lacks'):
         load_cells(tmp_path)
