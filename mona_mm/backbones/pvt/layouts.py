@@ -91,8 +91,8 @@ class TimmLayout(OfficialLayout):
     name = 'timm'
 
     def knows(self, keys: Iterable[str]) -> bool:
-        """Whether there is a block of the first stage."""
-        return any(k.startswith('stages.0.blocks.') for k in keys)
+        """Whether a block of the first stage has queries of their own."""
+        return any(k.startswith('stages.0.blocks.0.attn.q.') for k in keys)
 
     def to_mm(self, state: StateDict) -> StateDict:
         """By way of the authors' names."""
