@@ -46,7 +46,7 @@ FAMILIES = {
 def shop(tmp_path_factory):
     """A folder to work in; ``made(family)`` adds a family once."""
     folder = tmp_path_factory.mktemp('demo')
-    make_shapes(folder / 'data/shapes', train=1, val=2, per_class=1,
+    make_shapes(folder / 'data/shapes', train=2, val=2, per_class=1,
                 source_per_class=1, val_per_class=1)
     base = folder / BASE
     base.parent.mkdir(parents=True)

@@ -1,8 +1,10 @@
 """The libraries' own analysis tools, as installed, on our configs."""
+import inspect
 import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -51,6 +53,12 @@ TASK = 'inference' if torch.cuda.is_available() else 'dataloader'
 NEEDS = {('mmseg', 'analyze_logs'): 'seaborn',
          ('mmrotate', 'analyze_logs'): 'seaborn',
          ('mmdet', 'benchmark'): 'psutil', ('mmrotate', 'benchmark'): 'psutil'}
+#: Tools that another package has left behind: {tool: (what is asked, why)}.
+OUTDATED = {('mmpretrain', 'browse_dataset'): (
+    lambda: 'renderer' in inspect.signature(import_module(
+        'matplotlib._tight_bbox').adjust_bbox).parameters,
+    'it calls a function of matplotlib that takes other arguments in this '
+    'version')}
 #: mmseg has a second one in `misc`, which takes the names of classes from the
 #: dataset's class, not from the config's `metainfo`.
 PLACES = {('mmpretrain', 'browse_dataset'): 'visualization'}
@@ -128,6 +136,9 @@ def test_stock_tool_runs(library, tool, shop, ran, tmp_path):
     pytest.importorskip(library)
     if (library, tool) in NEEDS:
         pytest.importorskip(NEEDS[library, tool])
+    outdated, why = OUTDATED.get((library, tool), (bool, ''))
+    if outdated():
+        pytest.skip(why)
     text = call(library, tool, shop, tmp_path / 'out', ran)
     if tool == 'print_config':
         assert 'mona_mm.SwinTransformerMona' in text
