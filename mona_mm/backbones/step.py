@@ -66,7 +66,8 @@ class Step:
         if runs_line_by_line(block) or (
                 x.device.type == 'cpu' and not interpreted()):
             return Share()
-        if id(block) not in self._rows:  # inside a wrapper, or copied
+        if id(block) not in self._rows or (  # inside a wrapper, or copied
+                block.alone and len(self.blocks) > 1):
             return Step([block]).of(block, x)
         with torch.no_grad():
             row = self._rows[id(block)]
