@@ -66,8 +66,7 @@ class Step:
         if runs_line_by_line(block) or (
                 x.device.type == 'cpu' and not interpreted()):
             return Share()
-        if id(block) not in self._rows or (  # inside a wrapper, or copied
-                block.alone and len(self.blocks) > 1):
+        if id(block) not in self._rows:  # inside a wrapper, or copied
             return Step([block]).of(block, x)
         with torch.no_grad():
             row = self._rows[id(block)]
@@ -107,10 +106,13 @@ class Step:
         if self._seeds is None and any(b.training for b in self.blocks):
             self._seeds = draw_seeds(2 * len(self.blocks), x.device)
         if not self._filters:
-            self._combine([
-                p for block in self.blocks for p in block.joining(x)
+            layers = [
+                p for block in self.blocks if not block.alone
+                for p in block.joining(x)
                 if p is not None and p.structure == params.structure
-            ])
+            ]
+            if layers:
+                self._combine(layers)
         key = params.filters[0]
         if key not in self._filters:
             self._combine([params])

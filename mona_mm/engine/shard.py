@@ -12,7 +12,7 @@ mmengine's FSDP is the older form, through FlexibleRunner: it refuses frozen
 parameters, or fails when the optimizer's state is saved.
 """
 from contextlib import ExitStack, contextmanager
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Set
 
 import torch
 from mmengine.config import Config
@@ -38,7 +38,6 @@ from mona_mm.checkpoint.digest import whole
 from mona_mm.checkpoint.models import tuned_backbones
 from mona_mm.config import backbone_of, class_of, means, name_of
 from mona_mm.errors import CheckpointError, ConfigError
-from mona_mm.text import some
 
 from .delta_checkpoint import DeltaCheckpointHook
 
@@ -134,16 +133,7 @@ class ShardedRunner:
 
     def wrap_model(self, model_wrapper_cfg: Optional[dict],
                    model: nn.Module) -> nn.Module:
-        """Leave the model as it is for now.
-
-        Raises:
-            ConfigError: If it has parameters without a dimension.
-        """
-        scalars = [n for n, p in model.named_parameters() if not p.ndim]
-        if scalars:
-            raise ConfigError(
-                '--shard: parameters without a dimension cannot be shared '
-                f'out, and the model has {some(scalars)}; train without it')
+        """Leave the model as it is for now."""
         if kind := self.cfg.get('sync_bn'):
             model = convert_sync_batchnorm(model, kind)
         return model
@@ -154,18 +144,16 @@ class ShardedRunner:
         super().load_or_resume()
         if isinstance(self.model, FSDPModule):
             return
-        before = dict(self.model.named_parameters())
-        total = sum(p.nbytes for p in before.values())
-        shard(self.model, get_device(), self.cfg.shard.get('dtype'))
-        after = dict(self.model.named_parameters())
-        moved = {before[name]: param for name, param in after.items()}
+        moved = shard(self.model, get_device(), self.cfg.shard.get('dtype'))
         for optimizer in self._optimizers():
             _move(optimizer, moved)
-        own = sum(p.to_local().nbytes for p in after.values())
+        #: Those of the model's parameters that are numbers in checkpoints.
+        self._numbers = [new for old, new in moved.items() if not old.ndim]
+        own, total = (sum(p.nbytes for p in params) / 2**20 for params in (
+            [new.to_local() for new in moved.values()], moved))
         self.logger.info(
             f'the model is shared out over {get_world_size()} processes: '
-            f'{own / 2**20:,.1f} MiB of {total / 2**20:,.1f} MiB of '
-            'parameters here')
+            f'{own:,.1f} MiB of {total:,.1f} MiB of parameters here')
 
     def load_checkpoint(self, filename: str, *args, **kwargs) -> dict:
         """Load, while the model is whole.
@@ -183,10 +171,11 @@ class ShardedRunner:
         """Gather what is saved, in all processes; the first one saves it."""
         with ExitStack() as gathered:
             gathered.enter_context(_whole_model(
-                self.model, self._left_out()))
+                self.model, self._left_out(), self._numbers))
             if kwargs.get('save_optimizer', True):
                 for optimizer in self._optimizers():
-                    gathered.enter_context(_whole_optimizer(optimizer))
+                    gathered.enter_context(
+                        _whole_optimizer(optimizer, self._numbers))
             super().save_checkpoint(*args, **kwargs)
 
     def _optimizers(self) -> List[Optimizer]:
@@ -196,7 +185,7 @@ class ShardedRunner:
         return [one.optimizer for one in wrappers
                 if hasattr(one, 'optimizer')]
 
-    def _left_out(self) -> set:
+    def _left_out(self) -> Set[str]:
         """Names of the frozen tensors that no checkpoint will hold."""
         for module in self.model.modules():
             if isinstance(module, FSDPModule):
@@ -208,30 +197,57 @@ class ShardedRunner:
                 for name in backbone.frozen.refillable()} if slim else set()
 
 
-def shard(model: nn.Module, device: str, dtype: Optional[str] = None) -> None:
+def shard(model: nn.Module, device: str, dtype: Optional[str] = None
+          ) -> Dict[nn.Parameter, DTensor]:
     """Share a model out over all processes, in place.
 
     Every block of a tuned backbone is gathered by itself, all else with the
-    model.
+    model. Parameters that are single numbers become vectors of one, because
+    there is no part of a number.
 
     Args:
         model (nn.Module): With its weights loaded.
         device (str): ``'cuda'``, ``'cpu'`` ...
         dtype (str, optional): ``'bfloat16'``: the tuned backbones compute
             under autocast to it, and give float32.
+
+    Returns:
+        dict[Parameter, DTensor]: What has become of every parameter.
+
+    Raises:
+        RuntimeError: If a frozen base was never loaded.
     """
+    before = dict(model.named_parameters())
     mesh = init_device_mesh(device, (get_world_size(), ))
+    backbones = [backbone for _, backbone in tuned_backbones(model)]
     with ExitStack() as moving:
-        for _, backbone in tuned_backbones(model):
+        for backbone in backbones:
+            backbone.frozen.require()
             moving.enter_context(backbone.frozen.moving())
+        _numbers_as_vectors(model)
+        for backbone in backbones:
+            shared = set(backbone.tuner.shared())
             for slot in backbone.block_slots():
                 block = slot.container[slot.index]
-                block.alone = True
-                fully_shard(block, mesh=mesh)
+                if shared.isdisjoint(block.modules()):
+                    block.alone = True
+                    fully_shard(block, mesh=mesh)
             if dtype:
                 backbone.forward = _under_autocast(
                     backbone.forward, device, getattr(torch, dtype))
         fully_shard(model, mesh=mesh)
+    return {before[name]: new for name, new in model.named_parameters()}
+
+
+def _numbers_as_vectors(model: nn.Module) -> None:
+    made: Dict[nn.Parameter, nn.Parameter] = {}
+    for module in model.modules():
+        for name, param in list(module.named_parameters(recurse=False)):
+            if not param.ndim:
+                if param not in made:
+                    made[param] = nn.Parameter(
+                        param.detach().view(1), param.requires_grad)
+                setattr(module, name, made[param])
 
 
 def _under_autocast(forward, device: str, dtype: torch.dtype):
@@ -252,35 +268,41 @@ def _move(optimizer: Optimizer, moved: Dict[nn.Parameter, DTensor]) -> None:
     for old in list(optimizer.state):
         new, state = moved[old], optimizer.state.pop(old)
         optimizer.state[new] = {
-            key: _like(value, old, new) for key, value in state.items()}
+            key: _like(key, value, old, new) for key, value in state.items()}
 
 
-def _like(value: Any, old: nn.Parameter, new: DTensor) -> Any:
+def _like(key: str, value: Any, old: nn.Parameter, new: DTensor) -> Any:
     """A value of an optimizer's state; shared out as its parameter is."""
     if not isinstance(value, Tensor):
         return value
-    if value.shape != old.shape:
+    if key == 'step' or value.shape != old.shape:
         return value.to(new.device) if value.device == old.device else value
-    return distribute_tensor(value, new.device_mesh, new.placements)
+    return distribute_tensor(value.view(new.shape), new.device_mesh,
+                             new.placements)
 
 
-def _gathered(tensor: Tensor) -> Optional[Tensor]:
+def _gathered(tensor: DTensor, number: bool) -> Optional[Tensor]:
     """The whole of a tensor, on the CPU of the first process."""
     full = whole(tensor)
-    return full.cpu() if is_main_process() else None
+    if not is_main_process():
+        return None
+    return full.view(()).cpu() if number else full.cpu()
 
 
 @contextmanager
-def _whole_model(model: nn.Module, left_out: set) -> Iterator[None]:
+def _whole_model(model: nn.Module, left_out: Set[str],
+                 numbers: Sequence[DTensor]) -> Iterator[None]:
     """Within it ``state_dict`` gives whole tensors, in the first process.
 
     Args:
         model (nn.Module): Shared out.
         left_out (set[str]): What is not gathered, and left out.
+        numbers (Sequence[DTensor]): Parameters that are saved as numbers.
     """
-    kept = {name: _gathered(value)
-            for name, value in model.state_dict().items()
-            if isinstance(value, DTensor) and name not in left_out}
+    ids = {id(p) for p in numbers}
+    kept = {name: _gathered(param, id(param) in ids)
+            for name, param in model.named_parameters(remove_duplicate=False)
+            if name not in left_out}
 
     def replace(module, state, prefix, metadata) -> None:
         for name in [n for n, v in state.items() if isinstance(v, DTensor)]:
@@ -297,11 +319,15 @@ def _whole_model(model: nn.Module, left_out: set) -> Iterator[None]:
 
 
 @contextmanager
-def _whole_optimizer(optimizer: Optimizer) -> Iterator[None]:
-    """The same of an optimizer."""
-    kept = {(i, key): _gathered(value)
-            for i, state in optimizer.state_dict()['state'].items()
-            for key, value in state.items() if isinstance(value, DTensor)}
+def _whole_optimizer(optimizer: Optimizer,
+                     numbers: Sequence[DTensor]) -> Iterator[None]:
+    """The same of an optimizer, which calls parameters by their number."""
+    ids = {id(p) for p in numbers}
+    params = [p for group in optimizer.param_groups for p in group['params']]
+    kept = {(i, key): _gathered(value, id(param) in ids)
+            for i, param in enumerate(params)
+            for key, value in optimizer.state.get(param, {}).items()
+            if isinstance(value, DTensor)}
 
     def replace(optimizer, content) -> dict:
         states = {i: {key: kept.get((i, key), value)
