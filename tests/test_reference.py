@@ -73,7 +73,8 @@ def test_gradient_norms_agree_to_1e_4(released):
     sum((o * tensor(golden[f'cotangent{i}'])).sum()
         for i, o in enumerate(outs)).backward()
     named = {k: torch.zeros(4) for k in golden['grad_names']}
-    ours = base_state(named, renames=net.tuner.foreign_names).tensors
+    ours = base_state(named, renames=net.tuner.foreign_names,
+                      layouts=net.layouts).tensors
     grads = {k: p.grad for k, p in net.named_parameters() if p.requires_grad}
     assert set(ours) == set(grads)
     for key, expected in zip(ours, golden['grad_norms']):

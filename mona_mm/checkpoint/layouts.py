@@ -4,6 +4,7 @@ The layouts themselves belong to the backbone families, which register them;
 here is what all have in common.
 """
 import re
+from contextlib import suppress
 from typing import (
     Any,
     Callable,
@@ -92,6 +93,44 @@ def all_names() -> List[Names]:
     return [cls() for cls in LAYOUTS.module_dict.values()]
 
 
+def recognise_family(state: StateDict
+                     ) -> Optional[Tuple[Names, Optional[Layout], StateDict]]:
+    """Find the family, and its layout, that places most of a backbone.
+
+    One key alone tells little: several families have ``stages.0.blocks``.
+
+    Args:
+        state (dict[str, Tensor]): Of a backbone, without prefix.
+
+    Returns:
+        tuple, optional: The family's names, the layout (None: mm's) and the
+        tensors under mm names; None if nobody knows any of them.
+
+    Raises:
+        CheckpointError: If that layout cannot read the tensors.
+    """
+    best, most, failed = None, 0, None
+    for names in all_names():
+        for layout in (None, *names.layouts):
+            if not (layout.knows(state) if layout else any(
+                    map(names.block.fullmatch, state))):
+                continue
+            error, placed = None, state
+            try:
+                placed = layout.to_mm(state) if layout else state
+            except CheckpointError as caught:
+                error, placed = caught, {}
+                for key, value in state.items():  # what it is for all that
+                    with suppress(CheckpointError):
+                        placed.update(layout.to_mm({key: value}))
+            fitting = sum(map(bool, map(names.plain.fullmatch, placed)))
+            if fitting > most:
+                best, most, failed = (names, layout, placed), fitting, error
+    if failed is not None:
+        raise failed
+    return best
+
+
 def uneven(matches: Iterable['re.Match[str]'],
            parts: Iterable[str] = ()) -> List[str]:
     """What some of the like parts of a backbone have and others lack.
@@ -178,7 +217,7 @@ def base_state(state: StateDict,
         renames (Mapping[str, str]): Path components to rename on top, for
             instance how other code calls a tuner's modules.
         layouts (Sequence[Layout], optional): Those of the backbone's
-            family. By default those of all families.
+            family. By default the family is found, too.
 
     Raises:
         CheckpointError: If nothing has the given prefix, or two tensors
@@ -189,17 +228,18 @@ def base_state(state: StateDict,
         prefix = 'backbone.' if found else ''
     elif prefix and not prefix.endswith('.'):
         prefix += '.'
-    if layouts is None:
-        layouts = [one for names in all_names() for one in names.layouts]
     inside = below(state, prefix)
     if not inside:
         raise CheckpointError(
             f'no key starts with {prefix!r}; the keys start with '
             f'{sorted({k.split(".")[0] for k in state})}')
     left = tuple(k for k in state if not k.startswith(prefix))
-    layout = next((one for one in layouts if one.knows(inside)), None)
-    tensors = rename_keys(layout.to_mm(inside) if layout else inside,
-                          lambda key: rename_path(key, renames))
+    if layouts is None:
+        _, layout, tensors = recognise_family(inside) or (None, None, inside)
+    else:
+        layout = next((one for one in layouts if one.knows(inside)), None)
+        tensors = layout.to_mm(inside) if layout else inside
+    tensors = rename_keys(tensors, lambda key: rename_path(key, renames))
     return BaseState(tensors, layout.name if layout else 'mm', left)
 
 

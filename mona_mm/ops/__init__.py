@@ -20,4 +20,13 @@ def runs_line_by_line(module: nn.Module) -> bool:
     pass of their own.
     """
     return (module.line_by_line or torch.compiler.is_compiling()
-            or torch.jit.is_tracing())
+            or is_traced())
+
+
+def is_traced() -> bool:
+    """Whether a trace is made that must hold for other batches.
+
+    By ``torch.jit.trace``, ``torch.export`` or what builds on them (ONNX,
+    counters of FLOPs).
+    """
+    return torch.jit.is_tracing() or torch.compiler.is_exporting()

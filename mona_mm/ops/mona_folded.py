@@ -45,7 +45,8 @@ def mona_folded(x: Tensor, hw_shape: Tuple[int, int],
     """
     y = x
     if folded.norm is not None:
-        y = F.layer_norm(x, x.shape[-1:], *folded.norm, folded.eps)
+        width = (int(x.shape[-1]), )  # a constant of every trace
+        y = F.layer_norm(x, width, *folded.norm, folded.eps)
         y = y.addcmul_(x, folded.gammax)
     low = F.linear(y, *folded.down).unflatten(1, hw_shape)
     kernel, bias, point, point_bias = folded.filters

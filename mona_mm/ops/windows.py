@@ -113,19 +113,32 @@ def windows_to_trace(hw_shape: Tuple[int, int], window: int, shift: int,
         the place of every token (H * W, ); and the additive mask of every
         window (windows, window**2, window**2), None without a shift.
     """
-    plan = plan_windows(1, hw_shape, window, shift, torch.device('cpu'))
-    index = plan.index.numpy().copy()
-    index[plan.empty.numpy()] = hw_shape[0] * hw_shape[1]
+    # In NumPy throughout: what a tracer makes of tensors must not come into
+    # a cache, and what a cache holds would be no constant of the trace.
+    height, width = hw_shape
+    rows, cols = (-(-size // window) for size in hw_shape)
+    y, x = ((np.arange(n * window) + shift) % (n * window)
+            for n in (rows, cols))
+    token = y[:, None] * width + x
+    token[(y >= height)[:, None] | (x >= width)] = height * width
+    index = token.reshape(rows, window, cols, window).swapaxes(1, 2).ravel()
+    taken = np.flatnonzero(index < height * width)
+    inverse = np.empty(height * width, np.int64)
+    inverse[index[taken]] = taken
 
-    def constant(values) -> Tensor:  # a tracer does not see where it is from
+    def constant(values) -> Tensor:
         return torch.from_numpy(values).to(device)
 
     mask = None
-    if shift:
-        kinds = np.repeat(plan.kinds, plan.counts)
-        four = shift_masks(window, shift, torch.device('cpu')).squeeze(1)
-        mask = constant(four.numpy().copy()).index_select(0, constant(kinds))
-    return constant(index), constant(plan.inverse.numpy().copy()), mask
+    if shift:  # as shift_masks: where the roll brought borders together
+        far_y, far_x = (
+            (np.arange(n * window) >= n * window - shift).reshape(n, window)
+            for n in (rows, cols))
+        labels = (2 * far_y[:, None, :, None]
+                  + far_x[None, :, None, :]).reshape(rows * cols, -1)
+        differ = labels[:, None, :] != labels[:, :, None]
+        mask = constant(np.where(differ, np.float32(-100), np.float32(0)))
+    return constant(index), constant(inverse), mask
 
 
 def cut(tokens: Tensor, plan: WindowPlan,

@@ -24,12 +24,15 @@ TABLES = {
                            '2408.08345)'),
     'DOTA and STAR': 'oriented detection (arXiv 2408.08345)',
     'Other backbones': 'PVT, Pascal VOC (arXiv 2408.08345)',
+    'HST': 'Hierarchical Side-Tuning of ViT-B (arXiv 2310.05393)',
     'Others': 'benchmarks on which others report Mona',
 }
 
 
 def load_cells(root=MIM) -> pd.DataFrame:
     """Read the cells of every metafile in the index.
+
+    A model whose ``Metadata`` names no ``Paper Tables`` is not one.
 
     Args:
         root (str | Path): Where the index is. Defaults to the package's own.
@@ -58,10 +61,12 @@ def load_cells(root=MIM) -> pd.DataFrame:
     for name in _load(Path(root) / 'model-index.yml')['Import']:
         content = _load(Path(root) / name)
         try:
-            cells += [_cell(model) for model in content['Models']]
+            cells += [_cell(model) for model in content['Models']
+                      if 'Paper Tables' in model['Metadata']]
             cells += [
                 dict(_common(collection['Name'], values), config='',
-                     backbone=values['Backbone'], by='the paper',
+                     backbone=values['Backbone'],
+                     by=values.get('By', 'the paper'),
                      metrics=values['Metrics'], published=values['Metrics'])
                 for collection in content['Collections']
                 for values in collection['Metadata'].get(
@@ -117,7 +122,7 @@ def _cell(model: Dict[str, Any]) -> Dict[str, Any]:
 
 def _common(collection: str, data: Dict[str, Any]) -> Dict[str, Any]:
     return dict(
-        model=collection.replace(' with Mona', ''), method=data['Method'],
+        model=collection.split(' with ')[0], method=data['Method'],
         dataset=data['Training Data'], variant=data.get('Variant', ''),
         tables=tuple(data['Paper Tables']), home='', setting='',
         config_deviations=(), others=())

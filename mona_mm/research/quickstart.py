@@ -14,7 +14,6 @@ from typing import List, Sequence
 
 from mmengine.config import Config
 
-from mona_mm.config import tuner_fragments
 from mona_mm.errors import ConfigError
 from mona_mm.reports.figure import Line, Panel, draw
 from mona_mm.reports.logs import read_log
@@ -25,7 +24,7 @@ from mona_mm.text import write_atomically
 
 from .figures import draw_detections
 from .shapes import make_shapes
-from .sweep import of_task
+from .sweep import fitting, of_task
 
 OUT = Path('work_dirs/quickstart')
 CONFIGS = Path('configs/quickstart')
@@ -170,7 +169,7 @@ def choose(methods: Sequence[str]) -> List[str]:
 
     Args:
         methods (Sequence[str]): Names of fragments in
-            ``configs/_base_/tuners``.
+            ``configs/_base_/tuners`` that fit the backbone.
 
     Returns:
         list[str]: The names.
@@ -178,7 +177,7 @@ def choose(methods: Sequence[str]) -> List[str]:
     Raises:
         ConfigError: If there is no such method.
     """
-    known = list(tuner_fragments())
+    known = fitting(TASK)
     if list(methods) == ['all']:
         return known
     unknown = [m for m in methods if m not in known]

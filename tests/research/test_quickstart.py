@@ -21,7 +21,7 @@ def test_all_methods_are_the_registered_ones():
 
 
 def test_unknown_method_lists_the_known_ones():
-    with pytest.raises(ConfigError, match='monna; expected of adapter.*all'):
+    with pytest.raises(ConfigError, match='monna; expected of full.*all'):
         quickstart.choose(['mona', 'monna'])
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from mona_mm.compat import is_watched, recomputing
-from mona_mm.ops import runs_line_by_line
+from mona_mm.ops import is_traced, runs_line_by_line
 from mona_mm.ops.frozen import LINEAR_TYPES, CastOnce, Forgetful, MixedLinear
 from mona_mm.ops.fused_attention import fits, fused_attention
 from mona_mm.ops.mona import MonaParams
@@ -153,7 +153,7 @@ class TunedSwinBlock(TunedBlock, Forgetful, BaseModule):
 
     def _attend(self, t: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
         attn, w_msa = self.attn, self.attn.w_msa
-        if torch.jit.is_tracing() and type(attn) is ShiftWindowMSA:
+        if is_traced() and type(attn) is ShiftWindowMSA:
             return _attend_traced(attn, t, hw_shape)
         if runs_line_by_line(self) or not _is_standard(attn):
             return attn(t, hw_shape)

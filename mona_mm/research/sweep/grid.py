@@ -2,10 +2,15 @@
 from pathlib import Path
 from typing import List, Optional, Sequence, Tuple
 
-from mona_mm.config import tuner_fragments
+from mmengine.config import Config
+
+from mona_mm.backbones import tuned_class
+from mona_mm.backbones.tuned import lacking
+from mona_mm.config import backbone_of, tuner_fragments
 from mona_mm.errors import ConfigError
 from mona_mm.reports.names import methods, parse
 from mona_mm.text import some
+from mona_mm.tuners import build_tuner
 
 from .jobs import Job
 
@@ -23,7 +28,7 @@ def expand(tasks: Sequence[str] = (),
             matter.
         method_names (Sequence[str]): Methods, also with a variant
             (``'mona-b32'``): see :func:`of_task`. ``'all'`` stands for every
-            method without variants.
+            method whose sites the task's backbone has, without variants.
         seeds (Sequence[int]): Seeds.
         configs (Sequence[str]): Further configs, as they are.
         work_dir (str): Runs go to ``<work_dir>/<config>/seed<seed>``, with
@@ -37,8 +42,7 @@ def expand(tasks: Sequence[str] = (),
     found = []
     for task in tasks:
         words = [word for name in method_names for word in (
-            filter(tuner_fragments().__contains__, methods())
-            if name == 'all' else [name])]
+            fitting(task) if name == 'all' else [name])]
         found += [of_task(task, word) for word in dict.fromkeys(words)]
     found += [(str(_existing(Path(config))), None) for config in configs]
     if not found or not seeds:
@@ -52,6 +56,19 @@ def expand(tasks: Sequence[str] = (),
         if twice:
             raise ConfigError(f'{kind} {some(twice)} is asked for twice')
     return [job.into(work_dir) for job in jobs]
+
+
+def fitting(config: str) -> List[str]:
+    """The methods whose sites a config's backbone has, in the usual order.
+
+    Args:
+        config (str): Any config of the task.
+    """
+    cfg = Config.fromfile(_existing(Path(config)))
+    family = tuned_class(backbone_of(cfg), cfg.get('default_scope'))
+    fragments = tuner_fragments()
+    return [word for word in methods() if word in fragments and not lacking(
+        family, build_tuner(Config.fromfile(fragments[word]).tuner))]
 
 
 def of_task(config: str, word: str) -> Tuple[str, Optional[str]]:
