@@ -178,7 +178,8 @@ def test_checkpoint_loads_into_a_model_of_one_process(
 
 
 @pytest.mark.parametrize('saved_by, goes_on', [
-    ('shared', 'float32'), ('plain', 'float32'), ('shared', None)])
+    ('shared', 'float32'), ('plain', 'float32'),
+    pytest.param('shared', None, marks=pytest.mark.slow)])
 def test_run_goes_on_whoever_saved_it(
         base, request, tmp_path, saved_by, goes_on):
     folder = request.getfixturevalue(saved_by)
@@ -340,6 +341,7 @@ def test_fsdp_of_mmengine_is_refused_and_this_is_named(
         preflight.preflight(cfg, ('train', 'val'))
 
 
+@pytest.mark.slow
 def test_parameter_that_is_a_number_is_saved_as_one_and_goes_on(
         base, tmp_path):
     cfg = config(tmp_path, base)
