@@ -34,12 +34,17 @@ TOOLS = {
         'mmpretrain': 'plot_curve LOG --keys loss --out OUT/curve.png',
         'mmrotate': 'plot_curve LOG --keys loss --out OUT/curve.png'}),
     'analyze_results': ('analysis_tools', {
-        'mmdet': 'CONFIG PICKLE OUT --topk 1',
-        'mmpretrain': 'CONFIG PICKLE --out-dir OUT --topk 1'}),
+        'mmdet': 'CONFIG FOUND OUT --topk 1',
+        'mmpretrain': 'CONFIG FOUND --out-dir OUT --topk 1'}),
     'confusion_matrix': ('analysis_tools', {
-        'mmdet': 'CONFIG PICKLE OUT', 'mmseg': 'CONFIG PICKLE OUT',
-        'mmpretrain': 'CONFIG PICKLE --show-path OUT/matrix.png',
-        'mmrotate': 'CONFIG PICKLE OUT'}),
+        'mmdet': 'CONFIG FOUND OUT',
+        # It asks the dataset's class for the names: one with as many.
+        'mmseg': 'CONFIG FOUND OUT --cfg-options '
+                 'test_dataloader.dataset.type=LoveDADataset '
+                 'test_dataloader.dataset.img_suffix=.jpg '
+                 'test_dataloader.dataset.metainfo=None',
+        'mmpretrain': 'CONFIG FOUND --show-path OUT/matrix.png',
+        'mmrotate': 'CONFIG FOUND OUT'}),
     'benchmark': ('analysis_tools', {
         'mmdet': 'CONFIG --checkpoint DELTA --task TASK --max-iter 2 '
                  '--num-warmup 0 --log-interval 1 --work-dir OUT',
@@ -106,10 +111,12 @@ def ran(shop):
                    'train_cfg.val_interval=1', 'default_hooks.logger.'
                    'interval=1', 'train_dataloader.batch_size=2')
             log, = folder.glob('*/vis_data/scalars.json')
+            # mmseg's tools read label pictures.
+            found = folder / ('found' if library == 'mmseg' else 'found.pkl')
             python(ROOT / 'tools/test.py', made.config,
-                   folder / 'epoch_2.pth', '--out', folder / 'found.pkl',
-                   '--work-dir', folder / 'test')
-            done[library] = dict(LOG=str(log), PICKLE=folder / 'found.pkl')
+                   folder / 'epoch_2.pth', '--out', found, '--work-dir',
+                   folder / 'test')
+            done[library] = dict(LOG=str(log), FOUND=str(found))
         return done[library]
 
     return run
@@ -121,9 +128,9 @@ def call(library, tool, shop, out, ran=None, **given) -> str:
     line = TOOLS[tool][1][library]
     known = dict(CONFIG=made.config, DELTA=made.one, OUT=str(out), TASK=TASK)
     known.update(given)
-    if 'LOG' in line or 'PICKLE' in line:
+    if 'LOG' in line or 'FOUND' in line:
         known.update(ran(library))
-    words = [re.sub('^(CONFIG|DELTA|OUT|LOG|PICKLE|TASK)',
+    words = [re.sub('^(CONFIG|DELTA|OUT|LOG|FOUND|TASK)',
                     lambda m: str(known[m[1]]), word)
              for word in line.split()]
     return python(tool_of(library, tool), *words)
