@@ -51,6 +51,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     _origins.update({f.src_uri: f'docs/{f.src_uri}'
                      for f in files.documentation_pages()})
     add('index.md', (ROOT / 'README.md').read_text(), 'README.md')
+    add('assets/site.css', Path(__file__).with_name('site.css').read_text())
     add('reference/methods.md', reference.methods())
     add('reference/families.md', reference.families())
     for uri, text in _api_pages():

@@ -37,7 +37,7 @@ def methods() -> str:
         lines.append(
             f'| {_swatch(cls)} | [{cls.display_name}](#{_anchor(cls)}) | '
             f'`{words[cls.__name__]}` | `{cls.__name__}` | '
-            f'{_code(cls.sites)} | {_works_on(tuner)} |')
+            f'{_code(cls.sites) or "-"} | {_works_on(tuner)} |')
     for cls in classes:
         lines += _method(cls, words[cls.__name__])
     return '\n'.join(lines) + '\n'
@@ -156,7 +156,7 @@ def _answer(family: type, tuner: Any) -> str:
 
 
 def _works_on(tuner: Any) -> str:
-    found = _families()
+    found = [cls for cls in _families() if not cls.general]
     fits = [cls for cls in found if not lacking(cls, tuner)]
     return 'all' if fits == found else ', '.join(map(_short, fits))
 
