@@ -302,8 +302,12 @@ def set_statistics(buffer, methods: Dict[str, Callable]) -> None:
 
 
 def swaps_channels(preprocessor) -> bool:
-    """Whether a data preprocessor turns BGR into RGB or back."""
-    return preprocessor._channel_conversion
+    """Whether a data preprocessor turns BGR into RGB or back.
+
+    mmengine, mmseg and mmpretrain each call it differently.
+    """
+    names = ('_channel_conversion', 'channel_conversion', 'to_rgb')
+    return any(getattr(preprocessor, name, False) for name in names)
 
 
 def metadata_of(state: Any) -> Dict[str, Dict[str, Any]]:

@@ -167,6 +167,22 @@ def test_bytes_that_autograd_keeps_are_those_of_the_page(tuner):
     assert printed == (f'{kept / 2**20:.1f}' if kept else '0')
 
 
+@pytest.mark.slow
+def test_bytes_that_further_methods_keep_are_those_of_the_page():
+    page = (ROOT / 'docs/performance.md').read_text()
+    table = page.split('**The further methods**')[1]
+    names = {cls.display_name: name for name, cls in
+             MONA_TUNERS.module_dict.items()}
+    found = re.findall(r'^\| (\S+) \| ([\d.]+) / ', table, re.M)
+    assert len(found) >= 7
+    for label, printed in found:
+        model = TunedSwinTransformer(
+            arch='tiny', tuner=dict(type=names[label]), drop_path_rate=.3,
+            allow_random_base=True, skip_dropped=False).train()
+        kept = saved_activations(model, image(2, 3, 224, 224)).activations
+        assert printed == f'{kept / 2**20:.1f}', label
+
+
 @pytest.fixture(scope='module')
 def example(tmp_path_factory):
     """The config of docs/own_config.md, as it stands there."""

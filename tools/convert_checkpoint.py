@@ -20,7 +20,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         default='auto',
         help='layout of IN (default: found from its keys); microsoft: the '
         "Swin repository's; timm; mona: the Mona release's; star: "
-        "STAR-MMRotate's")
+        "STAR-MMRotate's; hst: Hierarchical Side-Tuning's")
     parser.add_argument(
         '--to',
         dest='target',

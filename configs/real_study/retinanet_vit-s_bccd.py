@@ -49,4 +49,4 @@ optim_wrapper = dict(
         delta_lr_mult=0.1,
         norm_decay_mult=0.0,
         bias_decay_mult=0.0))
-train_cfg = dict(max_epochs=2, val_interval=1)
+train_cfg = dict(max_epochs=6, val_interval=2)

@@ -19,7 +19,7 @@ FOLDER = 'MONA_MM_BASES'
 HOSTS = 'MONA_MM_BASE_HOSTS'
 #: Those of docs/weights.md.
 KNOWN_HOSTS = ('download.openmmlab.com', 'github.com',
-               'dl.fbaipublicfiles.com')
+               'dl.fbaipublicfiles.com', 'storage.googleapis.com')
 _allowed: Set[str] = set()
 
 

@@ -6,6 +6,8 @@ mona              the paper's release: a family's names in the code that it
                   ``my_module_2`` or ``attn.qkv.lora_A``
 star              STAR-MMRotate: OpenMMLab's names, and in the blocks
                   ``mona1``, ``adapter2``, ``lorand1`` or ``adapter``
+hst, ...          other code of a method: a family's names, and the method's
+                  ``foreign_names``
 mm                ours: OpenMMLab's names, and the tuner's sites in the blocks
 """
 import re
@@ -17,7 +19,8 @@ from torch import Tensor
 
 from mona_mm.errors import CheckpointError
 from mona_mm.text import some
-from mona_mm.tuners import Tuner
+from mona_mm.tuners import Tuner, known_tuners
+from mona_mm.tuners.base import tuner_class
 
 from .files import check_not_itself, write_checkpoint
 from .io import read_checkpoint
@@ -55,7 +58,8 @@ def sources() -> Dict[str, Tuple[str, ...]]:
 
     The methods that insert nothing leave no trace in the names.
     """
-    found = dict(mona=('mona', ), star=('star', 'mm'))
+    found = dict(mona=('mona', ), star=('star', 'mm'),
+                 **{name: (name, ) for name in _foreign()})
     for names in all_names():
         if names.release:
             found['mona'] += (names.release.name, )
@@ -65,6 +69,12 @@ def sources() -> Dict[str, Tuple[str, ...]]:
                 one.name for one in (layout, *names.layouts)
                 if isinstance(layout, type(one))))
     return found
+
+
+def _foreign() -> Dict[str, type]:
+    """Tuners by the code, other than the release, that names them."""
+    return {cls.foreign_source: cls for cls in map(
+        tuner_class, known_tuners()) if cls.foreign_source != 'mona'}
 
 
 class Conversion(NamedTuple):
@@ -164,16 +174,16 @@ def convert(state: StateDict,
     inside = {k: v for k, v in given.items() if k not in set(dropped)}
 
     tensors = known.to_mm(inside) if known else inside
+    own = {id(v): k for k, v in inside.items()}
     heads = [k for k in tensors
              if not outside and k.startswith(names.heads)]
-    dropped += heads
+    dropped += [own.get(id(tensors[k]), k) for k in heads]
     if not outside:
         tensors = names.place_final_norm(
             {k: v for k, v in tensors.items() if k not in set(heads)})
     layout = _check_layout(tensors, names, known.name if known else 'mm',
                            layout)
-    tuner, tensors = _ours(tensors, {id(v): k for k, v in inside.items()},
-                           names)
+    tuner, tensors = _ours(tensors, own, names)
     if target == 'mona':
         made = {k.split('.')[-1] for k in names.buffers(tensors)}
         dropped = [k for k in dropped if k.split('.')[-1] not in made]
@@ -192,6 +202,9 @@ def _check_layout(state: StateDict, names: Names, found: str,
         found = 'star' if any(map(_STAR.match, inner)) else 'mm'
     elif any(map(_OF_RELEASE.fullmatch, inner)):
         found = 'mona'
+    else:
+        found = next((name for name, cls in _foreign().items() if any(
+            k != rename_path(k, cls.foreign_names) for k in state)), found)
     if asked == 'auto':
         return found
     if found not in sources()[asked]:
@@ -219,9 +232,10 @@ def _ours(state: StateDict, given: Dict[int, str],
     state = _gather_factors(rename_keys(state, like_release))
     tuner, renamed = recognise(state, names)
     known = inserted(tuner, names) if tuner else set()
+    beside = ('side.', ) if tuner and 'side' in tuner.sites else ()
     unplaced = [
         given.get(id(state[k]), k) for k, name in renamed.items()
-        if not names.plain.fullmatch(name)
+        if not names.plain.fullmatch(name) and not name.startswith(beside)
         and inner_name(name, names) not in known
     ]
     if unplaced:

@@ -14,7 +14,7 @@ Boxes are decoded and chosen by the head's ``predict_by_feat``.
 """
 import os
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from mona_mm.checkpoint import read_checkpoint
 from mona_mm.checkpoint.models import build, load_all, unwrapped
+from mona_mm.compat import swaps_channels
 from mona_mm.errors import ConfigError
 from mona_mm.ops.fold import fuse
 from mona_mm.text import partial_name
@@ -56,8 +57,7 @@ class Graph(nn.Module):
         self.model = model
         self.names: List[str] = []
         prepare = model.data_preprocessor
-        self.flips = bool(getattr(prepare, 'channel_conversion', False)
-                          or getattr(prepare, '_channel_conversion', False))
+        self.flips = swaps_channels(prepare)
         for name in ('mean', 'std'):
             value = getattr(prepare, name, None)
             self.register_buffer(
@@ -100,14 +100,13 @@ def _levels(name: str, outputs: Sequence) -> Dict[str, Tensor]:
             for level, value in enumerate(levels) if value is not None}
 
 
-def export(cfg: Config, checkpoint: Optional[str], out: str, kind: str,
+def export(cfg: Config, checkpoint: str, out: str, kind: str,
            shape: Sequence[int], dynamic_size: bool = False) -> List[str]:
     """Write a graph, once it is seen to compute what PyTorch computes.
 
     Args:
         cfg (Config): The model's config.
-        checkpoint (str, optional): Its weights, a delta or in full; None
-            keeps those of ``init_weights``.
+        checkpoint (str): Its weights, a delta or in full.
         out (str): The file; it is there only if the check passed.
         kind (str): One of :data:`FORMATS`.
         shape (Sequence[int]): H and W.
@@ -130,10 +129,7 @@ def export(cfg: Config, checkpoint: Optional[str], out: str, kind: str,
     if not Path(out).absolute().parent.is_dir():
         raise ConfigError(f'{out}: its folder does not exist')
     model = unwrapped(revert_sync_batchnorm(build(cfg)))
-    if checkpoint is None:
-        model.init_weights()
-    else:
-        load_all(model, read_checkpoint(checkpoint), checkpoint)
+    load_all(model, read_checkpoint(checkpoint), checkpoint)
     graph = Graph(fuse(model.eval())).eval()
     images = _pictures(2, shape)
     with torch.no_grad():
@@ -181,7 +177,13 @@ def _check(graph: Graph, run: Callable, sizes, what: str) -> float:
             images = _pictures(batch, size)
             with torch.no_grad():
                 want = graph(images)
-                found = run(images)
+                try:
+                    found = run(images)
+                except Exception as error:  # of whatever runtime
+                    raise ConfigError(
+                        f'{what}: the graph does not run for a batch of '
+                        f'{batch} at {size}, so nothing was written: '
+                        f'{str(error).strip().splitlines()[0]}') from error
             for name, a, b in zip(graph.names, want, found, strict=True):
                 b = torch.as_tensor(b)
                 far = float('inf') if a.shape != b.shape else float(

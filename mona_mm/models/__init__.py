@@ -52,6 +52,18 @@ def WindowedH2RBoxV2(**kwargs) -> nn.Module:
 
 
 @MODELS.register_module()
+def BatchNormLinearClsHead(**kwargs) -> nn.Module:
+    """Build :class:`mona_mm.models.batch_norm_head.BatchNormLinearClsHead`.
+
+    Args:
+        **kwargs: ``num_classes``, ``in_channels``, and mmpretrain's
+            ``LinearClsHead``'s.
+    """
+    from .batch_norm_head import BatchNormLinearClsHead as Head
+    return Head(**kwargs)
+
+
+@MODELS.register_module()
 def RetinaHead(**kwargs) -> nn.Module:
     """Build :class:`mona_mm.models.as_published.RetinaHead`.
 
@@ -85,7 +97,7 @@ def SimpleFeaturePyramid(**kwargs) -> nn.Module:
 
 
 __all__ = [
-    'RetinaHead', 'SimpleFeaturePyramid', 'SingleRoIExtractor',
-    'WindowedFasterRCNN', 'WindowedH2RBoxV2', 'WindowedRetinaNet',
-    'WindowedTest'
+    'BatchNormLinearClsHead', 'RetinaHead', 'SimpleFeaturePyramid',
+    'SingleRoIExtractor', 'WindowedFasterRCNN', 'WindowedH2RBoxV2',
+    'WindowedRetinaNet', 'WindowedTest'
 ]

@@ -24,6 +24,7 @@ TABLES = {
                            '2408.08345)'),
     'DOTA and STAR': 'oriented detection (arXiv 2408.08345)',
     'Other backbones': 'PVT, Pascal VOC (arXiv 2408.08345)',
+    'HST': 'Hierarchical Side-Tuning of ViT-B (arXiv 2310.05393)',
     'Others': 'benchmarks on which others report Mona',
 }
 
@@ -64,7 +65,8 @@ def load_cells(root=MIM) -> pd.DataFrame:
                       if 'Paper Tables' in model['Metadata']]
             cells += [
                 dict(_common(collection['Name'], values), config='',
-                     backbone=values['Backbone'], by='the paper',
+                     backbone=values['Backbone'],
+                     by=values.get('By', 'the paper'),
                      metrics=values['Metrics'], published=values['Metrics'])
                 for collection in content['Collections']
                 for values in collection['Metadata'].get(
@@ -120,7 +122,7 @@ def _cell(model: Dict[str, Any]) -> Dict[str, Any]:
 
 def _common(collection: str, data: Dict[str, Any]) -> Dict[str, Any]:
     return dict(
-        model=collection.replace(' with Mona', ''), method=data['Method'],
+        model=collection.split(' with ')[0], method=data['Method'],
         dataset=data['Training Data'], variant=data.get('Variant', ''),
         tables=tuple(data['Paper Tables']), home='', setting='',
         config_deviations=(), others=())

@@ -19,6 +19,8 @@ PAPER = dict(
     adaptformer='AdaptFormer', lorand='LoRand', mona='Mona')
 #: From small to large, as backbones' names end.
 _SIZES = ('nano', 't', 's', 'b', 'l', 'h')
+#: Backbones that are not written as a word.
+_SPELT = {'vit': 'ViT'}
 
 
 def loaded() -> Dict[str, type]:
@@ -92,7 +94,8 @@ class Leaf(NamedTuple):
         """As the paper writes it, ``'Swin-L'``."""
         name, _, size = self.head.split('_')[-1].rpartition('-')
         size = size if size in _SIZES[:1] else size.capitalize()
-        return '-'.join(filter(None, [name.capitalize(), size]))
+        name = _SPELT.get(name, name.capitalize())
+        return '-'.join(filter(None, [name, size]))
 
     def stem(self, word: str) -> str:
         """The name of another method's config of the same task."""

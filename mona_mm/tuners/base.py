@@ -99,9 +99,13 @@ class Tuner:
     #: Where the method inserts something, out of ``SITES`` and ``EXTRAS``.
     sites: Tuple[str, ...] = ()
 
-    #: How other code calls the modules at our sites (parameter names below
-    #: them are the same): {their path: our path}.
+    #: How other code calls what the method inserts: {their name: ours}, of
+    #: a tensor by its whole name, or of a part of names.
     foreign_names: Dict[str, str] = {}
+
+    #: Whose names these are, as ``convert_checkpoint.py --from`` calls them;
+    #: ``'mona'`` is the release of Mona's paper.
+    foreign_source: str = 'mona'
 
     #: Arguments that act in training alone, or only on speed: a checkpoint
     #: may be loaded whatever they were.

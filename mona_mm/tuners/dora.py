@@ -121,14 +121,14 @@ class _DoRALinear(torch.autograd.Function):
     def forward(ctx, x, weight, bias, down, up, magnitude, scale, parts,
                 count, dtype):
         ctx.update, ctx.dtype = (scale, parts, count), dtype
+        ctx.in_dtype, x = x.dtype, x.to(dtype)
         ctx.save_for_backward(x, weight, down, up, magnitude)
         with no_autocast(x.device):
             v = _directions(weight, down, up, *ctx.update)
             gain = magnitude / _length(v).flatten()
             adapted = _joined(weight, v, gain, parts, count)
-            return F.linear(
-                x.to(dtype), adapted.to(dtype),
-                None if bias is None else bias.to(dtype))
+            return F.linear(x, adapted.to(dtype),
+                            None if bias is None else bias.to(dtype))
 
     @staticmethod
     @once_differentiable
@@ -137,7 +137,7 @@ class _DoRALinear(torch.autograd.Function):
         scale, parts, count = ctx.update
         x_grad = None
         with no_autocast(x.device):
-            tokens = x.reshape(-1, x.shape[-1]).to(ctx.dtype)
+            tokens = x.reshape(-1, x.shape[-1])
             grad = grad.reshape(-1, grad.shape[-1]).to(ctx.dtype)
             v = _directions(weight, down, up, *ctx.update)
             length = _length(v)
@@ -145,15 +145,15 @@ class _DoRALinear(torch.autograd.Function):
             if ctx.needs_input_grad[0]:
                 adapted = _joined(weight, v, gain, parts, count)
                 x_grad = grad @ adapted.to(ctx.dtype)
-                x_grad = x_grad.to(x.dtype).view_as(x)
-            thirds = grad.chunk(count, 1)
-            grad = torch.stack([thirds[i].t() @ tokens for i in parts])
-            grad = grad.to(v.dtype)
-            magnitude_grad = ((grad * v).sum(2) / length).flatten()
-            grad *= scale * gain.view(*length.shape, 1)
+                x_grad = x_grad.to(ctx.in_dtype).view_as(x)
+            grads = grad.chunk(count, 1)
+            w_grad = torch.stack([grads[i].t() @ tokens for i in parts])
+            w_grad = w_grad.to(v.dtype)  # of the target rows
+            magnitude_grad = ((w_grad * v).sum(2) / length).flatten()
+            v_grad = w_grad.mul_(scale * gain.view(*length.shape, 1))
             down, up = _by_part(down, parts), _by_part(up, parts)
-            up_grad = (grad @ down.transpose(1, 2)).flatten(0, 1)
-            down_grad = (up.transpose(1, 2) @ grad).flatten(0, 1)
+            up_grad = (v_grad @ down.transpose(1, 2)).flatten(0, 1)
+            down_grad = (up.transpose(1, 2) @ v_grad).flatten(0, 1)
         return (x_grad, None, None, down_grad, up_grad, magnitude_grad,
                 *(None, ) * 4)
 

@@ -120,12 +120,13 @@ class ScaledConv(Scaled, nn.Conv2d):
         super().__init__(
             conv.in_channels, conv.out_channels, conv.kernel_size,
             conv.stride, conv.padding, conv.dilation, conv.groups,
-            conv.bias is not None, conv.padding_mode, device='meta')
+            conv.bias is not None, device='meta')
         self.take(conv)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, D, H', W')."""
-        return self._conv_forward(x, *self.in_use())
+        return F.conv2d(x, *self.in_use(), self.stride, self.padding,
+                        self.dilation, self.groups)
 
 
 class ScaledLinear(Forgetful, Scaled, MixedLinear):
@@ -197,10 +198,9 @@ class _ScaledLinear(torch.autograd.Function):
     def forward(ctx, x, weight, bias, scale, shift, dtype):
         ctx.dtype, ctx.in_dtype, ctx.in_shape = dtype, x.dtype, x.shape
         with no_autocast(x.device):
-            tokens = x.reshape(-1, x.shape[-1])
-            product = F.linear(
-                tokens.to(dtype), weight.to(dtype),
-                None if bias is None else bias.to(dtype))
+            tokens = x.reshape(-1, x.shape[-1]).to(dtype)
+            product = F.linear(tokens, weight.to(dtype),
+                               None if bias is None else bias.to(dtype))
             out = torch.addcmul(shift.to(dtype), product, scale.to(dtype))
         ctx.by_input = weight.shape[1] < weight.shape[0]
         ctx.save_for_backward(tokens if ctx.by_input else product, weight,
@@ -218,7 +218,7 @@ class _ScaledLinear(torch.autograd.Function):
             grad = grad.reshape(-1, grad.shape[-1]).to(dtype)
             total = grad.sum(0, dtype=scale.dtype)
             if ctx.by_input:
-                crossed = grad.t() @ kept.to(dtype)
+                crossed = grad.t() @ kept
                 scale_grad = (crossed * weight.to(dtype)).sum(
                     1, dtype=scale.dtype)
                 if bias is not None:
@@ -244,7 +244,8 @@ class SSF(Tuner):
 
     After the patch embedding, every norm, the four linear layers of every
     block, and downsampling. It starts near the base, not at it, as
-    published. All of it folds into the frozen weights.
+    published. It folds into the frozen weights of Swin and ViT. (Where a layer
+    without a bias is not fed by a norm, as in Swin V2, its shift does not.)
 
     Raises:
         TypeError: If a backbone has operations of a kind that it does not
@@ -265,7 +266,8 @@ class SSF(Tuner):
     def wrap(self, name: str, module: nn.Module) -> Scaled:
         """Scale a norm, the patch embedding or downsampling."""
         # By the exact class: another one may compute something else.
-        if type(module) not in _FORMS or module.weight is None:
+        if (type(module) not in _FORMS or module.weight is None
+                or getattr(module, 'padding_mode', 'zeros') != 'zeros'):
             raise TypeError(
                 f'SSF: {name} is {module}, which it cannot scale; it can '
                 f'scale {", ".join(sorted({k.__name__ for k in _FORMS}))} '

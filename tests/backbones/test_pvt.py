@@ -1,9 +1,13 @@
 """PVT: its layouts against mmdet's own conversion and timm, and counts."""
+import subprocess
+import sys
+
 import pytest
 import torch
 from families import TINY, library, tiny
 from helpers import TUNERS, image, on_meta
 from mmdet.models.backbones.pvt import pvt_convert
+from paths import ROOT
 
 from mona_mm.backbones import (
     TunedPyramidVisionTransformer,
@@ -250,3 +254,28 @@ def test_whole_large_network_has_the_published_size():
                            False)['Full']
     outside = 2 * 512 + 2 * 512 + 1000 * 512 + 1000
     assert f'{(full + outside) / 1e6:.1f}' == '61.4'
+
+
+def test_other_families_work_without_mmdet():
+    code = (
+        'import sys\n'
+        'class Hide:\n'
+        '    def find_spec(self, name, path=None, target=None):\n'
+        "        if name.split('.')[0] == 'mmdet':\n"
+        '            raise ModuleNotFoundError(name)\n'
+        'import importlib.util\n'
+        'found = importlib.util.find_spec\n'
+        'importlib.util.find_spec = lambda name, *a: (\n'
+        "    None if name == 'mmdet' else found(name, *a))\n"
+        'sys.meta_path.insert(0, Hide())\n'
+        'import mona_mm.backbones as b\n'
+        'from mona_mm.registry import MODELS\n'
+        "assert 'mmdet' not in sys.modules\n"
+        'assert b.TunedConvNeXt and b.TunedSwinTransformer\n'
+        'try:\n'
+        "    MODELS.build(dict(type='TunedPyramidVisionTransformer'))\n"
+        'except ImportError as error:\n'
+        '    print(error)\n')
+    done = subprocess.run([sys.executable, '-c', code], text=True,
+                          capture_output=True, cwd=ROOT)
+    assert 'a PVT builds on mmdet' in done.stdout, done.stderr

@@ -160,7 +160,7 @@ def test_special_file_as_checkpoint_is_named(kind, tmp_path):
 
 
 def test_known_hosts_are_those_of_the_table_of_weights(root):
-    links = re.findall(r'https?://\S+?\.pth', (
+    links = re.findall(r'https?://\S+?\.(?:pth|npz)', (
         root / 'docs/weights.md').read_text())
     assert {urlsplit(link).netloc for link in links} == set(KNOWN_HOSTS)
 

@@ -274,7 +274,7 @@ class TestRein:
         for factor in (layer.token_A, layer.token_B):
             # sqrt(6 / (3 * 256 + 768))
             assert .99 * .0625 < factor.abs().max() <= .0625
-        assert float(layer.shared.scale) == pytest.approx(.001)
+        assert layer.shared.scale.item() == pytest.approx(.001)
 
 
 @pytest.mark.parametrize('config, named', [

@@ -12,9 +12,15 @@ from torch import nn
 import mona_mm
 import mona_mm.backbones as backbones
 from mona_mm.backbones import TunedSwinTransformer, TunedVisionTransformer
+from mona_mm.backbones.swin.layouts import SwinNames
+from mona_mm.backbones.vit.layouts import ViTNames
 from mona_mm.checkpoint import read_checkpoint
+from mona_mm.checkpoint.layouts import rename_path
 from mona_mm.checkpoint.merge import merged_tensors
+from mona_mm.checkpoint.recognise import recognise
 from mona_mm.errors import CheckpointError
+from mona_mm.tuners.adapterplus import AdapterPlus
+from mona_mm.tuners.convpass import Convpass
 from mona_mm.tuners.dora import DoRALinear
 from mona_mm.tuners.rein import ReinLayer
 
@@ -263,3 +269,22 @@ def test_branch_and_bypass_are_dropped_apart():
         found = {tuple(y.flatten()[:3].tolist()) for y in
                  (block(x, (3, 4)) * 1e3).round()}
     assert len(found) == 4  # neither, either one, both
+
+
+@pytest.mark.parametrize('tuner', ['Adapter', 'AdapterPlus', 'Convpass',
+                                   'DoRA', 'LoRA', 'Mona', 'Rein'])
+@pytest.mark.parametrize('name, names', [(SWIN, SwinNames()),
+                                         (VIT, ViTNames())])
+def test_a_file_is_recognised_by_its_names(name, names, tuner):
+    """LoRA's names are DoRA's as well."""
+    found, _ = recognise(tiny(name, tuner).state_dict(), names)
+    assert type(found).__name__ == tuner
+
+
+@pytest.mark.parametrize('tuner, theirs, ours', [
+    (Convpass, 'adapter_mlp.adapter_conv.weight', 'beside_ffn.conv.weight'),
+    (AdapterPlus, 'adapter.bottleneck.1.bias', 'after_ffn.down_proj.bias'),
+    (AdapterPlus, 'adapter.scaling', 'after_ffn.scale')])
+def test_names_of_the_published_code(tuner, theirs, ours):
+    renamed = rename_path(f'blocks.1.{theirs}', tuner.foreign_names)
+    assert renamed == f'blocks.1.{ours}'

@@ -91,8 +91,11 @@ class TimmLayout(OfficialLayout):
     name = 'timm'
 
     def knows(self, keys: Iterable[str]) -> bool:
-        """Whether there is a block of the first stage."""
-        return any(k.startswith('stages.0.blocks.') for k in keys)
+        """Whether a block of the first stage has queries of their own.
+
+        OpenMMLab's Swin has blocks of that name, too.
+        """
+        return any(k.startswith('stages.0.blocks.0.attn.q.') for k in keys)
 
     def to_mm(self, state: StateDict) -> StateDict:
         """By way of the authors' names."""

@@ -42,6 +42,8 @@ _TIMM: Rules = (
     (r'^patch_embed\.proj\.', 'patch_embed.projection.'),
     (r'^norm_pre\.', 'pre_norm.'),
     (r'^norm\.', 'ln1.'),
+    # With statistics it is a classifier's batch norm.
+    (r'^fc_norm\.(running_\w+|num_batches_tracked)$', r'head.norm.\1'),
     (r'^fc_norm\.', 'ln2.'),
     (r'^reg_token$', 'register_tokens'),
     (r'^(layers\.\d+)\.norm([12])\.', r'\1.ln\2.'),
