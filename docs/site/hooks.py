@@ -57,7 +57,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for uri, text in _api_pages():
         add(uri, text)
     todo = ['.github/CONTRIBUTING.md']
-    for uri, origin in _origins.items():
+    for origin in _origins.values():
         todo += _leads_out((ROOT / origin).read_text(), origin)
     while todo:
         path = todo.pop()

@@ -1,6 +1,7 @@
 """Pages made of the registries: a new method or family is on them by itself.
 """
 import inspect
+import re
 from pathlib import Path
 from typing import Any, Iterator, List
 
@@ -16,7 +17,6 @@ from mona_mm.reports import names
 from mona_mm.tuners import EXTRAS, SITES, build_tuner, known_tuners
 
 _CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
-_MODULES = [site for site in SITES if '_' in site]
 
 
 def methods() -> str:
@@ -46,30 +46,31 @@ def methods() -> str:
 def families() -> str:
     """The page of all classes of backbones."""
     classes = sorted(_families(), key=lambda cls: cls.__module__)
+    shown = [cls for cls in classes if not cls.general]
     lines = [
         '# Classes and sites of the backbones', '',
         'Made of the registry when the site is built. What to mind with '
         'each: [backbones](../backbones.md); to add one: '
         '[add a backbone](../add_a_backbone.md).', '',
         '## Sites', '', '| site | ' + ' | '.join(
-            f'[{_short(cls)}](#{cls.__name__.lower()})'
-            for cls in classes) + ' |', '|---' * (len(classes) + 1) + '|']
+            f'[{_wrapped(cls)}](#{_anchor(cls)})'
+            for cls in shown) + ' |', '|---' * (len(shown) + 1) + '|']
     for site in (*SITES, *EXTRAS):
         lines.append(f'| `{site}` | ' + ' | '.join(
             'yes' if site in cls.sites
             else f'with `{cls.twins[site]}`' if site in cls.twins else '-'
-            for cls in classes) + ' |')
+            for cls in shown) + ' |')
     lines += ['', '## Methods', '',
               '*yes*: the family has the sites that the method asks for by '
               'default.', '',
-              '| method | ' + ' | '.join(map(_short, classes)) + ' |',
-              '|---' * (len(classes) + 1) + '|']
+              '| method | ' + ' | '.join(map(_wrapped, shown)) + ' |',
+              '|---' * (len(shown) + 1) + '|']
     for word in names.methods():
         cls = names.loaded()[word]
         tuner = build_tuner(dict(type=cls.__name__))
         lines.append(
             f'| [{cls.display_name}](methods.md#{_anchor(cls)}) | '
-            + ' | '.join(_answer(family, tuner) for family in classes) + ' |')
+            + ' | '.join(_answer(family, tuner) for family in shown) + ' |')
     for cls in classes:
         lines += _family(cls)
     return '\n'.join(lines) + '\n'
@@ -100,7 +101,7 @@ def _method(cls: type, word: str) -> Iterator[str]:
 
 
 def _family(cls: type) -> Iterator[str]:
-    yield from ('', f'## {_short(cls)} {{#{cls.__name__.lower()}}}', '',
+    yield from ('', f'## {_short(cls)} {{#{_anchor(cls)}}}', '',
                 f'`type=\'mona_mm.{cls.__name__}\'`', '')
     parts = _parsed(cls)
     yield parts.get('text', '')
@@ -163,6 +164,11 @@ def _works_on(tuner: Any) -> str:
 
 def _short(cls: type) -> str:
     return cls.__name__.removeprefix('Tuned')
+
+
+def _wrapped(cls: type) -> str:
+    """Its name for a narrow column."""
+    return re.sub('(?<=[a-z])(?=[A-Z])', '<wbr>', _short(cls))
 
 
 def _anchor(cls: type) -> str:
