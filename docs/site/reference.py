@@ -168,7 +168,7 @@ def _short(cls: type) -> str:
 
 def _wrapped(cls: type) -> str:
     """Its name for a narrow column."""
-    return re.sub('(?<=[a-z])(?=[A-Z])', '<wbr>', _short(cls))
+    return re.sub('(?<=[a-z])(?=[A-Z][a-z]{2}|V2)', '<wbr>', _short(cls))
 
 
 def _anchor(cls: type) -> str:
