@@ -29,7 +29,7 @@ LIBRARIES = ('mmdet', 'mmseg', 'mmpretrain', 'mmrotate')
 _NO_DEVIATION = re.compile(
     r'(default_hooks|env_cfg|launcher|load_from|log_|model_wrapper_cfg|'
     r'randomness\.seed|resume|show_dir|train_cfg\.(by_epoch|type)|tuner|'
-    r'vis_backends|visualizer|work_dir).*|(--)?(seed|work-dir)|'
+    r'vis_backends|visualizer|work_dir).*|(--)?(seed|work-dir)|shard|'
     r'(.+\.)?(data_root|sub_data_root|data_prefix(\..+)?|'
     r'init_cfg\.checkpoint)', re.DOTALL)
 _FRAGMENTS = osp.join(MIM, 'configs', '_base_', 'tuners')

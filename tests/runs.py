@@ -60,8 +60,11 @@ class TinyClassifier(BaseModel):
         self.dropout = nn.Dropout(0.2)
         self.head = nn.Linear(32, head)
 
+    def features(self, inputs):
+        return self.backbone(inputs)[-1]
+
     def forward(self, inputs, label, mode='loss'):
-        feature = self.backbone(inputs)[-1].mean((2, 3))
+        feature = self.features(inputs).mean((2, 3))
         scores = self.head(self.dropout(feature))
         if mode == 'loss':
             return dict(loss=nn.functional.cross_entropy(scores, label))

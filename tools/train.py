@@ -11,6 +11,7 @@ if __name__ == '__main__':
 from mona_mm.engine import device, launch, preflight  # noqa: E402
 from mona_mm.engine.resumable.lock import hold  # noqa: E402
 from mona_mm.engine.resumable.newest import save_folders  # noqa: E402
+from mona_mm.engine.shard import DTYPES, set_shard  # noqa: E402
 from mona_mm.engine.watch.labels import set_labels_hook  # noqa: E402
 from mona_mm.errors import Interrupted, UserError  # noqa: E402
 
@@ -21,6 +22,14 @@ def parse_args(argv=None) -> argparse.Namespace:
     launch.add_common_arguments(parser)
     parser.add_argument(
         '--amp', action='store_true', help='train with mixed precision')
+    parser.add_argument(
+        '--shard',
+        nargs='?',
+        const='float32',
+        choices=DTYPES,
+        help='share the model out over the processes (FSDP2) instead of '
+        'keeping it in each; bfloat16: keep the frozen base in it, and '
+        'compute the backbone under autocast')
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
@@ -54,6 +63,8 @@ def main(argv=None) -> None:
     cfg = launch.load_config(args)
     if args.amp:
         launch.set_amp(cfg)
+    if args.shard:
+        set_shard(cfg, args.shard)
     if args.auto_scale_lr:
         launch.set_auto_scale_lr(cfg)
     if args.check is not None:

@@ -6,6 +6,7 @@ default_hooks = dict(
     delta=dict(type='mona_mm.DeltaCheckpointHook'),
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
+    rates=dict(type='mona_mm.LearningRatesHook'),
     checkpoint=dict(
         type='mona_mm.AtomicCheckpointHook',
         by_epoch=False,

@@ -8,7 +8,17 @@ import logging
 import os.path as osp
 import warnings
 from collections import Counter
-from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple
+from contextlib import contextmanager
+from typing import (
+    Any,
+    Dict,
+    FrozenSet,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Tuple,
+)
 
 import torch
 from mmengine.logging import print_log
@@ -219,6 +229,14 @@ class FrozenBase:
         return Record(
             describe_tuner(self.backbone.tuner), self.backbone.facts(),
             None if complete else self.source, stored)
+
+    @contextmanager
+    def moving(self) -> Iterator[None]:
+        """Parameters are replaced by others of the same values within it."""
+        digests = self._digests.of(self._tensors()) if self.loaded else {}
+        yield
+        if digests:
+            self._digests.note(self._tensors(), digests)
 
     def refillable(self) -> FrozenSet[str]:
         """The tensors that are bit for bit those of the recorded base.

@@ -52,6 +52,8 @@ class TunedBlock(nn.Module):
             fast, exact forms.
         skip_dropped (bool | str): Leave out the branches that drop-path
             zeroes; ``'auto'``: on a CPU.
+        alone (bool): Its weights are there only while it runs, so that
+            nothing outside of it may look at them. Defaults to False.
         occupied (frozenset[str]): Names of all children.
         outputs (list[BlockOutput], optional): Where the block puts its
             output for a side network.
@@ -61,6 +63,7 @@ class TunedBlock(nn.Module):
         attn=('norm1', 'attn'), ffn=('norm2', 'ffn'))
     linears: Dict[str, str] = {}
     line_by_line = False
+    alone = False
     skip_dropped: Union[bool, str] = 'auto'
     outputs: Optional[List[BlockOutput]] = None
 

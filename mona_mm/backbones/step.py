@@ -106,10 +106,13 @@ class Step:
         if self._seeds is None and any(b.training for b in self.blocks):
             self._seeds = draw_seeds(2 * len(self.blocks), x.device)
         if not self._filters:
-            self._combine([
-                p for block in self.blocks for p in block.joining(x)
+            layers = [
+                p for block in self.blocks if not block.alone
+                for p in block.joining(x)
                 if p is not None and p.structure == params.structure
-            ])
+            ]
+            if layers:
+                self._combine(layers)
         key = params.filters[0]
         if key not in self._filters:
             self._combine([params])

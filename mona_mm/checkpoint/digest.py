@@ -23,6 +23,12 @@ def file_digest(path: str) -> str:
     return digest.hexdigest()
 
 
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor in one piece; all processes that share it have to ask."""
+    gather = getattr(tensor, 'full_tensor', None)  # of a DTensor
+    return tensor.detach() if gather is None else gather().detach()
+
+
 def version_of(tensor: Tensor) -> Optional[int]:
     """How often it was written to; None where PyTorch does not count."""
     return None if tensor.is_inference() else tensor._version
@@ -92,7 +98,7 @@ class KnownDigests:
     def of(self, tensors: Mapping[str, Tensor]) -> Dict[str, str]:
         """:func:`base_digests` of tensors; of rounded ones as loaded."""
         found = base_digests({
-            n: t for n, t in tensors.items()
+            n: whole(t) for n, t in tensors.items()
             if version_of(t) is None
             or self._known.get(n, ())[:2] != (id(t), version_of(t))
         })

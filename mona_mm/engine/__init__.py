@@ -9,14 +9,17 @@ from .resumable.schedule import ScheduleHook
 from .resumable.state import RunStateHook
 from .resumable.stop import StopOnSignalHook
 from .run_record import RunRecordHook
+from .trackers import MLflowVisBackend
 from .watch.labels import LabelsHook
 from .watch.nonfinite import NonFiniteLossHook
+from .watch.rates import LearningRatesHook
 from .watch.trainable import TrainabilityCheckHook
 
 __all__ = [
     'AtomicCheckpointHook', 'DeltaCheckpointHook',
     'DeltaOptimWrapperConstructor', 'FingerprintHook', 'FuseHook',
-    'LabelsHook', 'NonFiniteLossHook', 'ResumableEpochLoop',
-    'RunRecordHook', 'RunStateHook', 'ScheduleHook', 'StopOnSignalHook',
-    'TrainabilityCheckHook'
+    'LabelsHook', 'LearningRatesHook', 'MLflowVisBackend',
+    'NonFiniteLossHook',
+    'ResumableEpochLoop', 'RunRecordHook', 'RunStateHook', 'ScheduleHook',
+    'StopOnSignalHook', 'TrainabilityCheckHook'
 ]

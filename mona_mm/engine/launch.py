@@ -32,6 +32,9 @@ from .options import OptionAction, parse
 from .resumable.newest import newest_checkpoint, trust_run
 from .runner import careful_runner
 
+#: Variables of a config that it copies, and where to.
+_COPIED = dict(tuner='model.backbone', vis_backends='visualizer')
+
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that training and testing share."""
@@ -110,10 +113,11 @@ def load_config(args: argparse.Namespace) -> Config:
     allow_hosts(getattr(args, 'base_host', ()))
     cfg = read_config(args.config)
     for key in args.cfg_options:
-        if key == 'tuner' or key.startswith('tuner.'):
+        variable = key.split('.')[0]
+        if owner := _COPIED.get(variable):
             raise ConfigError(
                 f'--cfg-options {key}=... would change nothing: configs copy '
-                f'`tuner` into the backbone; use model.backbone.{key}=...')
+                f'`{variable}` into `{owner}`; use {owner}.{key}=...')
     if args.tuner:
         set_tuner(cfg, args.tuner)
     try:

@@ -24,6 +24,7 @@ from mona_mm.errors import ConfigError
 
 from .fit import check_for_training
 from .resumable.newest import newest_checkpoint, save_folders
+from .shard import uses_old_form
 
 _OTHER_HEADS = ('backbone', 'neck', 'rpn_head', 'semantic_head',
                 'panoptic_head', 'panoptic_fusion_head')
@@ -70,6 +71,11 @@ def preflight(cfg: Config, phases: Sequence[str]) -> List[str]:
                 'activation_checkpointing is re-entrant in mmengine: with a '
                 'frozen input no gradient would reach what a tuner inserts; '
                 'set model.backbone.with_cp=True instead')
+        if uses_old_form(cfg):
+            problems.append(
+                "mmengine's FSDP refuses frozen parameters, or fails when it "
+                "saves the optimizer: leave it out of the config, and train "
+                'with --shard')
     if 'test' in phases:
         problems += _taken_outputs(cfg.get('test_evaluator'))
     if problems:

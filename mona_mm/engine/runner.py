@@ -14,6 +14,8 @@ from mona_mm.errors import ConfigError
 from mona_mm.starting import leave_signals
 from mona_mm.text import write_atomically
 
+from .shard import ShardedRunner
+
 #: The folder within a work dir for the configs that others have replaced.
 EARLIER = 'earlier_configs'
 
@@ -56,7 +58,10 @@ def careful_runner(cfg: Config) -> Runner:
     if kind is None:
         raise ConfigError(f'runner_type {cfg.runner_type!r}: there is no '
                           'such class')
-    return type(kind.__name__, (CarefulRunner, kind), {}).from_cfg(cfg)
+    mixins = (CarefulRunner, )
+    if cfg.get('shard') is not None:
+        mixins += (ShardedRunner, )
+    return type(kind.__name__, (*mixins, kind), {}).from_cfg(cfg)
 
 
 class _DumpConfigHook(Hook):

@@ -43,7 +43,7 @@ What a module at a site may say of itself:
 """
 import inspect
 from colorsys import hls_to_rgb
-from typing import Dict, NamedTuple, Optional, Tuple
+from typing import Dict, NamedTuple, Optional, Sequence, Tuple
 from zlib import crc32
 
 from mmengine.utils import get_object_from_string
@@ -219,6 +219,14 @@ class Tuner:
                 one (0); ``None`` outside the blocks.
         """
         return False
+
+    def shared(self) -> Sequence[nn.Module]:
+        """The modules that several blocks use; each belongs to one of them.
+
+        Blocks are gathered one by one where a model is shared out over
+        processes: one that others look into stays gathered. Defaults to none.
+        """
+        return ()
 
     def loaded(self, module: nn.Module) -> None:
         """Start what depends on pretrained weights, now that they are there.

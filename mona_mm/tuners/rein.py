@@ -1,6 +1,6 @@
 """Rein (CVPR 2024, arXiv 2312.04265), written from the paper's formulas."""
 import math
-from typing import Dict, Tuple
+from typing import Dict, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -106,6 +106,10 @@ class Rein(Tuner):
         """Forget the linear layers of the backbone before."""
         super().start(facts)
         self._shared: Dict[int, ReinShared] = {}
+
+    def shared(self) -> Sequence[nn.Module]:
+        """The linear layers, in the first block of their width."""
+        return tuple(self._shared.values())
 
     def build(self, site: str, dims: int) -> ReinLayer:
         """Make one :class:`ReinLayer` of width ``dims``."""

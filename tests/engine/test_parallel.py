@@ -2,20 +2,17 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
-import traceback
 from pathlib import Path
 
 import pytest
 import runs
+from forked import fork_two, free_port
 from mmengine.config import Config
 
 from mona_mm.checkpoint import read_checkpoint
-from mona_mm.engine import launch
-from mona_mm.errors import Interrupted
 
 
 @pytest.fixture(scope='module')
@@ -33,42 +30,6 @@ def config(folder, base, **hook) -> dict:
         custom_hooks=[dict(type='RankLosses'), dict(type='Pids', **hook)])
     cfg['train_dataloader']['dataset']['size'] = 24
     return cfg
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(('127.0.0.1', 0))
-        return listener.getsockname()[1]
-
-
-def fork_two(cfg, resume=None) -> list:
-    """Train in two children of this process; return their statuses."""
-    port, children = free_port(), []
-    for rank in (0, 1):
-        child = os.fork()
-        if not child:
-            os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank),
-                              WORLD_SIZE='2', MASTER_ADDR='127.0.0.1',
-                              MASTER_PORT=str(port))
-            _train_and_exit(cfg, resume)
-        children.append(child)
-    return [os.waitstatus_to_exitcode(os.waitpid(c, 0)[1]) for c in children]
-
-
-def _train_and_exit(cfg, resume):
-    status = 1
-    try:
-        cfg = Config(dict(cfg, launcher='pytorch', experiment_name='pair'))
-        launch.set_resumable(cfg)
-        launch.set_resume(cfg, resume)
-        launch.run(cfg, lambda runner: runner.train())
-        status = 0
-    except Interrupted as stopped:
-        status = stopped.code
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(status)
 
 
 def start(root, cfg, *words):

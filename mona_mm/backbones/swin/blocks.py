@@ -212,7 +212,10 @@ class TunedSwinStage(BaseModule):
         if step is None or not (step.open or recomputing()):
             step = Step(blocks)
         for block, following in zip(blocks, blocks[1:]):
-            x, normed = block(x, hw_shape, normed, following.norm1, step)
+            if following.alone:
+                x = block(x, hw_shape, normed, step=step)
+            else:
+                x, normed = block(x, hw_shape, normed, following.norm1, step)
         x = blocks[-1](x, hw_shape, normed, step=step)
         if self.downsample is not None and do_downsample:
             x, hw_shape = self.downsample(x, hw_shape)

@@ -18,6 +18,7 @@ from mona_mm.checkpoint.describe import (
     describe_tuner,
     unlike,
 )
+from mona_mm.checkpoint.digest import whole
 from mona_mm.checkpoint.models import tuned_backbone, unwrapped
 from mona_mm.compat import resumes, started_from
 from mona_mm.config import backbone_of, class_of
@@ -165,7 +166,7 @@ def _checksum(tuned: Optional[nn.Module]) -> Optional[str]:
     digest = hashlib.sha256()
     for name, param in sorted(tuned.base_parameters().items()):
         if not param.requires_grad:
-            numbers = param.detach().contiguous().flatten()
+            numbers = whole(param).contiguous().flatten()
             kind = torch.int32 if param.element_size() == 4 else torch.uint8
             bits = int(numbers.view(kind).sum(dtype=torch.int64))
             digest.update(f'{name} {bits};'.encode())

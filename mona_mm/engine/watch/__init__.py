@@ -1,1 +1,1 @@
-"""Hooks that stop a run which could learn nothing, or the wrong thing."""
+"""Hooks that look at a run: what it learns from, and whether it does."""
