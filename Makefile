@@ -1,6 +1,7 @@
 # make quickstart   install, train, test, show      make test   the tests
 # make mini-study   all methods on four tasks (FORM=full: three seeds)
 # make test-slurm   the tests on a slurm of this machine
+# make docs         the site, into build/docs/index.html
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -16,7 +17,7 @@ WHEELS ?=
 ARCHS ?=
 
 .PHONY: install wheels quickstart mini-study test test-all test-abuse test-gpu \
-	test-slurm lint clean-quickstart
+	test-slurm lint docs docs-serve clean-quickstart
 
 install: $(INSTALLED)
 
@@ -67,6 +68,23 @@ test-slurm: install
 lint: install
 	$(RUN) -m pip install -q ruff==0.17.5
 	$(RUN) -m ruff check mona_mm tools tests
+
+# The site's packages lie apart from those of $(VENV), in which it runs: the
+# pages of methods and backbones are made of the registries.
+DOCS := build/docs_packages
+MKDOCS := NO_MKDOCS_2_WARNING=1 PYTHONPATH=$(DOCS):. $(RUN) -m mkdocs
+
+docs: install $(DOCS)/.installed
+	$(MKDOCS) build --strict --quiet -f docs/site/mkdocs.yml
+	@echo "build/docs/index.html"
+
+docs-serve: install $(DOCS)/.installed
+	$(MKDOCS) serve -f docs/site/mkdocs.yml
+
+$(DOCS)/.installed: docs/requirements.txt
+	rm -rf $(DOCS)
+	$(RUN) -m pip install -q --target $(DOCS) -r docs/requirements.txt
+	touch $@
 
 clean-quickstart:
 	rm -rf work_dirs/quickstart data/shapes

@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.table import Table
 
 from mona_mm.backbones.counting import count_backbone
+from mona_mm.config import backbone_of
 from mona_mm.engine import launch
 from mona_mm.engine.quiet import quiet
-from mona_mm.errors import UserError
+from mona_mm.errors import ConfigError, UserError
 
 
 def show(counts: dict) -> None:
@@ -43,12 +44,25 @@ def main(argv=None) -> None:
     """Count."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', nargs='+', help='config files')
+    parser.add_argument(
+        '--tuner', help='count this tuning method instead of the config\'s: a '
+        'name in configs/_base_/tuners or a file')
+    parser.add_argument(
+        '--arch', help="count the backbone at this size, 'tiny' for example")
     parser.add_argument('--json', action='store_true', help='print JSON')
     args = parser.parse_args(argv)
+    counts = {}
     with quiet():
-        counts = {
-            c: count_backbone(launch.read_config(c)) for c in args.config
-        }
+        for path in args.config:
+            cfg = launch.read_config(path)
+            if args.tuner:
+                launch.set_tuner(cfg, args.tuner)
+            if args.arch:
+                backbone_of(cfg).arch = args.arch
+            try:
+                counts[path] = count_backbone(cfg)
+            except AssertionError as error:  # the libraries' own check
+                raise ConfigError(f'{path}: {error}') from error
     if args.json:
         print(json.dumps(counts, indent=1))
     else:

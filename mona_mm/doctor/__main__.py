@@ -41,6 +41,9 @@ def _config(words) -> bool:
     parser = argparse.ArgumentParser(
         prog='python -m mona_mm.doctor', description=__doc__)
     launch.add_common_arguments(parser)
+    parser.add_argument(
+        '--size', nargs=2, type=int, metavar=('H', 'W'),
+        help='estimate the memory for pictures of this size')
     args = parser.parse_args(words)
     with quiet():
         try:
@@ -48,7 +51,7 @@ def _config(words) -> bool:
         except UserError as error:
             print(f'\nConfig\n  WRONG  {error}')
             return False
-        return show(f'Config {args.config}', check_config(cfg))
+        return show(f'Config {args.config}', check_config(cfg, args.size))
 
 
 if __name__ == '__main__':

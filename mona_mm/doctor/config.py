@@ -1,7 +1,7 @@
 """Would this config run here?"""
 import copy
 import warnings
-from typing import Iterator, Optional
+from typing import Iterator, Optional, Sequence
 
 from mmengine.config import Config
 from torch import nn
@@ -20,11 +20,14 @@ from .finding import NOTE, OK, WRONG, Finding
 from .memory import estimate
 
 
-def check_config(cfg: Config) -> Iterator[Finding]:
+def check_config(cfg: Config, size: Optional[Sequence[int]] = None
+                 ) -> Iterator[Finding]:
     """Look at data, classes, base, what trains and the memory it takes.
 
     Args:
         cfg (Config): As ``tools/train.py`` would load it.
+        size (Sequence[int], optional): (H, W) to estimate the memory for;
+            by default what the training pipeline makes.
     """
     yield from _files(cfg)
     for note in adapt_to_cpu(copy.deepcopy(cfg)):
@@ -37,7 +40,7 @@ def check_config(cfg: Config) -> Iterator[Finding]:
         return
     yield from _base(cfg, model)
     yield from _trains(cfg, model)
-    yield _memory(cfg, model)
+    yield _memory(cfg, model, size)
 
 
 def _files(cfg: Config) -> Iterator[Finding]:
@@ -114,10 +117,11 @@ def _trains(cfg: Config, model: nn.Module) -> Iterator[Finding]:
         f'are frozen ({row["share"]:.2%} trains)')
 
 
-def _memory(cfg: Config, model: nn.Module) -> Finding:
+def _memory(cfg: Config, model: nn.Module,
+            size: Optional[Sequence[int]]) -> Finding:
     try:
-        return Finding(NOTE, 'memory', estimate(cfg, model,
-                                                _backbone(model)))
+        return Finding(NOTE, 'memory', estimate(
+            cfg, model, _backbone(model), size))
     except Exception as error:  # a backbone that does not run without data
         return Finding(NOTE, 'memory', f'not estimated '
                        f'({type(error).__name__}: {error})')

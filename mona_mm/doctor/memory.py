@@ -1,5 +1,5 @@
 """What training a config takes, without data and without a GPU."""
-from typing import Any, Iterator, Optional, Tuple
+from typing import Any, Iterator, Optional, Sequence, Tuple
 
 import torch
 from mmengine.config import Config
@@ -12,13 +12,16 @@ from mona_mm.config import means, name_of
 _ADAM = ('Adam', 'AdamW', 'NAdam', 'RAdam')
 
 
-def estimate(cfg: Config, model: nn.Module, backbone: nn.Module) -> str:
+def estimate(cfg: Config, model: nn.Module, backbone: nn.Module,
+             size: Optional[Sequence[int]] = None) -> str:
     """Estimate the memory of one training process, and say how.
 
     Args:
         cfg (Config): Batch size, picture size, optimizer and precision.
         model (nn.Module): The config's model, on the meta device.
         backbone (nn.Module): Its backbone.
+        size (Sequence[int], optional): (H, W) of the pictures; by default
+            what the training pipeline makes.
     """
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     trained = sum(p.numel() * p.element_size()
@@ -29,7 +32,7 @@ def estimate(cfg: Config, model: nn.Module, backbone: nn.Module) -> str:
              f'{kind} {_size(moments)}']
     total = weights + trained + moments
     batch = cfg.train_dataloader.get('batch_size', 1)
-    size = picture_size(cfg)
+    size = size or picture_size(cfg)
     if size is None:
         what = ('activations not counted: no picture size found in the '
                 'training pipeline')

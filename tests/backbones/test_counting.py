@@ -28,6 +28,22 @@ def test_json_holds_the_released_counts_by_site_and_stage(main, capsys):
     assert row['by_stage']['stage 0'] == 4 * (133*128 + 64**2 + 88*64)
 
 
+def test_another_method_and_size_are_counted(main, capsys):
+    config = 'configs/retinanet/retinanet_swin-l-mona_1x_voc.py'
+    main([config, '--tuner', 'lora', '--arch', 'tiny', '--json'])
+    row = json.loads(capsys.readouterr().out)[config]
+    # A of C x 64 and B of 64 x C for q and v, in 2, 2, 6 and 2 blocks.
+    assert (row['tuner'], row['inserted']) == ('LoRA', sum(
+        blocks * 2 * 2 * 64 * 96 * 2**i
+        for i, blocks in enumerate((2, 2, 6, 2))))
+
+
+def test_unknown_size_is_refused_with_the_known_ones(main):
+    with pytest.raises(ConfigError, match='tiny'):
+        main(['configs/retinanet/retinanet_swin-l-mona_1x_voc.py',
+              '--arch', 'gigantic'])
+
+
 def test_table_names_config_and_share(main, capsys):
     main(['configs/retinanet/retinanet_swin-l-mona_1x_voc.py'])
     printed = capsys.readouterr().out

@@ -1,4 +1,6 @@
 """What the doctor says about a config."""
+import re
+
 import cv2
 import numpy as np
 import pytest
@@ -66,6 +68,20 @@ def test_config_that_would_run_is_sound(options, tmp_path):
     assert 'an estimate' in found['memory'].text
     assert '8 x 64 x 64' in found['memory'].text
     assert not (tmp_path / 'work').exists()  # looking leaves nothing
+
+
+def test_memory_is_estimated_for_a_size_that_is_asked_for(options):
+    cfg = Config.fromfile(LEAF)
+    cfg.merge_from_dict(options)
+    said = {size: next(f.text for f in check_config(cfg, size)
+                       if f.subject == 'memory')
+            for size in ((64, 64), (128, 128))}
+    assert '8 x 64 x 64' in said[64, 64]
+    assert '8 x 128 x 128' in said[128, 128]
+    # Four times the pixels: four times what the backbone keeps.
+    small, large = (int(re.search(r'activations (\d+) MiB', text)[1])
+                    for text in said.values())
+    assert large == pytest.approx(4 * small, rel=.2)
 
 
 def test_everything_that_is_wrong_is_said_at_once(options, tmp_path):

@@ -50,7 +50,7 @@ class Options:
         area_sizes (Sequence[int]): Sides in pixels for cost against area,
             one image each.
         only (Sequence[str]): What to measure, see
-            :data:`mona_mm.research.benchmark.MEASURES`; all if empty.
+            :data:`mona_mm.research.benchmark.run.MEASURES`; all if empty.
         dtype (str): ``'float32'``, or the type of autocast.
         device (str): ``'cpu'``, ``'cuda'`` or ``'auto'``.
         runs (int): Timed rounds.
