@@ -320,13 +320,10 @@ class HST(Tuner):
             raise ValueError(
                 'HST: each of side_dims must be a multiple of its side_heads,'
                 f' but got {tuple(side_dims)} and {tuple(side_heads)}')
-        self.num_tokens = num_tokens
-        self.train_norms = train_norms
-        self.side_options = dict(
-            dims=tuple(side_dims), num_heads=tuple(side_heads),
-            mlp_ratio=mlp_ratio, num_tokens=num_tokens,
-            drop_path_rate=drop_path_rate,
-            norm_cfg=norm_cfg or dict(type='BN'), with_cp=with_cp)
+        self.num_tokens, self.train_norms = num_tokens, train_norms
+        self.side_dims, self.side_heads = tuple(side_dims), tuple(side_heads)
+        self.mlp_ratio, self.drop_path_rate = mlp_ratio, drop_path_rate
+        self.norm_cfg, self.with_cp = norm_cfg or dict(type='BN'), with_cp
 
     def tokens(self, dims: int) -> Optional[MetaTokens]:
         """Make the tokens of one block of width ``dims``."""
@@ -340,7 +337,10 @@ class HST(Tuner):
                 f'number of stages, but it is {self.facts.depth}')
         return SideNetwork(
             getattr(backbone, 'in_channels', 3), backbone.embed_dims,
-            self.facts.depth, **self.side_options)
+            self.facts.depth, self.side_dims, self.side_heads,
+            mlp_ratio=self.mlp_ratio, num_tokens=self.num_tokens,
+            drop_path_rate=self.drop_path_rate, norm_cfg=self.norm_cfg,
+            with_cp=self.with_cp)
 
     def trains(self, name: str, param: nn.Parameter, owner: nn.Module,
                from_end: Optional[int]) -> bool:
