@@ -88,6 +88,7 @@ def test_announcing_is_undone() -> None:
         '_get_models_from_metafile, ModelHub._register_mmpretrain_models]\n'
         'print("mona_mm" in utils.MODULE2PACKAGE, {p.__module__.split(".")[0]'
         ' for p in places}, [n for n in list_models() if "mona" in n],\n'
-        '      [f for f in sys.meta_path if type(f).__module__ == "mona_mm.hub"])')
+        '      [f for f in sys.meta_path\n'
+        '       if type(f).__module__ == "mona_mm.hub"])')
     assert out.splitlines()[-1].startswith("False") and (
         'mona_mm' not in out.splitlines()[-1].replace('mmpretrain', ''))
