@@ -50,9 +50,10 @@ def test_recipes_of_the_docs_run_as_they_stand(cluster, root, checkout):
         path.read_text()) for path in work.rglob('run.json')}
     name = CONFIG.split('/')[-1][:-3]
     assert set(ran) == {
-        'one', 'none', 'nodes', 'two', 'torchrun', f'sweep/{name}/seed0',
-        f'sweep/{name}/seed1'}
+        'one', 'none', 'nodes', 'two', 'torchrun', 'shared',
+        f'sweep/{name}/seed0', f'sweep/{name}/seed1'}
     assert all(record['finished'] for record in ran.values())
     assert {key: record['world_size'] for key, record in ran.items()
-            if record['world_size'] > 1} == dict(nodes=2, torchrun=2)
+            if record['world_size'] > 1} == dict(
+                nodes=2, torchrun=2, shared=2)
     assert ran['two']['sessions'] >= 2
