@@ -1,5 +1,14 @@
 """What the classes of all families take beside the library's arguments."""
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import (
+    Any,
+    Dict,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 import torch
 from torch import Tensor
@@ -119,40 +128,61 @@ class TunedFamily(TunedBackbone, KeepsInserted):
                 module.line_by_line = value
 
 
-def place_numbered_norms(tensors: Dict[str, Tensor], outputs: Sequence[str],
-                         last: str, map_final_norm: bool
-                         ) -> Tuple[Dict[str, Tensor], List[str]]:
-    """Leave out heads, and the norms that no output has.
+class NumberedNorms:
+    """Mixin: stages are output through norms that are called ``norm<i>``."""
 
-    A file with one output norm alone comes from a classifier: that norm is
-    its final one. Several belong to a dense model and are loaded.
+    def output_norms(self) -> Dict[int, str]:
+        """``{i: 'norm<i>'}`` of the stages that are output."""
+        return {i: f'norm{i}' for i in self.out_indices}
+
+    def place(self, tensors: Dict[str, Tensor], map_final_norm: bool
+              ) -> Tuple[Dict[str, Tensor], List[str]]:
+        """Leave out heads, and the norms that no output has.
+
+        A file with one output norm alone comes from a classifier: that norm
+        is its final one. Several belong to a dense model and are loaded.
+
+        Args:
+            tensors (dict[str, Tensor]): Of a file, under mm names.
+            map_final_norm (bool): Whether a classifier's final norm becomes
+                that of the last output.
+
+        Returns:
+            tuple[dict[str, Tensor], list[str]]: What is loaded, and the keys
+            that are rightly left out.
+        """
+        outputs = list(self.output_norms().values())
+        norms = {k.split('.')[0] for k in tensors if k.startswith('norm')}
+        final = 'norm' if 'norm' in norms else f'norm{len(self.depths) - 1}'
+        renames: Dict[str, Optional[str]] = {}
+        if len(norms - {'norm'}) < 2:
+            renames[final] = outputs[-1] if map_final_norm and outputs else (
+                None)
+        placed, left = {}, []
+        for key, value in tensors.items():
+            top, dot, rest = key.partition('.')
+            top = renames.get(top, top)
+            if top in (None, 'head') or (
+                    top.startswith('norm') and top not in outputs):
+                left.append(key)
+            else:
+                placed[top + dot + rest] = value
+        return placed, left
+
+
+def arch_arguments(arch: Mapping[str, Any],
+                   zoo: Mapping[str, Mapping]) -> Dict[str, Any]:
+    """A config's argument for an arch: by its name if it has one.
 
     Args:
-        tensors (dict[str, Tensor]): Of a file, under mm names.
-        outputs (Sequence[str]): Names of the output norms, in order.
-        last (str): Name of the last stage's norm.
-        map_final_norm (bool): Whether a classifier's final norm becomes the
-            last of ``outputs``.
-
-    Returns:
-        tuple[dict[str, Tensor], list[str]]: What is loaded, and the keys that
-        are rightly left out.
+        arch (Mapping): What it is made of.
+        zoo (Mapping[str, Mapping]): The library's by name; one letter is
+            short for another name.
     """
-    norms = {k.split('.')[0] for k in tensors if k.startswith('norm')}
-    final = 'norm' if 'norm' in norms else last
-    renames: Dict[str, Optional[str]] = {}
-    if len(norms - {'norm'}) < 2:
-        renames[final] = outputs[-1] if map_final_norm and outputs else None
-    placed, left = {}, []
-    for key, value in tensors.items():
-        top, dot, rest = key.partition('.')
-        top = renames.get(top, top)
-        if top in (None, 'head') or (
-                top.startswith('norm') and top not in outputs):
-            left.append(key)
-        else:
-            placed[top + dot + rest] = value
-    return placed, left
+    names = [name for name, known in zoo.items()
+             if len(name) > 1 and arch.items() <= known.items()]
+    return {'arch': names[0]} if names else {
+        f'arch.{k}': v for k, v in arch.items()}
 
 
 def unusual(**given: Any) -> Dict[str, Any]:

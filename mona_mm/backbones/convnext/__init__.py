@@ -21,8 +21,9 @@ from mona_mm.tuners import Tuner
 
 from ..family import (
     LinspaceOnCPU,
+    NumberedNorms,
     TunedFamily,
-    place_numbered_norms,
+    arch_arguments,
     refuse_frozen_stages,
     unusual,
 )
@@ -36,7 +37,7 @@ _POINTWISE = re.compile(r'\.pointwise_conv[12]\.weight$')
 
 
 @MODELS.register_module()
-class TunedConvNeXt(TunedFamily, ConvNeXt):
+class TunedConvNeXt(NumberedNorms, TunedFamily, ConvNeXt):
     """mmpretrain's ConvNeXt, tuned by any method that its sites can serve.
 
     A block has one branch, without attention. A method that asks for the
@@ -160,17 +161,6 @@ class TunedConvNeXt(TunedFamily, ConvNeXt):
             found += [f'norm{i}.' for i in self.out_indices]
         return found
 
-    def output_norms(self) -> Dict[int, str]:
-        """``{i: 'norm<i>'}`` of the stages that are output."""
-        return {i: f'norm{i}' for i in self.out_indices}
-
-    def place(self, tensors: Dict[str, Tensor], map_final_norm: bool
-              ) -> Tuple[Dict[str, Tensor], List[str]]:
-        """Leave out the head, and the norms that no output has."""
-        return place_numbered_norms(
-            tensors, list(self.output_norms().values()),
-            f'norm{self.num_stages - 1}', map_final_norm)
-
     def fit(self, name: str, given: Tensor,
             own: Tensor) -> Tuple[Tensor, str]:
         """Point-wise layers as linear layers or as 1x1 convolutions."""
@@ -194,10 +184,8 @@ class TunedConvNeXt(TunedFamily, ConvNeXt):
     def arguments(self, facts: dict) -> dict:
         """The arguments behind facts: an arch by its name if it has one."""
         arch = {k: facts.get(k) for k in ('depths', 'channels')}
-        names = [n for n, zoo in self.arch_settings.items() if zoo == arch]
         return dict(
-            {'arch': names[0]} if names else
-            {f'arch.{k}': v for k, v in arch.items()},
+            arch_arguments(arch, self.arch_settings),
             use_grn=facts.get('use_grn'),
             gap_before_final_norm=facts.get('gap_before_final_norm'),
             out_indices=facts.get('out_indices'),

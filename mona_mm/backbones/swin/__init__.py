@@ -1,5 +1,5 @@
 """Swin Transformer (arXiv 2103.14030) with tuners at its sites."""
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Iterator, List, Optional, Sequence, Tuple, Union
 
 from mmpretrain.models.backbones.swin_transformer import (
     SwinBlock,
@@ -14,8 +14,9 @@ from mona_mm.tuners import SITES, Tuner
 
 from ..family import (
     LinspaceOnCPU,
+    NumberedNorms,
     TunedFamily,
-    place_numbered_norms,
+    arch_arguments,
     refuse_frozen_stages,
     unusual,
 )
@@ -31,7 +32,7 @@ _TABLE = 'relative_position_bias_table'
 
 
 @MODELS.register_module()
-class TunedSwinTransformer(TunedFamily, SwinTransformer):
+class TunedSwinTransformer(NumberedNorms, TunedFamily, SwinTransformer):
     """mmpretrain's Swin Transformer, tuned by any registered method.
 
     State-dict keys of the pretrained part and outputs are those of mmdet's,
@@ -152,17 +153,6 @@ class TunedSwinTransformer(TunedFamily, SwinTransformer):
             found.append(f'stages.{last}.downsample.')
         return found
 
-    def output_norms(self) -> dict:
-        """``{i: 'norm<i>'}`` of the stages that are output."""
-        return {i: f'norm{i}' for i in self.out_indices}
-
-    def place(self, tensors: Dict[str, Tensor], map_final_norm: bool
-              ) -> Tuple[Dict[str, Tensor], List[str]]:
-        """Leave out heads, and norms that are not here."""
-        return place_numbered_norms(
-            tensors, list(self.output_norms().values()),
-            f'norm{len(self.depths) - 1}', map_final_norm)
-
     def fit(self, name: str, given: Tensor,
             own: Tensor) -> Tuple[Tensor, str]:
         """Interpolate a bias table, ((2 w - 1)^2, heads), of another w."""
@@ -197,12 +187,9 @@ class TunedSwinTransformer(TunedFamily, SwinTransformer):
     def arguments(self, facts: dict) -> dict:
         """The arguments behind facts: an arch by its name if it has one."""
         arch = {k: facts.get(k) for k in ('embed_dims', 'depths', 'num_heads')}
-        names = [n for n, zoo in self.arch_zoo.items()
-                 if len(n) > 1 and arch.items() <= zoo.items()]
         windows = facts.get('window_sizes') or [None]
         return dict(
-            {'arch': names[0]} if names else
-            {f'arch.{k}': v for k, v in arch.items()},
+            arch_arguments(arch, self.arch_zoo),
             window_size=windows[0] if len(set(windows)) == 1 else windows,
             pad_small_map=facts.get('pad_small_map'),
             out_indices=facts.get('out_indices'),

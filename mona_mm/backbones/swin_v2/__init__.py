@@ -1,5 +1,5 @@
 """Swin Transformer V2 (arXiv 2111.09883) with tuners at its sites."""
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Iterator, List, Optional, Sequence, Tuple, Union
 
 from mmpretrain.models.backbones.swin_transformer_v2 import (
     SwinBlockV2,
@@ -12,8 +12,9 @@ from mona_mm.tuners import SITES, Tuner
 
 from ..family import (
     LinspaceOnCPU,
+    NumberedNorms,
     TunedFamily,
-    place_numbered_norms,
+    arch_arguments,
     refuse_frozen_stages,
     unusual,
 )
@@ -25,7 +26,7 @@ __all__ = ['TunedSwinTransformerV2']
 
 
 @MODELS.register_module()
-class TunedSwinTransformerV2(TunedFamily, SwinTransformerV2):
+class TunedSwinTransformerV2(NumberedNorms, TunedFamily, SwinTransformerV2):
     """mmpretrain's Swin Transformer V2, tuned by any registered method.
 
     Args:
@@ -130,17 +131,6 @@ class TunedSwinTransformerV2(TunedFamily, SwinTransformerV2):
             found += [f'norm{i}.' for i in self.out_indices]
         return found
 
-    def output_norms(self) -> Dict[int, str]:
-        """``{i: 'norm<i>'}`` of the stages that are output."""
-        return {i: f'norm{i}' for i in self.out_indices}
-
-    def place(self, tensors: Dict[str, Tensor], map_final_norm: bool
-              ) -> Tuple[Dict[str, Tensor], List[str]]:
-        """Leave out the head, and the norms that no output has."""
-        return place_numbered_norms(
-            tensors, list(self.output_norms().values()),
-            f'norm{len(self.depths) - 1}', map_final_norm)
-
     def facts(self) -> dict:
         """What a checkpoint must agree with, beyond shapes."""
         return dict(
@@ -160,11 +150,8 @@ class TunedSwinTransformerV2(TunedFamily, SwinTransformerV2):
         """The arguments behind facts: an arch by its name if it has one."""
         arch = {k: facts.get(k) for k in (
             'embed_dims', 'depths', 'num_heads', 'extra_norm_every_n_blocks')}
-        names = [n for n, zoo in self.arch_zoo.items()
-                 if len(n) > 1 and arch == zoo]
         return dict(
-            {'arch': names[0]} if names else
-            {f'arch.{k}': v for k, v in arch.items()},
+            arch_arguments(arch, self.arch_zoo),
             window_size=facts.get('window_sizes'),
             pretrained_window_sizes=facts.get('pretrained_window_sizes'),
             pad_small_map=facts.get('pad_small_map'),

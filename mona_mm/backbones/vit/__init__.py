@@ -22,7 +22,12 @@ from torch import Tensor, nn
 from mona_mm.registry import MODELS
 from mona_mm.tuners import EXTRAS, SITES, Tuner
 
-from ..family import TunedFamily, refuse_frozen_stages, unusual
+from ..family import (
+    TunedFamily,
+    arch_arguments,
+    refuse_frozen_stages,
+    unusual,
+)
 from ..step import Step
 from ..tuned import Slot
 from .blocks import TunedViTBlock
@@ -331,16 +336,13 @@ class TunedVisionTransformer(TunedFamily, VisionTransformer):
         """The arguments behind facts: an arch by its name if it has one."""
         arch = {k: facts.get(k) for k in (
             'embed_dims', 'num_layers', 'num_heads', 'feedforward_channels')}
-        names = [n for n, zoo in self.arch_zoo.items()
-                 if len(n) > 1 and arch == zoo]
         same = ('patch_size', 'img_size', 'with_cls_token', 'final_norm',
                 'out_indices', 'out_type')
         usual = dict(in_channels=3, fit_channels=None, fit_patch=False,
                      num_registers=0, pre_norm=False, qkv_bias=True,
                      window_size=0, global_blocks=None)
         return dict(
-            {'arch': names[0]} if names else
-            {f'arch.{k}': v for k, v in arch.items()},
+            arch_arguments(arch, self.arch_zoo),
             **{k: facts.get(k) for k in same},
             **{k: facts.get(k, v) for k, v in usual.items()})
 
