@@ -12,6 +12,7 @@ from typing import (
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from mona_mm.ops.frozen import CastOnce
@@ -183,6 +184,31 @@ def arch_arguments(arch: Mapping[str, Any],
              if len(name) > 1 and arch.items() <= known.items()]
     return {'arch': names[0]} if names else {
         f'arch.{k}': v for k, v in arch.items()}
+
+
+def resize_grid(pos_embed: Tensor, own: Tensor, grid: Tuple[int, int],
+                mode: str) -> Optional[Tensor]:
+    """Fit a position embedding to another grid; None if it is none.
+
+    Args:
+        pos_embed (Tensor): (1, T + G * G, C), of a square grid, T is 0 or 1:
+            the class token's stays as it is.
+        own (Tensor): (1, T + H * W, C), the one to fit.
+        grid (tuple[int, int]): (H, W).
+        mode (str): Of interpolation.
+    """
+    if pos_embed.ndim != 3 or pos_embed.shape[::2] != own.shape[::2]:
+        return None
+    tokens = own.shape[1] - grid[0] * grid[1]
+    patches = pos_embed.shape[1] - tokens
+    side = round(max(patches, 0)**0.5)
+    if side * side != patches or not side:
+        return None
+    image = pos_embed[:, tokens:].float().unflatten(1, (side, side))
+    image = F.interpolate(
+        image.permute(0, 3, 1, 2), size=grid, mode=mode, align_corners=False)
+    found = image.flatten(2).transpose(1, 2).to(pos_embed.dtype)
+    return torch.cat([pos_embed[:, :tokens], found], dim=1)
 
 
 def unusual(**given: Any) -> Dict[str, Any]:

@@ -8,12 +8,11 @@ from mmdet.models.backbones.pvt import (
     PyramidVisionTransformerV2,
 )
 from torch import Tensor
-from torch.nn import functional as F
 
 from mona_mm.registry import MODELS
 from mona_mm.tuners import Tuner
 
-from ..family import LinspaceOnCPU, TunedFamily, unusual
+from ..family import LinspaceOnCPU, TunedFamily, resize_grid, unusual
 from ..tuned import Slot
 from .blocks import TunedPVTLayer
 from .layouts import PVTNames
@@ -90,16 +89,14 @@ class _TunedPVT(TunedFamily):
     def fit(self, name: str, given: Tensor,
             own: Tensor) -> Tuple[Tensor, str]:
         """Resize position grids (1, N, C) of square pictures."""
-        if not _POSITIONS.search(name) or given.shape == own.shape or (
-                given.ndim != 3 or given.shape[2] != own.shape[2]):
+        if not _POSITIONS.search(name) or given.shape == own.shape:
             return super().fit(name, given, own)
-        old, new = (round(t.shape[1]**.5) for t in (given, own))
-        if (old**2, new**2) != (given.shape[1], own.shape[1]):
-            return given, ''
-        grid = given.float().transpose(1, 2).unflatten(2, (old, old))
-        grid = F.interpolate(grid, size=(new, new), mode='bicubic',
-                             align_corners=False)
-        return grid.flatten(2).transpose(1, 2).to(given.dtype), (
+        side = round(own.shape[1]**.5)
+        found = None
+        if side * side == own.shape[1]:
+            found = resize_grid(given, own, (side, side), 'bicubic')
+        return (given, '') if found is None else (
+            found,
             'pos_embed: interpolated, because pretrain_img_size is not the '
             'one that the base was trained with; images may have any size '
             'without it')

@@ -26,12 +26,13 @@ from ..family import (
     TunedFamily,
     arch_arguments,
     refuse_frozen_stages,
+    resize_grid,
     unusual,
 )
 from ..step import Step
 from ..tuned import Slot
 from .blocks import TunedViTBlock
-from .layouts import HEADS, ViTNames, resize_grid, resize_kernel
+from .layouts import HEADS, ViTNames, resize_kernel
 
 __all__ = ['TunedVisionTransformer']
 

@@ -12,7 +12,7 @@ What has no place in a ViT keeps its name, and is left out, or refused, by
 whoever loads it.
 """
 import re
-from typing import Dict, Iterable, List, Optional, Tuple
+from typing import Dict, Iterable, List, Tuple
 
 import torch
 from torch import Tensor
@@ -121,31 +121,6 @@ _AUGREG: Rules = (
 )
 _THIRD = re.compile(r'(layers\.\d+\.attn)\.(query|key|value)\.(\w+)')
 _THIRDS = ('query', 'key', 'value')
-
-
-def resize_grid(pos_embed: Tensor, own: Tensor, grid: Tuple[int, int],
-                mode: str) -> Optional[Tensor]:
-    """Fit a position embedding to another grid; None if it is none.
-
-    Args:
-        pos_embed (Tensor): (1, T + G * G, C), of a square grid, T is 0 or 1:
-            the class token's stays as it is.
-        own (Tensor): (1, T + H * W, C), the one to fit.
-        grid (tuple[int, int]): (H, W).
-        mode (str): Of interpolation.
-    """
-    if pos_embed.ndim != 3 or pos_embed.shape[::2] != own.shape[::2]:
-        return None
-    tokens = own.shape[1] - grid[0] * grid[1]
-    patches = pos_embed.shape[1] - tokens
-    side = round(max(patches, 0)**0.5)
-    if side * side != patches or not side:
-        return None
-    image = pos_embed[:, tokens:].float().unflatten(1, (side, side))
-    image = F.interpolate(
-        image.permute(0, 3, 1, 2), size=grid, mode=mode, align_corners=False)
-    found = image.flatten(2).transpose(1, 2).to(pos_embed.dtype)
-    return torch.cat([pos_embed[:, :tokens], found], dim=1)
 
 
 def resize_kernel(weight: Tensor, size: Tuple[int, int],
