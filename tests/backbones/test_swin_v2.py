@@ -3,6 +3,7 @@ import pytest
 import torch
 from families import TINY, library, tiny
 from helpers import TUNERS, image, on_meta
+from mmpretrain.models.backbones import SwinTransformerV2
 from torchvision.models.swin_transformer import (
     PatchMergingV2,
     SwinTransformer,
@@ -11,7 +12,7 @@ from torchvision.models.swin_transformer import (
 
 from mona_mm.backbones import TunedSwinTransformerV2
 from mona_mm.backbones.swin_v2.layouts import SwinV2Names
-from mona_mm.checkpoint.convert import convert
+from mona_mm.checkpoint.convert import convert, convert_file
 from mona_mm.tuners import Tuner
 
 NAME = 'TunedSwinTransformerV2'
@@ -75,7 +76,8 @@ def microsoft_names(state):
     return found
 
 
-def test_microsofts_layout_gives_torchvisions_features(tmp_path):
+def torchvisions():
+    """torchvision's network, whose keys have no bias, as Microsoft's."""
     theirs = shaken(SwinTransformer(
         [4, 4], ARCH['embed_dims'], ARCH['depths'], ARCH['num_heads'],
         [4, 4], num_classes=5, block=SwinTransformerBlockV2,
@@ -84,6 +86,11 @@ def test_microsofts_layout_gives_torchvisions_features(tmp_path):
         for key, value in theirs.named_parameters():
             if key.endswith('qkv.bias'):  # keys have none
                 value[len(value) // 3:2 * len(value) // 3] = 0
+    return theirs
+
+
+def test_microsofts_layout_gives_torchvisions_features(tmp_path):
+    theirs = torchvisions()
     state = microsoft_names(theirs.state_dict())
     assert known(state) == ['microsoft']
     # Where a map is no larger than the window torchvision does not shift.
@@ -92,6 +99,64 @@ def test_microsofts_layout_gives_torchvisions_features(tmp_path):
     with torch.no_grad():
         expected = theirs.norm(theirs.features(x)).permute(0, 3, 1, 2)
         agree(net(x)[-1], expected)
+
+
+def microsoft_file(folder):
+    """A file as Microsoft's code writes it, and torchvision's network."""
+    theirs = torchvisions()
+    state = microsoft_names(theirs.state_dict())
+    for i, depth in enumerate(ARCH['depths']):
+        for j in range(depth):
+            block = f'layers.{i}.blocks.{j}'
+            index = state[f'{block}.attn.relative_position_index']
+            state[f'{block}.attn.relative_position_index'] = index.view(16, 16)
+            if j % 2:  # of shifted windows, for pictures of 128 pixels
+                windows = (32 >> i) ** 2 // 16
+                state[f'{block}.attn_mask'] = torch.zeros(windows, 16, 16)
+    attn = {k.split('.attn.')[1] for k in state if '.attn.' in k}
+    assert attn == {
+        'qkv.weight', 'q_bias', 'v_bias', 'logit_scale', 'cpb_mlp.0.weight',
+        'cpb_mlp.0.bias', 'cpb_mlp.2.weight', 'proj.weight', 'proj.bias',
+        'relative_coords_table', 'relative_position_index'}
+    assert state.keys() >= {
+        'patch_embed.proj.weight', 'patch_embed.norm.bias',
+        'layers.0.blocks.1.attn_mask', 'layers.0.blocks.1.mlp.fc2.bias',
+        'layers.2.downsample.reduction.weight',
+        'layers.2.downsample.norm.bias', 'norm.weight', 'head.weight'}
+    torch.save(dict(model=state), folder / 'swinv2.pth')
+    return folder / 'swinv2.pth', theirs
+
+
+@pytest.mark.parametrize('layout', ['auto', 'microsoft'])
+def test_converted_microsoft_file_fits_mmpretrains_network(tmp_path, layout):
+    source, theirs = microsoft_file(tmp_path)
+    out = tmp_path / 'out.pth'
+    result = convert_file(str(source), str(out), layout)
+    assert (result.layout, result.tuner, result.passed) == (
+        'microsoft', 'none', 0)
+    assert {k.split('.')[-1] if 'head' not in k else k
+            for k in result.dropped} == {
+        'relative_coords_table', 'relative_position_index', 'attn_mask',
+        'head.weight', 'head.bias'}
+    net = SwinTransformerV2(
+        arch=ARCH, window_size=4, out_indices=(3, ), pad_small_map=False)
+    left = net.load_state_dict(torch.load(out)['state_dict'], strict=False)
+    assert not left.unexpected_keys
+    assert all('.relative_' in k for k in left.missing_keys)  # buffers
+    x = image(2, 3, 128, 256)
+    with torch.no_grad():
+        net.eval()
+        agree(net(x)[-1],
+              theirs.norm(theirs.features(x)).permute(0, 3, 1, 2))
+
+
+def test_converted_microsoft_file_is_a_base(tmp_path):
+    source, _ = microsoft_file(tmp_path)
+    convert_file(str(source), str(tmp_path / 'out.pth'))
+    nets = [load(torch.load(path)[key], tmp_path) for path, key in (
+        (source, 'model'), (tmp_path / 'out.pth', 'state_dict'))]
+    first, second = (net.state_dict() for net in nets)
+    assert all(torch.equal(first[k], second[k]) for k in first)
 
 
 def test_timm_file_gives_timms_features(tmp_path):
