@@ -5,11 +5,28 @@ from pathlib import Path
 import pytest
 import torch
 from paths import ROOT, SHARED
+from yapf.yapflib import yapf_api
 
 
 @pytest.fixture(autouse=True, scope='session')
 def _one_thread():
     torch.set_num_threads(1)  # the models are tiny
+
+
+@pytest.fixture(autouse=True, scope='session')
+def _each_config_is_formatted_once():
+    """mmengine does it eight times in a run: most of what a tiny one takes."""
+    plain, seen = yapf_api.FormatCode, {}
+
+    def once(text, **kwargs):
+        key = text, repr(kwargs)
+        if key not in seen:
+            seen[key] = plain(text, **kwargs)
+        return seen[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yapf_api, 'FormatCode', once)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -1,18 +1,18 @@
-"""Real runs of the other backbone families, in every task."""
+"""Real runs of the other backbone families with Mona, in every task.
+
+All methods are in test_matrix.py.
+"""
 import argparse
 from pathlib import Path
 
 import pytest
 import torch
-from families import refuses
-from helpers import TUNERS
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 from mona_mm.checkpoint import read_checkpoint
 from mona_mm.engine import fit, launch, preflight
 from mona_mm.research.shapes import make_shapes
-from mona_mm.tuners.base import tuner_class
 
 TASKS = ('retinanet', 'cascade-mask-rcnn', 'upernet', 'oriented-rcnn', '')
 #: As wide as swin-nano, so that they fit its necks and heads.
@@ -116,15 +116,3 @@ def run(root, task, nano, tuner, folder):
 @pytest.mark.parametrize('nano', NANOS)
 def test_mona_trains_saves_and_is_tested_again(root, task, nano, tmp_path):
     run(root, task, nano, 'Mona', tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('tuner', [t for t in TUNERS if t != 'Mona'])
-@pytest.mark.parametrize('nano', NANOS)
-def test_every_method_trains_where_it_fits(root, nano, tuner, tmp_path):
-    kind = nano_of(root, nano)['type']
-    if refuses(kind.removeprefix('mona_mm.'), tuner_class(tuner)):
-        with pytest.raises(ValueError, match='cannot be served'):
-            run(root, '', nano, tuner, tmp_path)
-    else:
-        run(root, '', nano, tuner, tmp_path)
