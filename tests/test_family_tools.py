@@ -179,7 +179,8 @@ def test_sweep_takes_the_methods_that_fit(trained, tmp_path):
 
 def test_resumed_run_is_the_run_that_was_never_interrupted(
         root, trained, tmp_path):
-    words = short(**{'train_cfg.max_epochs': 2, 'randomness.seed': 3})
+    words = short(**{'train_cfg.max_epochs': 2, 'randomness.seed': 3,
+                     'model.backbone.drop_path_rate': .3})
     call(root, 'train', trained.config, '--work-dir', tmp_path / 'whole',
          *words)
     (tmp_path / 'again').mkdir()

@@ -71,8 +71,8 @@ def compose(root, task, name, tuner) -> Config:
     method = Config.fromfile(tuner_fragments()[tuner.lower()]).tuner.to_dict()
     backbone = dict(
         TINY[name].args, type=f'mona_mm.{name}', tuner=method,
-        drop_path_rate=.1, init_cfg=dict(
-            type='Pretrained', checkpoint=f'{name}.pth'))
+        drop_path_rate=0.,  # so that two steps move everything
+        init_cfg=dict(type='Pretrained', checkpoint=f'{name}.pth'))
     net, side = tiny(name, method), TINY[name].side
     widths = [m.shape[1] for m in net.eval()(torch.zeros(1, 3, side, side))]
     wanted = cfg.model.backbone.out_indices

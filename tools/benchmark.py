@@ -31,8 +31,8 @@ def parse_args(argv=None) -> argparse.Namespace:
         'share a table')
     add('--family', default='mona_mm.TunedSwinTransformer', metavar='TYPE',
         help="the backbone's type, with --arch (default: %(default)s)")
-    add('--arch', help='Swin of this size, without configs: tiny (default), '
-        'small, base or large')
+    add('--arch', help="the size, without configs, as the family's library "
+        'calls it: tiny (default), small, base or large of Swin')
     add('--methods', type=_words, metavar='A,B', help='tuning methods, or '
         'all (default: those of the configs; without configs mona)')
     add('--against', type=_words, metavar='A,B', default=['full', 'plain'],
