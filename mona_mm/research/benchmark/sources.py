@@ -49,8 +49,7 @@ def from_arch(arch: Arch,
     if cls is None:
         raise ConfigError(f'--family {family!r}: expected one of '
                           f'{tuned_types()}')
-    zoo = getattr(cls.plain_class, 'arch_zoo',
-                  getattr(cls.plain_class, 'arch_settings', {}))
+    zoo = getattr(cls, 'zoo', {})
     if 'arch' not in arguments_of(cls):
         raise ConfigError(f'--family {family!r}: its sizes have no names; '
                           'give a config')
