@@ -86,8 +86,10 @@ class WindowedTest:
             samples.append(_window_sample(sample, (y2 - y1, x2 - x1)))
         results = super().test_step(
             dict(inputs=crops, data_samples=samples))
-        return [_moved(result.pred_instances, place)
-                for result, place in zip(results, places)]
+        found = [result.pred_instances for result in results]
+        return [
+            InstanceData(bboxes=shifted(f.bboxes, place), scores=f.scores,
+                         labels=f.labels) for f, place in zip(found, places)]
 
     def _filled(self, crop: Tensor, height: int, width: int) -> Tensor:
         """Pad a crop (C, h, w) of an image to (C, height, width)."""
@@ -117,13 +119,14 @@ def _window_sample(sample: BaseDataElement, shape: tuple) -> BaseDataElement:
     return type(sample)(metainfo=meta)
 
 
-def _moved(found: InstanceData, place: Window) -> InstanceData:
-    """Shift boxes (N, 5) to where their window lies; the rest is kept."""
-    boxes = getattr(found.bboxes, 'tensor', found.bboxes)
+def shifted(boxes: Tensor, place: Window) -> Tensor:
+    """Boxes of a window, (N, 4) or (N, 5), in the picture."""
+    boxes = getattr(boxes, 'tensor', boxes)
     shift = boxes.new_zeros(boxes.shape[-1])
-    shift[0], shift[1] = place[:2]
-    return InstanceData(
-        bboxes=boxes + shift, scores=found.scores, labels=found.labels)
+    shift[:2] = shift.new_tensor(place[:2])
+    if boxes.shape[-1] == 4:
+        shift[2:] = shift[:2]
+    return boxes + shift
 
 
 def _merge(found: Sequence[InstanceData], threshold: float) -> InstanceData:
