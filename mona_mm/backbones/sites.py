@@ -3,6 +3,7 @@ from typing import Callable, Dict, List, Optional, Tuple, Union
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mona_mm.ops import runs_line_by_line
 from mona_mm.tuners import LINEARS, BlockOutput, Tuner
@@ -48,6 +49,7 @@ class TunedBlock(nn.Module):
         branches (dict[str, tuple[str, ...]]): For ``'attn'`` and ``'ffn'``,
             the children that the branch is made of.
         linears (dict[str, str]): Where the linear layers are, by site.
+        with_cp (bool): Recompute it in the backward pass.
         line_by_line (bool): Run what is written in the papers, instead of
             fast, exact forms.
         skip_dropped (bool | str): Leave out the branches that drop-path
@@ -62,6 +64,7 @@ class TunedBlock(nn.Module):
     branches: Dict[str, Tuple[str, ...]] = dict(
         attn=('norm1', 'attn'), ffn=('norm2', 'ffn'))
     linears: Dict[str, str] = {}
+    with_cp = False
     line_by_line = False
     alone = False
     skip_dropped: Union[bool, str] = 'auto'
@@ -118,6 +121,15 @@ class TunedBlock(nn.Module):
             self.outputs.append(
                 BlockOutput(x[:, extra:] if extra else x, hw_shape, own))
         return x
+
+    def recompute(self, run: Callable, *args):
+        """``run(*args)``; with ``with_cp`` again in the backward pass.
+
+        It is the non-reentrant form, which a frozen input does not trouble.
+        """
+        if self.with_cp and torch.is_grad_enabled():
+            return checkpoint(run, *args, use_reentrant=False)
+        return run(*args)
 
     def half(self,
              part: str,

@@ -71,12 +71,25 @@ class Names:
     linears: Dict[str, str] = {}
     #: Endings of buffers that are computed, not learnt.
     derived: Tuple[str, ...] = ()
+    #: Whether output norms have the number of their stage, which is the
+    #: first number in the name of a block.
+    numbered = False
     #: Beginnings of what pretrained files hold beside the backbone.
     heads: Tuple[str, ...] = ('head.', )
 
     def place_final_norm(self, state: StateDict) -> StateDict:
-        """Name a classifier's final norm as the mm libraries' files do."""
-        return state
+        """Name a classifier's final norm as the mm libraries' files do.
+
+        With :attr:`numbered` it is called after the last stage: ``norm3``.
+        """
+        if not self.numbered:
+            return state
+        stages = [int(re.search(r'\d+', m[1])[0])
+                  for m in map(self.block.fullmatch, state) if m]
+        own = f'norm{max(stages)}.'
+        if any(k.startswith(own) for k in state):
+            return state
+        return rename_keys(state, lambda k: re.sub(r'^norm\.', own, k))
 
     def missing(self, names: Iterable[str]) -> List[str]:
         """What some blocks have and others lack."""
@@ -145,22 +158,6 @@ def uneven(matches: Iterable['re.Match[str]'],
     every = set().union(*found.values())
     return [f'{part}.{name}' for part, own in found.items()
             for name in sorted(every - own)]
-
-
-def number_final_norm(state: StateDict,
-                      block: 're.Pattern[str]') -> StateDict:
-    """Call a classifier's final norm after the last stage: ``norm3``.
-
-    Args:
-        state (dict[str, Tensor]): Of a backbone, under mm names.
-        block (re.Pattern): Of :class:`Names`; stages are the first number.
-    """
-    stages = [int(re.search(r'\d+', m[1])[0])
-              for m in map(block.fullmatch, state) if m]
-    own = f'norm{max(stages)}.'
-    if any(k.startswith(own) for k in state):
-        return state
-    return rename_keys(state, lambda k: re.sub(r'^norm\.', own, k))
 
 
 class BaseState(NamedTuple):

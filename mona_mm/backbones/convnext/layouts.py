@@ -19,7 +19,6 @@ from mona_mm.checkpoint.layouts import (
     Layout,
     Names,
     StateDict,
-    number_final_norm,
     rename_keys,
     substitute,
 )
@@ -116,6 +115,7 @@ class ConvNeXtNames(Names):
     """The names of ConvNeXt, both versions."""
 
     family = 'ConvNeXt'
+    numbered = True
     layouts = _LAYOUTS
     plain = re.compile(
         r'downsample_layers\.\d+\.[01]\.(weight|bias)'
@@ -125,7 +125,3 @@ class ConvNeXtNames(Names):
         r'|gamma|grn\.(gamma|beta))')
     block = re.compile(r'(stages\.\d+\.\d+)\.(.+)')
     linears = dict(fc1='pointwise_conv1', fc2='pointwise_conv2')
-
-    def place_final_norm(self, state: StateDict) -> StateDict:
-        """Number it as the norm of the last stage."""
-        return number_final_norm(state, self.block)

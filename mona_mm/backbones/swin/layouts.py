@@ -16,7 +16,6 @@ from mona_mm.checkpoint.layouts import (
     Layout,
     Names,
     StateDict,
-    number_final_norm,
     rename_keys,
     substitute,
     uneven,
@@ -24,14 +23,14 @@ from mona_mm.checkpoint.layouts import (
 from mona_mm.errors import CheckpointError
 from mona_mm.registry import LAYOUTS
 
-_TO_MM = (
+TO_MM = (
     (r'^patch_embed\.proj\.', 'patch_embed.projection.'),
     (r'^layers\.', 'stages.'),
     (r'(\.blocks\.\d+)\.attn\.(?!w_msa\.)', r'\1.attn.w_msa.'),
     (r'(\.blocks\.\d+)\.mlp\.fc1\.', r'\1.ffn.layers.0.0.'),
     (r'(\.blocks\.\d+)\.mlp\.fc2\.', r'\1.ffn.layers.1.'),
 )
-_FROM_MM = (
+FROM_MM = (
     (r'^patch_embed\.projection\.', 'patch_embed.proj.'),
     (r'^stages\.', 'layers.'),
     (r'(\.blocks\.\d+)\.attn\.w_msa\.', r'\1.attn.'),
@@ -62,25 +61,18 @@ class Microsoft(Layout):
             CheckpointError: If two tensors would get the same name, or one
                 of a patch merging has no 4C inputs.
         """
-        renamed = rename_keys(state, self._mm_name)
-        for key in filter(_MERGING.search, renamed):
-            if renamed[key].ndim == 0 or renamed[key].shape[-1] % 4:
-                raise CheckpointError(
-                    f'{key!r} cannot be patch merging\'s: its shape is '
-                    f'{tuple(renamed[key].shape)}')
-            renamed[key] = merge_order_to_mm(renamed[key])
-        return renamed
+        return reordered(rename_keys(state, self._mm_name), _MERGING)
 
     def from_mm(self, state: StateDict) -> StateDict:
         """Undo :meth:`to_mm`."""
         return {
-            substitute(k, _FROM_MM):
+            substitute(k, FROM_MM):
             merge_order_from_mm(v) if _MERGING.search(k) else v
             for k, v in state.items()
         }
 
     def _mm_name(self, key: str) -> str:
-        return substitute(key, _TO_MM)
+        return substitute(key, TO_MM)
 
 
 class Timm(Microsoft):
@@ -101,6 +93,25 @@ class Timm(Microsoft):
     def _mm_name(self, key: str) -> str:
         return _DOWNSAMPLED_STAGE.sub(
             lambda m: f'stages.{int(m[1]) - 1}', super()._mm_name(key))
+
+
+def reordered(state: StateDict, merging: 're.Pattern[str]') -> StateDict:
+    """A state with what merges patches in mm's order.
+
+    Args:
+        state (dict[str, Tensor]): Under mm names.
+        merging (re.Pattern): Of their names.
+
+    Raises:
+        CheckpointError: If one of them has no 4C inputs.
+    """
+    found = dict(state)
+    for key in filter(merging.search, state):
+        if state[key].ndim == 0 or state[key].shape[-1] % 4:
+            raise CheckpointError(f"{key!r} cannot be patch merging's: its "
+                                  f'shape is {tuple(state[key].shape)}')
+        found[key] = merge_order_to_mm(state[key])
+    return found
 
 
 def merge_order_to_mm(value: Tensor) -> Tensor:
@@ -125,6 +136,7 @@ class SwinNames(Names):
     """The names of all Swin Transformers."""
 
     family = 'Swin Transformer'
+    numbered = True
     layouts = (Timm(), Microsoft())
     release = layouts[1]
     plain = re.compile(
@@ -140,10 +152,6 @@ class SwinNames(Names):
     linears = dict(qkv='attn.w_msa.qkv', proj='attn.w_msa.proj',
                    fc1='ffn.layers.0.0', fc2='ffn.layers.1')
     derived = (_INDEX, 'attn_mask')
-
-    def place_final_norm(self, state: StateDict) -> StateDict:
-        """Number it as the norm of the last stage."""
-        return number_final_norm(state, self.block)
 
     def missing(self, names: Iterable[str]) -> List[str]:
         """What some blocks, or some patch mergings, have and others lack."""
