@@ -66,11 +66,17 @@ class RunRecordHook(Hook):
         if kind.type == 'cpu':
             device += f', {torch.get_num_threads()} threads'
         iters = _counts_iters(runner)
+        tuned: Dict[str, Any] = dict(tuner={})  # nothing of another model
+        if (backbone := tuned_backbone(unwrapped(runner.model))) is not None:
+            share = backbone.share()
+            tuned = dict(tuner=describe_tuner(backbone.tuner),
+                         method=backbone.tuner.display_name,
+                         trained=share.trained, share=share.ratio)
         self.record = dict(
             config=config.as_posix(),
             changed=changes(runner.cfg),
             tuner_option=runner.cfg.get('tuner_option', {}).get('name'),
-            **_tuned(unwrapped(runner.model)),
+            **tuned,
             seed=runner.seed,
             device=device,
             world_size=count,
@@ -131,17 +137,6 @@ def _counts_iters(runner: Runner) -> bool:
 
 def _done(runner: Runner) -> int:
     return runner.iter if _counts_iters(runner) else runner.epoch
-
-
-def _tuned(model: torch.nn.Module) -> Dict[str, Any]:
-    """Which tuner, and what it trains; nothing of another model."""
-    backbone = tuned_backbone(model)
-    if backbone is None:
-        return dict(tuner={})
-    share = backbone.share()
-    return dict(tuner=describe_tuner(backbone.tuner),
-                method=backbone.tuner.display_name, trained=share.trained,
-                share=share.ratio)
 
 
 def _peak_memory() -> float:
