@@ -13,20 +13,18 @@ torchvision  ``features.0`` the stem, then by turns blocks (``block.0`` the
              downsampling
 """
 import re
-from typing import Iterable, Tuple
+from typing import Optional, Tuple
 
 from mona_mm.checkpoint.layouts import (
     Layout,
     Names,
+    Rules,
     StateDict,
-    rename_keys,
-    substitute,
 )
 from mona_mm.registry import LAYOUTS
 
 _POINTWISE = re.compile(r'\.pointwise_conv[12]\.weight$')
 _VECTOR = re.compile(r'^stages\.\d+\.\d+\.(gamma|grn\.gamma|grn\.beta)$')
-Rules = Tuple[Tuple[str, str], ...]
 
 
 class ConvNeXtLayout(Layout):
@@ -43,36 +41,26 @@ class ConvNeXtLayout(Layout):
 
     def __init__(self, name: str, mark: str, rules: Rules, back: Rules = (),
                  heads: Tuple[str, str] = ('norm.', 'head.')) -> None:
-        self.name, self.back = name, back
-        self._mark = re.compile(mark)
-        self._rules = (
+        self.name, self.mark, self.back = name, mark, back
+        self.rules = (
             (f'^{re.escape(heads[0])}', 'norm.'),
             (f'^{re.escape(heads[1])}', 'head.'), *rules)
 
-    def knows(self, keys: Iterable[str]) -> bool:
-        """Whether any key has the layout's mark."""
-        return any(map(self._mark.search, keys))
-
     def to_mm(self, state: StateDict) -> StateDict:
         """Rename, and give every tensor the form it has in mmpretrain."""
-        renamed = rename_keys(state, lambda k: substitute(k, self._rules))
-        return {k: _in_form(k, v) for k, v in renamed.items()}
+        found = super().to_mm(state)
+        for key, value in found.items():
+            if _VECTOR.search(key):
+                found[key] = value.flatten()
+            elif _POINTWISE.search(key) and value.ndim == 4:
+                found[key] = value.flatten(1)
+        return found
 
-    def from_mm(self, state: StateDict):
+    def from_mm(self, state: StateDict) -> Optional[StateDict]:
         """Undo it, for Meta's layout."""
-        if not self.back:
-            return None
-        return {substitute(k, self.back):
-                v.view(1, 1, 1, -1) if '.grn.' in k else v
-                for k, v in state.items()}
-
-
-def _in_form(key: str, value):
-    if _VECTOR.search(key):
-        return value.flatten()
-    if _POINTWISE.search(key) and value.ndim == 4:
-        return value.flatten(1)
-    return value
+        found = super().from_mm(state)
+        return found and {k: v.view(1, 1, 1, -1) if '.grn.' in k else v
+                          for k, v in found.items()}
 
 
 #: torchvision's ``features`` by turns: blocks at odd, the rest at even ones.

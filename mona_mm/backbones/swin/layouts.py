@@ -7,7 +7,7 @@ timm       as Microsoft, but since timm 0.9 patch merging opens a stage
            (``layers.{i + 1}.downsample``) instead of closing one
 """
 import re
-from typing import Iterable, List, Set
+from typing import Iterable, List, Optional
 
 import torch
 from torch import Tensor
@@ -16,8 +16,6 @@ from mona_mm.checkpoint.layouts import (
     Layout,
     Names,
     StateDict,
-    rename_keys,
-    substitute,
     uneven,
 )
 from mona_mm.errors import CheckpointError
@@ -38,7 +36,6 @@ FROM_MM = (
     (r'(\.blocks\.\d+)\.ffn\.layers\.1\.', r'\1.mlp.fc2.'),
 )
 _LAYER = re.compile(r'layers\.(\d+)\.(blocks|downsample)\.')
-_DOWNSAMPLED_STAGE = re.compile(r'^stages\.(\d+)(?=\.downsample\.)')
 _STAGE = re.compile(r'stages\.(\d+)\.')
 _MERGING_PART = re.compile(r'(stages\.\d+\.downsample)\.(.+)')
 _INDEX, _TABLE = 'relative_position_index', 'relative_position_bias_table'
@@ -49,10 +46,8 @@ class Microsoft(Layout):
     """The names of Microsoft's code, and of timm's before 0.9."""
 
     name = 'microsoft'
-
-    def knows(self, keys: Iterable[str]) -> bool:
-        """Whether there are ``layers``."""
-        return any(map(_LAYER.match, keys))
+    mark = f'^{_LAYER.pattern}'
+    rules, back = TO_MM, FROM_MM
 
     def to_mm(self, state: StateDict) -> StateDict:
         """Rename, and bring patch merging into mm's order.
@@ -61,24 +56,22 @@ class Microsoft(Layout):
             CheckpointError: If two tensors would get the same name, or one
                 of a patch merging has no 4C inputs.
         """
-        return reordered(rename_keys(state, self._mm_name), _MERGING)
+        return reordered(super().to_mm(state), _MERGING)
 
-    def from_mm(self, state: StateDict) -> StateDict:
+    def from_mm(self, state: StateDict) -> Optional[StateDict]:
         """Undo :meth:`to_mm`."""
-        return {
-            substitute(k, FROM_MM):
-            merge_order_from_mm(v) if _MERGING.search(k) else v
-            for k, v in state.items()
-        }
-
-    def _mm_name(self, key: str) -> str:
-        return substitute(key, TO_MM)
+        found = super().from_mm(state)
+        return found and {
+            k: merge_order_from_mm(v) if _MERGING.search(k) else v
+            for k, v in found.items()}
 
 
 class Timm(Microsoft):
     """The names of timm since 0.9."""
 
     name = 'timm'
+    rules, back = (*TO_MM, (r'^stages\.(\d+)(?=\.downsample\.)',
+                            lambda m: f'stages.{int(m[1]) - 1}')), ()
 
     def knows(self, keys: Iterable[str]) -> bool:
         """Whether the last of the ``layers`` merges patches."""
@@ -86,13 +79,6 @@ class Timm(Microsoft):
         last = max((int(stage) for stage, _ in found), default=0)
         # Microsoft's last stage has nothing to merge for.
         return last > 0 and (str(last), 'downsample') in found
-
-    def from_mm(self, state: StateDict) -> None:
-        """Nobody has asked for it."""
-
-    def _mm_name(self, key: str) -> str:
-        return _DOWNSAMPLED_STAGE.sub(
-            lambda m: f'stages.{int(m[1]) - 1}', super()._mm_name(key))
 
 
 def reordered(state: StateDict, merging: 're.Pattern[str]') -> StateDict:
@@ -157,7 +143,8 @@ class SwinNames(Names):
         """What some blocks, or some patch mergings, have and others lack."""
         names = list(names)
         merging = [m for m in map(_MERGING_PART.fullmatch, names) if m]
-        stages = sorted(self._stages(names))[:-1] if merging else []
+        stages = {int(m[1]) for m in map(_STAGE.match, names) if m}
+        stages = sorted(stages)[:-1] if merging else []
         return super().missing(names) + uneven(
             merging, [f'stages.{i}.downsample' for i in stages])
 
@@ -177,6 +164,3 @@ class SwinNames(Names):
                 found[name.replace(_TABLE, _INDEX)] = (
                     apart[..., 0] * span + apart[..., 1])
         return found
-
-    def _stages(self, keys: Iterable[str]) -> Set[int]:
-        return {int(m[1]) for m in map(_STAGE.match, keys) if m}

@@ -23,8 +23,6 @@ from mona_mm.checkpoint.layouts import (
     Layout,
     Names,
     StateDict,
-    rename_keys,
-    substitute,
 )
 from mona_mm.registry import LAYOUTS
 
@@ -34,45 +32,15 @@ _BACK = (
     *FROM_MM,
     (r'^norm\d+\.', 'norm.'),
 )
-_CLOSED = re.compile(r'^layers\.(\d+)(?=\.downsample\.)')
+_CLOSED = r'^layers\.(\d+)(?=\.downsample\.)'
 _REDUCTION = re.compile(r'\.downsample\.reduction\.weight$')
-
-
-class MicrosoftLayout(Layout):
-    """Microsoft's names and its order of neighbours."""
-
-    name = 'microsoft'
-
-    def knows(self, keys: Iterable[str]) -> bool:
-        """Whether there are layers, the first with a downsampling."""
-        keys = list(keys)
-        return any(k.startswith('layers.0.blocks.') for k in keys) and (
-            any(k.startswith('layers.0.downsample.') for k in keys)
-            or not any(_CLOSED.search(k) for k in keys))
-
-    def to_mm(self, state: StateDict) -> StateDict:
-        """Rename, and reorder what merges patches.
-
-        Raises:
-            CheckpointError: If a patch merging has no 4C inputs.
-        """
-        opened = rename_keys(state, lambda k: _CLOSED.sub(
-            lambda m: f'layers.{int(m[1]) + 1}', k))
-        return _to_mm(opened)
-
-    def from_mm(self, state: StateDict) -> StateDict:
-        """Undo it."""
-        return {
-            substitute(k, _BACK):
-            merge_order_from_mm(v) if _REDUCTION.search(k) else v
-            for k, v in state.items()
-        }
 
 
 class TimmLayout(Layout):
     """timm's names: the last layer has a downsampling, the first none."""
 
     name = 'timm'
+    rules = TO_MM
 
     def knows(self, keys: Iterable[str]) -> bool:
         """Whether there are layers, the first without a downsampling."""
@@ -86,12 +54,28 @@ class TimmLayout(Layout):
         Raises:
             CheckpointError: If a patch merging has no 4C inputs.
         """
-        return _to_mm(state)
+        return reordered(super().to_mm(state), _REDUCTION)
 
 
-def _to_mm(state: StateDict) -> StateDict:
-    return reordered(
-        rename_keys(state, lambda key: substitute(key, TO_MM)), _REDUCTION)
+class MicrosoftLayout(TimmLayout):
+    """Microsoft's names: a downsampling closes a layer, and the last has
+    none."""
+
+    name = 'microsoft'
+    rules = ((_CLOSED, lambda m: f'layers.{int(m[1]) + 1}'), *TO_MM)
+    back = _BACK
+
+    def knows(self, keys: Iterable[str]) -> bool:
+        """Whether there are layers, the first with a downsampling."""
+        keys = list(keys)
+        return any(k.startswith('layers.0.blocks.') for k in keys) and (
+            any(k.startswith('layers.0.downsample.') for k in keys)
+            or not any(re.search(_CLOSED, k) for k in keys))
+
+    def from_mm(self, state: StateDict) -> StateDict:
+        """Undo it."""
+        return {k: merge_order_from_mm(v) if _REDUCTION.search(k) else v
+                for k, v in super().from_mm(state).items()}
 
 
 @LAYOUTS.register_module()
