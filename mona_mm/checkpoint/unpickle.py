@@ -375,10 +375,6 @@ def _scalar(reader: _Unpickler, dtype: Any, raw: Any) -> Any:
     return values[0].item() if dtype.kind in 'US' else values[0]
 
 
-def _history(reader: _Unpickler) -> HistoryBuffer:
-    return HistoryBuffer.__new__(HistoryBuffer)
-
-
 def _statistic(reader: _Unpickler, owner: Any, name: Any) -> Callable:
     """Stand in for ``getattr``, which log buffers use for their methods."""
     if owner != _Name(_HISTORY) or name not in STATISTICS:
@@ -464,7 +460,7 @@ _MAKERS: Dict[str, Callable] = {
     '_codecs.encode': _bytes,
     'collections.Counter': _counter,
     'collections.OrderedDict': _ordered_dict,
-    _HISTORY: _history,
+    _HISTORY: lambda reader: HistoryBuffer.__new__(HistoryBuffer),
     'numpy.dtype': _dtype,
     # NumPy 1's name, and NumPy 2's
     'numpy.core.multiarray._reconstruct': _array,
