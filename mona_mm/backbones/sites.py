@@ -164,9 +164,13 @@ class TunedBlock(nn.Module):
                       before)
         return self.at(f'after_{part}', x, hw_shape, before)
 
-    def at(self, site: str, x: Tensor, hw_shape: HwShape,
-           before: int = 0) -> Tensor:
-        """What a site makes of its input (B, T + N, C), T = ``before``."""
+    def at(self, site: str, x: Tensor, hw_shape: HwShape, before: int = 0,
+           adds: bool = False) -> Tensor:
+        """What a site makes of its input (B, T + N, C), T = ``before``.
+
+        Tokens that it does not see stay as they are; where it ``adds``, they
+        get nothing.
+        """
         if site not in self.occupied:
             return x
         module = getattr(self, site)
@@ -174,7 +178,10 @@ class TunedBlock(nn.Module):
             return module(x, hw_shape, tokens=before)
         if not before:
             return module(x, hw_shape)
-        return torch.cat((x[:, :before], module(x[:, before:], hw_shape)), 1)
+        out = module(x[:, before:], hw_shape)
+        first = out.new_zeros(len(out), before, out.shape[-1]) if adds else (
+            x[:, :before])
+        return torch.cat((first, out), 1)
 
     def branch(self,
                part: str,
@@ -224,21 +231,9 @@ class TunedBlock(nn.Module):
             y = add_branch(x, normed, branch, drop_path, skip, trains)
         if beside is None:
             return y
-        aside = self._aside(beside, x, normed, hw_shape, before)
+        if getattr(beside, 'takes_normed', False):
+            x = normed
+        aside = self.at(f'beside_{part}', x, hw_shape, before, adds=True)
         if getattr(beside, 'in_drop_path', False):
             aside = drop_path(aside)
         return y + aside
-
-    @staticmethod
-    def _aside(module: nn.Module, x: Tensor, normed: Optional[Tensor],
-               hw_shape: HwShape, before: int) -> Tensor:
-        """What ``beside_*`` adds; to tokens it does not see, nothing."""
-        if getattr(module, 'takes_normed', False):
-            x = normed
-        if getattr(module, 'takes_tokens', False):
-            return module(x, hw_shape, tokens=before)
-        if not before:
-            return module(x, hw_shape)
-        out = module(x[:, before:], hw_shape)
-        return torch.cat((torch.zeros_like(out[:, :1]).expand(
-            -1, before, -1), out), 1)

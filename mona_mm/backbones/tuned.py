@@ -12,13 +12,15 @@ from typing import (
 )
 
 import torch
+from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mona_mm.checkpoint.candidates import pretrained_cfg
 from mona_mm.checkpoint.record import Base
-from mona_mm.config import class_of
+from mona_mm.config import backbone_of, class_of, name_of
+from mona_mm.errors import ConfigError
 from mona_mm.ops.frozen import LINEAR_TYPES, MixedLinear
 from mona_mm.registry import MODELS as OURS
 from mona_mm.text import some
@@ -344,6 +346,25 @@ def tuned_types() -> str:
     found = [f'mona_mm.{name}' for name, cls in OURS.module_dict.items()
              if isinstance(cls, type) and issubclass(cls, TunedBackbone)]
     return ', '.join(sorted(found))
+
+
+def require_tuned(cfg: Config, who: str) -> type:
+    """The class of a config's backbone, which has to take a tuner.
+
+    Args:
+        cfg (Config): The config.
+        who (str): What asks for it, for the error.
+
+    Raises:
+        ConfigError: If it takes none.
+    """
+    backbone = backbone_of(cfg)
+    cls = tuned_class(backbone, cfg.get('default_scope'))
+    if cls is None:
+        raise ConfigError(
+            f'{who}: the backbone {name_of(backbone.get("type"))!r} takes no '
+            f'tuner; expected one of {tuned_types()}')
+    return cls
 
 
 def tuned_class(backbone: dict, scope: Optional[str] = None) -> Optional[type]:

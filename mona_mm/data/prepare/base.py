@@ -110,7 +110,8 @@ class Preparer:
                 the disk too full.
         """
         remove_leftovers(self.root)
-        found = {archive: self._find(archive) for archive in self.archives}
+        found = {a: next(iter(sorted(self.source.rglob(a.name))), None)
+                 for a in self.archives}
         missing = [
             f'- {a.name} ({a.gigabytes:g} GB), '
             f'{a.url or f"by hand: {self.by_hand}"}'
@@ -135,12 +136,6 @@ class Preparer:
         if not os.path.isdir(self.root):
             return [f'{self.root} does not exist']
         return self.check()
-
-    def _find(self, archive: Archive) -> Optional[Path]:
-        if not os.path.isdir(self.source):
-            return None
-        found = sorted(self.source.rglob(archive.name))
-        return found[0] if found else None
 
 
 def build(name: str, **kwargs) -> Preparer:

@@ -4,9 +4,9 @@ from typing import Dict, List, Optional, Sequence, Union
 
 from mmengine.config import Config
 
-from mona_mm.backbones import tuned_class, tuned_types
+from mona_mm.backbones import require_tuned, tuned_class, tuned_types
 from mona_mm.checkpoint.describe import defaults
-from mona_mm.config import backbone_of, name_of
+from mona_mm.config import backbone_of
 from mona_mm.engine.launch import read_config
 from mona_mm.errors import ConfigError
 from mona_mm.registry import MODELS
@@ -142,13 +142,8 @@ def described_backbone(path: str, cfg: Config) -> dict:
     Raises:
         ConfigError: If the backbone takes no tuner.
     """
-    found = backbone_of(cfg)
-    cls = tuned_class(found, cfg.get('default_scope'))
-    if cls is None:
-        raise ConfigError(
-            f'the backbone {name_of(found.get("type"))!r} of {path} takes no '
-            f'tuner; expected one of {tuned_types()}')
-    described = found.to_dict()
+    cls = require_tuned(cfg, path)
+    described = backbone_of(cfg).to_dict()
     if cls.__module__.startswith('mona_mm.'):
         described['type'] = f'mona_mm.{cls.__name__}'
     return described
