@@ -177,11 +177,6 @@ class _Unpickler(pickle._Unpickler):
         arguments = self.stack.pop()
         self.stack[-1] = self._make(self.stack[-1], arguments)
 
-    def load_newobj(self) -> None:
-        """Make something, as well."""
-        arguments = self.stack.pop()
-        self.stack[-1] = self._make(self.stack[-1], arguments)
-
     def _make(self, named: Any, arguments: Any) -> Any:
         if type(named) is not _Name or named.path not in _MAKERS:
             raise NotPlain(f'it calls {_show(named)}')
@@ -231,7 +226,7 @@ class _Unpickler(pickle._Unpickler):
             self.stack[-1][check_key(key)] = value
 
     for _code, _load in (
-        (pickle.REDUCE, load_reduce), (pickle.NEWOBJ, load_newobj),
+        (pickle.REDUCE, load_reduce), (pickle.NEWOBJ, load_reduce),
         (pickle.BUILD, load_build), (pickle.APPEND, load_append),
         (pickle.APPENDS, load_appends), (pickle.SETITEM, load_setitem),
         (pickle.SETITEMS, load_setitems)):
