@@ -156,7 +156,12 @@ class TunedBackbone(Family):
                 f'{unknown} cannot be served')
         pretrained, before = set(self.state_dict()), list(self.modules())
         slots: List[Slot] = list(self.block_slots())
-        tuner.start(Facts(len(slots), self._patch_size(), self.norms))
+        size = getattr(self, 'patch_size', None)
+        if size is None:  # the family does not say: its stem's stride
+            size = self.get_submodule(self.stem.rpartition('.')[0]).stride
+        tuner.start(Facts(
+            len(slots), size if isinstance(size, int) else size[0],
+            self.norms))
         for slot in slots:
             block = slot.container[slot.index]
             slot.container[slot.index] = self.tune_block(block, tuner)
@@ -272,13 +277,6 @@ class TunedBackbone(Family):
             sum(p.numel() for p in base if not p.requires_grad),
             sum(p.numel() for p in base if p.requires_grad),
             sum(p.numel() for p in self.delta_parameters().values()))
-
-    def _patch_size(self) -> int:
-        """Side of a patch: what the family says, or its stem's stride."""
-        size = getattr(self, 'patch_size', None)
-        if size is None:
-            size = self.get_submodule(self.stem.rpartition('.')[0]).stride
-        return size if isinstance(size, int) else size[0]
 
     def _wrap(self, tuner: Tuner, before: List[nn.Module],
               keep: Sequence[str]) -> None:

@@ -131,25 +131,22 @@ def _tuner_options(recorded: Mapping[str, Any], tuner):
     before = describe_tuner(tuner)
     cls = type(tuner)
     if recorded.get('type') != before['type']:
-        name, before, cls = _fragment(recorded.get('type'))
-        if name is None:  # a tuner of the user's own
+        kind = recorded.get('type')
+        fragments = {
+            name: Config.fromfile(path).tuner
+            for name, path in tuner_fragments().items()}
+        name = next((name for name, tuner in fragments.items()
+                     if name_of(tuner['type']) == kind), None)
+        if name is None or kind not in known_tuners():  # of the user's own
             return [], {}
-        words = ['--tuner', name]
+        words, before, cls = ['--tuner', name], fragments[name], (
+            tuner_class(kind))
     usual = defaults(cls)
     return words, {
         f'tuner.{key}': recorded.get(key, usual[key])
         for key in unlike(recorded, before, usual)
         if key in usual and key not in cls.free
     }
-
-
-def _fragment(kind: Any):
-    """Name, settings and class of the fragment of a registered tuner."""
-    for name, path in tuner_fragments().items():
-        tuner = Config.fromfile(path).get('tuner')
-        if name_of(tuner['type']) == kind and kind in known_tuners():
-            return name, tuner, tuner_class(kind)
-    return None, {}, None
 
 
 def _is_setting(value: Any) -> bool:

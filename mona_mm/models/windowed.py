@@ -81,9 +81,12 @@ class WindowedTest:
                          places: Sequence[Window]) -> List[InstanceData]:
         crops, samples = [], []
         for x1, y1, x2, y2 in places:
-            crops.append(self._filled(image[:, y1:y2, x1:x2], y2 - y1,
-                                      x2 - x1))
-            samples.append(_window_sample(sample, (y2 - y1, x2 - x1)))
+            shape = y2 - y1, x2 - x1
+            crops.append(self._filled(image[:, y1:y2, x1:x2], *shape))
+            # A sample of the same kind, without labels.
+            samples.append(type(sample)(metainfo=dict(
+                sample.metainfo, img_shape=shape, ori_shape=shape,
+                scale_factor=(1.0, 1.0))))
         results = super().test_step(
             dict(inputs=crops, data_samples=samples))
         found = [result.pred_instances for result in results]
@@ -110,13 +113,6 @@ def _check_scale(sample: BaseDataElement) -> None:
             f'the test pipeline resizes images ({original[:2]} to '
             f'{shape[:2]}); windows are cut from images as they are: leave '
             'Resize out of it')
-
-
-def _window_sample(sample: BaseDataElement, shape: tuple) -> BaseDataElement:
-    """A sample of the same kind, with a window's shape and no labels."""
-    meta = {k: v for k, v in sample.metainfo.items() if k != 'scale_factor'}
-    meta.update(img_shape=shape, ori_shape=shape, scale_factor=(1.0, 1.0))
-    return type(sample)(metainfo=meta)
 
 
 def shifted(boxes: Tensor, place: Window) -> Tensor:

@@ -142,7 +142,7 @@ class TunedViTBlock(TunedBlock, Forgetful, BaseModule):
         standard = type(attn) is MultiheadAttention and not attn.v_shortcut
         if not self.window_size and not (fast and standard):
             return attn(t)
-        linear = self.casts.linear if fast else _call
+        linear = self.casts.linear if fast else nn.Module.__call__
         drop_rate = attn.attn_drop if self.training else 0.
         qkv = linear(attn.qkv, t)
         if self.window_size:
@@ -159,7 +159,3 @@ class TunedViTBlock(TunedBlock, Forgetful, BaseModule):
         if runs_line_by_line(self) or type(self.ffn) is not FFN:
             return self.ffn(t)
         return self.ffn.gamma2(self.casts.layers(self.ffn.layers, t))
-
-
-def _call(layer: nn.Module, x: Tensor) -> Tensor:
-    return layer(x)
