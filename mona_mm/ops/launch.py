@@ -9,10 +9,10 @@ import os
 import re
 import shutil
 import sysconfig
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Callable, Optional, Tuple
 
 import torch
 from mmengine.logging import print_log
@@ -22,17 +22,6 @@ from torch import Tensor
 _OLDEST = (3, 4)
 #: Versions in which a handle is known to be run as :class:`Kernel` does.
 _KNOWN = ((3, 6), )
-
-_POINTERS = {
-    torch.float16: '*fp16',
-    torch.bfloat16: '*bf16',
-    torch.float32: '*fp32',
-    torch.uint8: '*u8',
-    torch.int32: '*i32',
-    torch.int64: '*i64',
-    torch.bool: '*i1',
-}
-
 
 @lru_cache(None)
 def say_once(message: str) -> None:
@@ -100,46 +89,12 @@ def _version() -> Tuple[int, ...]:
     return tuple(map(int, re.findall(r'\d+', triton.__version__)[:2]))
 
 
-class Launch(NamedTuple):
-    """One launch, as :func:`observed` sees it.
-
-    Attributes:
-        kernel (Kernel): What was launched.
-        grid (tuple[int, ...]): How many programs.
-        types (tuple[str | None, ...]): Triton's types of the arguments; None
-            for an argument that was None.
-        consts (tuple): The constants.
-        num_warps (int): Warps of a program.
-    """
-    kernel: 'Kernel'
-    grid: Tuple[int, ...]
-    types: Tuple[Optional[str], ...]
-    consts: tuple
-    num_warps: int
-
-
-_observers: List[List[Launch]] = []
-
-
-@contextmanager
-def observed() -> Iterator[List[Launch]]:
-    """Note every launch inside the block, of all threads."""
-    launches: List[Launch] = []
-    _observers.append(launches)
-    try:
-        yield launches
-    finally:
-        _observers[:] = [o for o in _observers if o is not launches]
-
-
 class Kernel:
     """A jitted function, launched through compiled handles that are kept.
 
     A handle skips Triton's own look at the arguments, so its key holds what
     that look would find: the device, every pointer's dtype and whether it is
-    aligned to 16 bytes, which integers are long, and the constants. On the
-    meta device nothing runs, but :func:`observed` sees the launch: so all
-    kernels of an operation can be compiled without a device.
+    aligned to 16 bytes, which integers are long, and the constants.
 
     Args:
         fn (Callable): The function, before ``triton.jit``. Its parameters
@@ -177,12 +132,7 @@ class Kernel:
             num_warps (int, optional): Warps of a program.
         """
         warps = num_warps or self.num_warps
-        for observer in _observers:
-            observer.append(
-                Launch(self, grid, tuple(map(_type_of, args)), consts, warps))
         device = args[0].device
-        if device.type == 'meta':
-            return
         if device.type == 'cpu' or interpreted():
             self.fn[grid](*args, *consts)
             return
@@ -212,9 +162,3 @@ def kernel(*sizes: str, num_warps: int = 4,
            num_stages: int = 2) -> Callable[[Callable], Kernel]:
     """Decorate a function as a :class:`Kernel`."""
     return lambda fn: Kernel(fn, sizes, num_warps, num_stages)
-
-
-def _type_of(value: Any) -> Optional[str]:
-    if isinstance(value, Tensor):
-        return _POINTERS[value.dtype]
-    return {int: 'i32', float: 'fp32', type(None): None}[type(value)]

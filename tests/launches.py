@@ -1,12 +1,71 @@
-"""Compiling a launch for a GPU that is not there, to see what it takes."""
+"""Launches of kernels as they are made, and what a GPU would make of them."""
 import os
 import re
 import subprocess
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Iterator, List, NamedTuple, Optional, Tuple
+from unittest import mock
 
-from mona_mm.ops.launch import Launch
+import torch
+from torch import Tensor
+
+from mona_mm.ops.launch import Kernel
+
+_POINTERS = {
+    torch.float16: '*fp16',
+    torch.bfloat16: '*bf16',
+    torch.float32: '*fp32',
+    torch.uint8: '*u8',
+    torch.int32: '*i32',
+    torch.int64: '*i64',
+    torch.bool: '*i1',
+}
+
+
+class Launch(NamedTuple):
+    """One launch, as :func:`observed` sees it.
+
+    Attributes:
+        kernel (Kernel): What was launched.
+        grid (tuple[int, ...]): How many programs.
+        types (tuple[str | None, ...]): Triton's types of the arguments; None
+            for an argument that was None.
+        consts (tuple): The constants.
+        num_warps (int): Warps of a program.
+    """
+    kernel: Kernel
+    grid: Tuple[int, ...]
+    types: Tuple[Optional[str], ...]
+    consts: tuple
+    num_warps: int
+
+
+@contextmanager
+def observed() -> Iterator[List[Launch]]:
+    """Note every launch inside the block, of all threads.
+
+    On the meta device nothing runs: so all kernels of an operation can be
+    compiled without a device.
+    """
+    launches: List[Launch] = []
+    launch = Kernel.__call__
+
+    def noted(kernel, grid, args, consts, num_warps=None) -> None:
+        launches.append(Launch(kernel, grid, tuple(map(_type_of, args)),
+                               consts, num_warps or kernel.num_warps))
+        if args[0].device.type != 'meta':
+            launch(kernel, grid, args, consts, num_warps)
+
+    with mock.patch.object(Kernel, '__call__', noted):
+        yield launches
+
+
+def _type_of(value: Any) -> Optional[str]:
+    if isinstance(value, Tensor):
+        return _POINTERS[value.dtype]
+    return {int: 'i32', float: 'fp32', type(None): None}[type(value)]
 
 
 class Resources(NamedTuple):
