@@ -1,5 +1,5 @@
 """Swin Transformer (arXiv 2103.14030) with tuners at its sites."""
-from typing import Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Iterator, List, Sequence, Tuple, Union
 
 from mmpretrain.models.backbones.swin_transformer import (
     SwinBlock,
@@ -156,6 +156,3 @@ class SwinTransformerMona(TunedSwinTransformer):
 
     default_tuner = dict(type='Mona')
     general = 'mona_mm.TunedSwinTransformer'
-
-    def __init__(self, *, tuner: Optional[dict] = None, **kwargs) -> None:
-        super().__init__(tuner=tuner, **kwargs)
