@@ -216,6 +216,17 @@ class TunedFamily(TunedBackbone, KeepsInserted):
 class NumberedNorms:
     """Mixin: stages are output through norms that are called ``norm<i>``."""
 
+    #: The lists that hold a part of every stage.
+    stage_parts: Tuple[str, ...] = ('stages', )
+
+    def unused(self, tuner: Tuner) -> List[str]:
+        """Stages behind the last output; its norms under a side network."""
+        behind = range(max(self.out_indices) + 1, len(self.depths))
+        found = [f'{part}.{i}.' for i in behind for part in self.stage_parts]
+        if 'side' in tuner.sites:
+            found += [f'{norm}.' for norm in self.output_norms().values()]
+        return found
+
     def output_norms(self) -> Dict[int, str]:
         """``{i: 'norm<i>'}`` of the stages that are output."""
         return {i: f'norm{i}' for i in self.out_indices}

@@ -4,7 +4,6 @@ from typing import (
     Any,
     Dict,
     Iterator,
-    List,
     Mapping,
     Sequence,
     Tuple,
@@ -61,6 +60,7 @@ class TunedConvNeXt(NumberedNorms, TunedFamily, ConvNeXt):
     layouts, derived = ConvNeXtNames.layouts, ConvNeXtNames.derived
     plain_class = ConvNeXt
     family, zoo = 'convnext', ConvNeXt.arch_settings
+    stage_parts = ('downsample_layers', 'stages')
     arch_facts = ('depths', 'channels')
     own_facts = ('use_grn', 'gap_before_final_norm', 'out_indices')
 
@@ -105,15 +105,6 @@ class TunedConvNeXt(NumberedNorms, TunedFamily, ConvNeXt):
                    tuner: Tuner) -> TunedConvNeXtBlock:
         """Rebuild one block with the tuner's modules at its sites."""
         return TunedConvNeXtBlock(block, tuner)
-
-    def unused(self, tuner: Tuner) -> List[str]:
-        """Stages behind the last output; its norms under a side network."""
-        behind = range(max(self.out_indices) + 1, self.num_stages)
-        found = [f'{part}.{i}.' for i in behind
-                 for part in ('downsample_layers', 'stages')]
-        if 'side' in tuner.sites:
-            found += [f'norm{i}.' for i in self.out_indices]
-        return found
 
     def fit(self, name: str, given: Tensor,
             own: Tensor) -> Tuple[Tensor, str]:

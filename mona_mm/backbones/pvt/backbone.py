@@ -1,6 +1,6 @@
 """PVT (arXiv 2102.12122) and v2 (arXiv 2106.13797) with tuners."""
 import re
-from typing import Dict, Iterator, List, Tuple
+from typing import Iterator, List, Tuple
 
 from mmdet.models.backbones.pvt import (
     PVTEncoderLayer,
@@ -27,6 +27,7 @@ class _TunedPVT(TunedFamily):
     sites = ('attn_in', 'attn_out', 'beside_attn', 'after_attn', 'ffn_in',
              'ffn_out', 'beside_ffn', 'after_ffn', 'proj', 'side')
     layouts, derived = PVTNames.layouts, PVTNames.derived
+    heads = PVTNames.heads
 
     own_facts = ('embed_dims', 'num_layers', 'num_heads', 'sr_ratios',
                  'out_indices')
@@ -55,17 +56,6 @@ class _TunedPVT(TunedFamily):
         if 'side' in tuner.sites and list(self.layers[last][2].parameters()):
             found.append(f'layers.{last}.2.')
         return found
-
-    def output_norms(self) -> Dict[int, str]:
-        """None: v2's norms stand inside, before the next stage."""
-        return {}
-
-    def place(self, tensors: Dict[str, Tensor], map_final_norm: bool
-              ) -> Tuple[Dict[str, Tensor], List[str]]:
-        """Leave out what only classifiers have."""
-        placed = {k: v for k, v in tensors.items()
-                  if not k.startswith(PVTNames.heads)}
-        return placed, [k for k in tensors if k not in placed]
 
     def fit(self, name: str, given: Tensor,
             own: Tensor) -> Tuple[Tensor, str]:

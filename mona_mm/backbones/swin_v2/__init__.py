@@ -1,5 +1,5 @@
 """Swin Transformer V2 (arXiv 2111.09883) with tuners at its sites."""
-from typing import Iterator, List, Sequence, Union
+from typing import Iterator, Sequence, Union
 
 from mmpretrain.models.backbones.swin_transformer_v2 import (
     SwinBlockV2,
@@ -76,14 +76,6 @@ class TunedSwinTransformerV2(NumberedNorms, TunedFamily, SwinTransformerV2):
                    tuner: Tuner) -> TunedSwinBlockV2:
         """Rebuild one block with the tuner's modules at its sites."""
         return TunedSwinBlockV2(block, tuner)
-
-    def unused(self, tuner: Tuner) -> List[str]:
-        """Stages behind the last output; its norms under a side network."""
-        found = [f'stages.{i}.' for i in range(
-            max(self.out_indices) + 1, len(self.stages))]
-        if 'side' in tuner.sites:
-            found += [f'norm{i}.' for i in self.out_indices]
-        return found
 
     def facts(self) -> dict:
         """What a checkpoint must agree with, beyond shapes."""
