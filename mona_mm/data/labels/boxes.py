@@ -246,5 +246,3 @@ def _pictures(found: Scan, labels: str, pictures: str,
         Picture(osp.join(pictures, f'{stem}.jpg'), found.sizes.get(stem),
                 osp.join(labels, f'{stem}.xml')) for stem in ids[:_PICTURES]
     ]
-
-
