@@ -236,6 +236,8 @@ def test_test_writes_predictions_and_pictures_with_augmentation(
     assert {'bboxes', 'scores', 'labels'} <= set(found[0]['pred_instances'])
     # As in the libraries: below the time stamp of the work dir.
     assert len(list((tmp_path / 'test').glob('*/pictures/*.jpg'))) == 2
+    log, = (tmp_path / 'test').glob('*/*.log')
+    assert f'pictures are in {log.parent / "pictures"}' in log.read_text()
 
 
 @pytest.fixture

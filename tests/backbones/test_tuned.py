@@ -181,6 +181,14 @@ def test_frozen_stages_is_refused_because_the_tuner_decides():
         nano(frozen_stages=1)
 
 
+def test_arguments_of_mmdets_swin_are_refused_with_where_they_go():
+    with pytest.raises(TypeError, match=(
+            r'TunedSwinTransformer: unknown argument embed_dims, depths; it '
+            r'takes .*\bwindow_size\b.*; arch=dict\(...\) takes '
+            r'depths, embed_dims, num_heads')):
+        nano(embed_dims=24, depths=(2, 2, 2, 2))
+
+
 @pytest.mark.parametrize('keep', [('patch_embed', ), 'patch_embed'])
 @pytest.mark.parametrize('name', TUNERS)
 def test_named_parts_stay_frozen_with_every_tuner(name, keep):
