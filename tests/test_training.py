@@ -334,7 +334,7 @@ def run_distributed(root, script, *words):
         OMP_NUM_THREADS='1', PYTHONPATH=str(root / 'tests'))
     return subprocess.run(
         ['bash', root / f'tools/{script}', *words], env=env, text=True,
-        capture_output=True, timeout=300)
+        capture_output=True, timeout=1200)
 
 
 def test_two_processes_train_delta_alone_and_agree(root, tmp_path):
