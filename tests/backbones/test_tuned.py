@@ -4,14 +4,14 @@ import pickle
 
 import pytest
 import torch
-from helpers import TUNERS, image, loss_of, nano, plain_nano
+from helpers import TUNERS, image, loss_of, nano, on_meta, plain_nano
 
 from mona_mm.backbones import SwinTransformerMona, TunedSwinTransformer
 from mona_mm.tuners import Tuner
 
 
 def meta(arch, **tuner):
-    with torch.device('meta'):
+    with on_meta():
         return TunedSwinTransformer(arch=arch, tuner=tuner)
 
 
