@@ -261,7 +261,7 @@ def test_mona_keeps_at_most_six_tenths_of_the_release():
     assert kept <= .30 * 221.1
 
 
-def test_fifty_steps_give_the_same_loss_curve():
+def test_training_gives_the_same_loss_curve():
     """Float32, dropout and drop-path on, the same seeds."""
     curves = []
     for plain in (True, False):
@@ -270,11 +270,11 @@ def test_fifty_steps_give_the_same_loss_curve():
         head = nn.Linear(128, 5)
         net.train()
         params = [*net.delta_parameters().values(), *head.parameters()]
-        optimizer = torch.optim.AdamW(params, lr=1e-3)
+        optimizer = torch.optim.AdamW(params, lr=3e-3)
         curve = []
-        for step in range(50):
+        for step in range(16):
             torch.manual_seed(step)
-            images = image(4, 3, 64, 64, seed=step % 5)
+            images = image(4, 3, 64, 64, seed=step % 2)
             scores = head(net(images)[-1].mean((2, 3)))
             loss = nn.functional.cross_entropy(scores, torch.arange(4))
             optimizer.zero_grad()
@@ -283,8 +283,8 @@ def test_fifty_steps_give_the_same_loss_curve():
             curve.append(loss.item())
         curves.append(torch.tensor(curve))
     plain, fast = curves
-    assert plain[-10:].mean() < .5 * plain[:5].mean()
-    assert (plain - fast).abs().max() < 2e-3
+    assert plain[-4:].mean() < .1 * plain[:4].mean()
+    assert (plain - fast).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize('name', TUNERS)
