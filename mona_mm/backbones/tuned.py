@@ -12,13 +12,15 @@ from typing import (
 )
 
 import torch
+from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mona_mm.checkpoint.candidates import pretrained_cfg
 from mona_mm.checkpoint.record import Base
-from mona_mm.config import class_of
+from mona_mm.config import backbone_of, class_of, name_of
+from mona_mm.errors import ConfigError
 from mona_mm.ops.frozen import LINEAR_TYPES, MixedLinear
 from mona_mm.registry import MODELS as OURS
 from mona_mm.text import some
@@ -154,7 +156,12 @@ class TunedBackbone(Family):
                 f'{unknown} cannot be served')
         pretrained, before = set(self.state_dict()), list(self.modules())
         slots: List[Slot] = list(self.block_slots())
-        tuner.start(Facts(len(slots), self._patch_size(), self.norms))
+        size = getattr(self, 'patch_size', None)
+        if size is None:  # the family does not say: its stem's stride
+            size = self.get_submodule(self.stem.rpartition('.')[0]).stride
+        tuner.start(Facts(
+            len(slots), size if isinstance(size, int) else size[0],
+            self.norms))
         for slot in slots:
             block = slot.container[slot.index]
             slot.container[slot.index] = self.tune_block(block, tuner)
@@ -271,13 +278,6 @@ class TunedBackbone(Family):
             sum(p.numel() for p in base if p.requires_grad),
             sum(p.numel() for p in self.delta_parameters().values()))
 
-    def _patch_size(self) -> int:
-        """Side of a patch: what the family says, or its stem's stride."""
-        size = getattr(self, 'patch_size', None)
-        if size is None:
-            size = self.get_submodule(self.stem.rpartition('.')[0]).stride
-        return size if isinstance(size, int) else size[0]
-
     def _wrap(self, tuner: Tuner, before: List[nn.Module],
               keep: Sequence[str]) -> None:
         """Let the tuner replace what is outside of the blocks' sites."""
@@ -344,6 +344,25 @@ def tuned_types() -> str:
     found = [f'mona_mm.{name}' for name, cls in OURS.module_dict.items()
              if isinstance(cls, type) and issubclass(cls, TunedBackbone)]
     return ', '.join(sorted(found))
+
+
+def require_tuned(cfg: Config, who: str) -> type:
+    """The class of a config's backbone, which has to take a tuner.
+
+    Args:
+        cfg (Config): The config.
+        who (str): What asks for it, for the error.
+
+    Raises:
+        ConfigError: If it takes none.
+    """
+    backbone = backbone_of(cfg)
+    cls = tuned_class(backbone, cfg.get('default_scope'))
+    if cls is None:
+        raise ConfigError(
+            f'{who}: the backbone {name_of(backbone.get("type"))!r} takes no '
+            f'tuner; expected one of {tuned_types()}')
+    return cls
 
 
 def tuned_class(backbone: dict, scope: Optional[str] = None) -> Optional[type]:

@@ -77,7 +77,14 @@ def preflight(cfg: Config, phases: Sequence[str]) -> List[str]:
                 "saves the optimizer: leave it out of the config, and train "
                 'with --shard')
     if 'test' in phases:
-        problems += _taken_outputs(cfg.get('test_evaluator'))
+        # mmrotate refuses them, after hours of inference.
+        problems += [
+            f'test_evaluator.outfile_prefix {prefix!r} exists already: move '
+            'it, or set another with --cfg-options '
+            'test_evaluator.outfile_prefix=...'
+            for e in evaluators(cfg.get('test_evaluator'))
+            if e.get('merge_patches') and (prefix := e.get('outfile_prefix'))
+            and osp.exists(prefix)]
     if problems:
         lines = dict.fromkeys(problems)  # train and val often share a root
         raise ConfigError('the config cannot run:\n- ' + '\n- '.join(lines))
@@ -188,17 +195,6 @@ def _head_counts(node: Any, path: str) -> Iterator[Tuple[str, int]]:
     elif isinstance(node, (list, tuple)):
         for i, value in enumerate(node):
             yield from _head_counts(value, f'{path}[{i}]')
-
-
-def _taken_outputs(found: Any) -> List[str]:
-    """Submission folders that mmrotate refuses after hours of inference."""
-    return [
-        f'test_evaluator.outfile_prefix {prefix!r} exists already: move it, '
-        'or set another with --cfg-options test_evaluator.outfile_prefix=...'
-        for prefix in (e.get('outfile_prefix') for e in evaluators(found)
-                       if e.get('merge_patches'))
-        if prefix and osp.exists(prefix)
-    ]
 
 
 def _missing_base(model: dict) -> List[str]:

@@ -5,13 +5,14 @@
 import pytest
 import torch
 from helpers import TUNERS, image, loss_of
+from launches import observed
 from mmcv.cnn.bricks import DropPath
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mona_mm.backbones import TunedSwinTransformer
 from mona_mm.ops import fused_attention
-from mona_mm.ops.launch import Kernel, observed
+from mona_mm.ops.launch import Kernel
 
 ARCH = dict(embed_dims=16, depths=[2, 1, 1, 1], num_heads=[1, 2, 2, 2])
 

@@ -9,13 +9,13 @@ from collections import Counter
 import pytest
 import torch
 from helpers import image
+from launches import observed
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from mona_mm.backbones import TunedSwinTransformer
 from mona_mm.backbones.step import Step
 from mona_mm.engine.resumable.rng import get_rng_state, set_rng_state
-from mona_mm.ops.launch import observed
 
 HW, NAMES = (2, 3), [
     'mona_down', 'mona_up', 'mona_up_backward', 'mona_down_backward',

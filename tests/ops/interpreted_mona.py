@@ -8,10 +8,11 @@ import copy
 import pytest
 import torch
 import triton.language as tl
+from launches import observed
 from torch import nn
 
 from mona_mm.ops.filters import combine_filters
-from mona_mm.ops.launch import kernel, observed
+from mona_mm.ops.launch import kernel
 from mona_mm.ops.mona import MonaSpec
 from mona_mm.ops.mona_fused import Shared, combine_all, mona_fused
 from mona_mm.ops.tiles import drop_factor
