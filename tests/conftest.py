@@ -14,16 +14,17 @@ def _one_thread():
 
 
 @pytest.fixture(autouse=True, scope='session')
-def _each_config_is_formatted_once():
-    """mmengine does it eight times in a run: most of what a tiny one takes."""
-    plain, seen = yapf_api.FormatCode, {}
+def _formats_once():
+    """A run asks four times for its config's text, each time yapf anew."""
+    known = {}
 
-    def once(text, **kwargs):
-        key = text, repr(kwargs)
-        if key not in seen:
-            seen[key] = plain(text, **kwargs)
-        return seen[key]
+    def once(text, **options):
+        key = text, str(options)
+        if key not in known:
+            known[key] = format_code(text, **options)
+        return known[key]
 
+    format_code = yapf_api.FormatCode
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(yapf_api, 'FormatCode', once)
         yield

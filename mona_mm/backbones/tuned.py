@@ -1,4 +1,5 @@
 """What every tuned backbone shares: attach a tuner, freeze, account."""
+from inspect import signature
 from typing import (
     Callable,
     Dict,
@@ -67,7 +68,28 @@ class TunedBackbone(Family):
         tuner (Tuner): The method.
         delta_names (frozenset[str]): Names of all that it inserted.
         frozen (FrozenBase): The pretrained weights under it.
+
+    Raises:
+        TypeError: If an argument is none of the class's or the library's.
     """
+
+    def __init__(self, *args, **kwargs) -> None:
+        cls = type(self)
+        taken = {
+            name for base in cls.__mro__ if base is not object
+            for name, p in signature(base.__init__).parameters.items()
+            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        taken -= {'self', 'frozen_stages'}
+        unknown = [name for name in kwargs if name not in taken]
+        if unknown:
+            words = {w for arch in getattr(self, 'arch_zoo', {}).values()
+                     for w in arch}
+            hint = f'; arch=dict(...) takes {some(sorted(words))}' \
+                if words.intersection(unknown) else ''
+            raise TypeError(
+                f'{cls.__name__}: unknown argument {", ".join(unknown)}; it '
+                f'takes {", ".join(sorted(taken))}{hint}')
+        super().__init__(*args, **kwargs)
 
     @property
     def base_loaded(self) -> bool:
