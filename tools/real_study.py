@@ -4,6 +4,7 @@ import argparse
 import os
 
 from mona_mm.errors import UserError
+from mona_mm.reports import ledger
 from mona_mm.research import real_report, real_study
 from mona_mm.research.sweep import exit_status, show
 
@@ -34,7 +35,7 @@ def parse_args(argv=None) -> argparse.Namespace:
         help='list the runs that are missing, and run nothing')
     what.add_argument(
         '--report-only', action='store_true',
-        help='write the page from what is kept')
+        help='write the page, and the ledger, from what is kept')
     return parser.parse_args(argv)
 
 
@@ -57,7 +58,9 @@ def main(argv=None) -> int:
         if outcomes:
             show(outcomes)
             status = exit_status(outcomes)
-    for path in real_report.write():
+    book = 'docs/ledger/runs.json'
+    for path in [*real_report.write(), *ledger.save_book(
+            book, ledger.load_book(book), ledger.find_studies('docs'))]:
         print(path)
     return status
 

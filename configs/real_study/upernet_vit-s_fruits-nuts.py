@@ -8,21 +8,20 @@ _base_ = [
 ]
 norm_cfg = dict(type='BN', requires_grad=True)
 model = dict(
-    data_preprocessor=dict(size=None, size_divisor=32),
-    # The maps of four blocks, as with BEiT and MAE.
-    backbone=dict(
-        _delete_=True,
-        out_indices=(3, 5, 7, 11),
-        final_norm=False,
-        **_base_.vit_s),
-    neck=dict(type='Feature2Pyramid', embed_dim=384, norm_cfg=norm_cfg),
+    data_preprocessor=dict(size=None, size_divisor=16),
+    backbone=dict(_delete_=True, **_base_.vit_s),
+    neck=dict(
+        type='mona_mm.SimpleFeaturePyramid',
+        in_channels=384,
+        out_channels=64,
+        num_outs=4),
     decode_head=dict(
-        in_channels=[384, 384, 384, 384],
+        in_channels=[64, 64, 64, 64],
         channels=64,
         num_classes=4,
         norm_cfg=norm_cfg),
     auxiliary_head=dict(
-        in_channels=384, channels=32, num_classes=4, norm_cfg=norm_cfg),
+        in_channels=64, channels=32, num_classes=4, norm_cfg=norm_cfg),
     test_cfg=dict(mode='whole'))
 train_cfg = dict(max_epochs=30, val_interval=10)
 # Epochs, as in the other task; ADE20K's runtime counts iterations.

@@ -7,6 +7,8 @@ machine, runs what is not kept yet.
 import argparse
 import hashlib
 import json
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Dict, Optional
 
@@ -68,6 +70,11 @@ def fingerprint(job: Job) -> str:
     The code is not part of it: a change there that changes results is to
     remove the kept runs.
     """
+    return _fingerprint(replace(job, folder=Path()))
+
+
+@lru_cache(maxsize=None)  # reading a config takes a quarter of a second
+def _fingerprint(job: Job) -> str:
     text = json.dumps(settings(job), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

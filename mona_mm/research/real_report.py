@@ -83,22 +83,21 @@ def section(study: Study, out: Path = PAGE) -> str:
                       result_table(study, task, found) if found else
                       'Not run: the runs that the rate is chosen among are '
                       'not complete.\n']
-            if found:
-                parts += [differences_table(
-                    {display_name(m): {c.seed: study.values[c] for c in cells
-                                       if c in study.values}
-                     for m, cells in found.items()},
-                    [tuple(map(display_name, pair)) for pair in PAIRS])]
+            values = _by_seed(study, found)
+            pairs = [tuple(map(display_name, pair)) for pair in PAIRS
+                     if all(values.get(m) for m in pair)]
+            if pairs:
+                parts.append(differences_table(
+                    {display_name(m): v for m, v in values.items()}, pairs))
     parts += ['### Curves and predictions\n']
     for task in TASKS:
-        for name, words in (('curves.png', 'training loss and'),
-                            ('predictions.jpg', 'predictions,')):
+        for name, words in (
+                ('curves.png', f'training loss and {task.metric}'),
+                ('predictions.jpg', 'ground truth and predictions')):
             file = f'{study.name}_{task.title}_{name}'
             if (out / file).is_file():
-                text = f'{task.title.capitalize()}: {words} {task.metric}' if (
-                    'curves' in name) else (
-                    f'{task.title.capitalize()}: ground truth and predictions')
-                parts.append(f'![{text}]({file})\n')
+                parts.append(f'![{task.title.capitalize()}: {words}]'
+                             f'({file})\n')
     parts += ['### Reading\n', reading(study)]
     return '\n'.join(parts)
 
@@ -123,6 +122,12 @@ def common_results(study: Study, task: Task) -> Dict[str, List[Cell]]:
         return {}
     return {m: plan.tests(study.form, task, m, rate)
             for m in study.form.methods}
+
+
+def _by_seed(study: Study, found: Dict[str, List[Cell]]
+             ) -> Dict[str, Dict[int, float]]:
+    return {m: {c.seed: study.values[c] for c in cells if c in study.values}
+            for m, cells in found.items()}
 
 
 def choice_table(study: Study, task: Task) -> str:
@@ -170,14 +175,11 @@ def reading(study: Study) -> str:
     for task in TASKS:
         for words, of in (('each at its own rate', own_results),
                           ('at one rate for all', common_results)):
-            found = of(study, task)
-            values = {m: {c.seed: study.values[c] for c in cells
-                          if c in study.values}
-                      for m, cells in found.items()}
+            values = _by_seed(study, of(study, task))
             told = [sentence(*pair, difference(values[pair[0]],
                                                values[pair[1]]))
                     for pair in PAIRS if all(values.get(m) for m in pair)]
-            told = [text for text in told if text]
+            told = list(filter(None, told))
             lines.append(f'- **{task.title.capitalize()}, {words}.** ' + (
                 ' '.join(told) or 'Nothing to compare yet.'))
     edges = [f'{display_name(m)} ({task.title}: {rate:g})'
@@ -204,6 +206,27 @@ def sentence(first: str, second: str, found: Difference) -> str:
     return f'{a} is {found.word} {b} ({interval}).'
 
 
+def status_table(study: Study) -> str:
+    """How much of a form has been run: for every method, of how many."""
+    rows = []
+    for task in TASKS:
+        own, for_all = own_results(study, task), common_results(study, task)
+        for method in study.form.methods:
+            chosen_of = plan.choices(study.form, task, method)
+            there = [c for c in chosen_of if c in study.values]
+            seeds = len(study.form.seeds_of(method))
+            row = [task.title, display_name(method), f'{len(there)} of '
+                   f'{len(chosen_of)}' if chosen_of else 'none needed']
+            for cells in (own.get(method), for_all.get(method)):
+                done = sum(c in study.values for c in cells or ())
+                row.append(f'{done} of {seeds}' if cells else
+                           f'0 of {seeds}, rate not chosen yet')
+            rows.append(row)
+    return markdown(['task', 'method', 'runs of the choice',
+                     'tests at its own rate', 'tests at the rate for all'],
+                    rows, left=None) + '\n'
+
+
 def _chosen(study: Study, task: Task) -> Dict[str, float]:
     return {m: cells[0].rate for m, cells in own_results(study, task).items()
             if cells[0].rate is not None}
@@ -216,8 +239,8 @@ def _facts(study: Study) -> str:
     form = study.form
     rows: List[Tuple[str, str]] = [
         ('command', f'make real-study FORM={study.name}'),
-        ('runs', f'{len(records)} kept, {len(left)} missing as far as is '
-         'known (which rates are tested follows from the choice)'),
+        ('runs', f'{len(records)} kept, {len(left)} to run next; what has '
+         'been run is in the table below'),
         ('run', f'{days[0]} to {days[-1]}, {hours:.1f} hours in all, on ' +
          '; '.join(sorted({r.get('device', '?') for r in records}))),
         ('methods', ', '.join(map(display_name, form.methods))),
@@ -230,11 +253,7 @@ def _facts(study: Study) -> str:
         rows.append((task.title, f'{_ABOUT[task.config]}; pictures within '
                      f'{size.scale[0]}x{size.scale[1]}, {size.epochs} epochs'))
     text = markdown(['', ''], rows, left=None) + '\n'
-    if left:
-        text += '\n' + _wrapped('Missing: ' + '; '.join(
-            f'{task.title} {", ".join(names)}' for task in TASKS
-            if (names := [c.name for c in left if c.task == task])) + '.'
-        ) + '\n'
+    text += '\n' + status_table(study)
     if study.other:
         text += ('\nKept with other settings than today\'s, and not counted: '
                  f'{", ".join(p.name for p in study.other)}.\n')
@@ -253,7 +272,7 @@ def _wrapped(text: str) -> str:
 
 def _choice_text(study: Study) -> str:
     return _wrapped(
-        f'{"AP50 and mIoU"} of the last validation on the part that was not '
+        'AP50 and mIoU of the last validation on the part that was not '
         f'trained on, seed {study.form.seeds[0]}, by the rate; the highest '
         'is chosen, the smaller rate of equals. The test pictures are in '
         'neither part.') + '\n'
@@ -352,9 +371,9 @@ make real-study FORM=full    # many hours on two cores; takes a GPU if there
 It needs [BCCD](https://github.com/Shenggan/BCCD_Dataset) in `data/BCCD` and
 fruits_nuts (COCO instances of dates, figs and hazelnuts) in
 `data/fruits_nuts`. A finished run is kept as a small file in
-[runs/](runs), with a fingerprint of its settings; what is there with today's
-settings is not run again, so that commits carry the study from one machine to
-the next. This page is written by `python tools/real_study.py --report-only`.
+`docs/real_study/runs`, with a fingerprint of its settings; what is there with
+today's settings is not run again, so that commits carry the study from one
+machine to the next. This page is written by `python tools/real_study.py --report-only`.
 
 Neck and head have the learning rate 5e-4 in every run. What trains in the
 backbone, pretrained or inserted, has a part of it, the *rate* below: one knob
@@ -363,9 +382,9 @@ for all methods. Fixed has nothing to choose.
 _OWN = """Trained on all training pictures with the chosen rate, tested once
 after the last epoch.
 """
-_COMMON = """As in the paper, one rate for all: that with the highest mean
-over the methods, on the part that the rates are chosen on. Where a method's
-own rate is this one its runs are the same.
+_COMMON = """As in the paper, one rate for all: the one with the highest
+mean over the methods on the part that the rates are chosen on. Where a
+method's own rate is this one, its runs are the same.
 """
 _RULES = f"""## How to read it
 
@@ -376,7 +395,7 @@ _RULES = f"""## How to read it
 - The interval covers training again with other seeds. It does not cover other
   test pictures, and there are few: what is shown holds for these.
 - The short form leaves out five methods, sees small pictures, and trains for
-  minutes: neither method is done learning. It compares how far they get in
+  minutes: no method is done learning. It compares how far they get in
   the same number of steps.
 - The numbers cannot confirm or refute the paper, whose backbones, data and
   training are hundreds of times larger ([ledger](../ledger/ledger.md)).

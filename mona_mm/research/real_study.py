@@ -99,7 +99,7 @@ class Form(NamedTuple):
 FORMS = dict(
     short=Form(
         FOREMOST, (1, 2, 3), (), (0.3, 0.1, 0.03),
-        {CELLS.config: Size((160, 120), 3, 1),
+        {CELLS.config: Size((160, 120), 2, 1),
          FRUITS.config: Size((192, 144), 30, 5)}),
     full=Form(
         (*FOREMOST, *OTHERS), (1, 2, 3, 4, 5), (1, 2, 3),
@@ -219,12 +219,18 @@ def stages(form: Form, values: Values) -> Iterator[Tuple[str, List[Cell]]]:
               [m for m in form.methods if m not in FOREMOST]]
     for methods in filter(None, groups):
         for task in TASKS:
-            yield f'{task.title}: choice of the rates', [
-                c for m in methods for c in choices(form, task, m)]
-            runs = [c for m in methods for c in tests(
-                form, task, m, chosen(form, task, m, values))]
+            ready: List[Cell] = []
+            for method in methods:
+                # With what became ready, so that no core waits for one run.
+                step = ready + choices(form, task, method)
+                if step:
+                    yield f'{task.title}, up to {method}: rates', step
+                ready = tests(form, task, method, chosen(
+                    form, task, method, values))[:1]
+            rest = [c for m in methods for c in tests(
+                form, task, m, chosen(form, task, m, values))[1:]]
             yield (f'{task.title}: each method at its rate',
-                   sorted(runs, key=lambda c: c.seed))
+                   ready + sorted(rest, key=lambda c: c.seed))
     for task in TASKS:
         rate = common(form, task, values)
         yield f'{task.title}: one rate for all', [
@@ -248,13 +254,14 @@ class Study:
         self.records: Dict[Cell, dict] = {}
         self.values: Values = {}
         self.other: List[Path] = []
-        for task in TASKS:
-            for method in self.form.methods:
-                for cell in [
-                        *choices(self.form, task, method),
-                        *(c for rate in self.form.rates for c in tests(
-                            self.form, task, method, rate))]:
-                    self.look(cell)
+        possible = [
+            cell for task in TASKS for method in self.form.methods
+            for cell in [
+                *choices(self.form, task, method),
+                *(c for rate in self.form.rates
+                  for c in tests(self.form, task, method, rate))]]
+        for cell in dict.fromkeys(possible):
+            self.look(cell)
 
     def look(self, cell: Cell) -> None:
         """Take a kept run in, if there is one of the same settings."""
