@@ -21,6 +21,9 @@ def parse_args(argv=None) -> argparse.Namespace:
         help='short: four methods on small pictures, about an hour on two '
         'cores; full: nine methods, many hours there (default: short)')
     parser.add_argument(
+        '--methods', nargs='+', metavar='METHOD',
+        help='run these of the form alone, each at its own rate')
+    parser.add_argument(
         '--jobs', type=int, metavar='N',
         help='runs at a time (default: one per GPU, or two without one)')
     parser.add_argument(
@@ -54,7 +57,8 @@ def main(argv=None) -> int:
         if args.make_data:
             return status
         study = real_study.Study(args.form)
-        outcomes = study.run(args.jobs or real_study.usual_jobs())
+        outcomes = study.run(
+            args.jobs or real_study.usual_jobs(), args.methods)
         if outcomes:
             show(outcomes)
             status = exit_status(outcomes)

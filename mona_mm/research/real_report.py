@@ -373,7 +373,8 @@ fruits_nuts (COCO instances of dates, figs and hazelnuts) in
 `data/fruits_nuts`. A finished run is kept as a small file in
 `docs/real_study/runs`, with a fingerprint of its settings; what is there with
 today's settings is not run again, so that commits carry the study from one
-machine to the next. This page is written by `python tools/real_study.py --report-only`.
+machine to the next; `--methods mona fixed` runs a part of it. This page is
+written by `python tools/real_study.py --report-only`.
 
 Neck and head have the learning rate 5e-4 in every run. What trains in the
 backbone, pretrained or inserted, has a part of it, the *rate* below: one knob

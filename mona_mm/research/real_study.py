@@ -7,7 +7,16 @@ grid that serves it best on a part of the training pictures, and is then
 trained on all of them, with several seeds, and tested.
 """
 from pathlib import Path
-from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import (
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 from mona_mm.errors import ConfigError
 from mona_mm.reports.metrics import metric_of
@@ -204,19 +213,24 @@ def tests(form: Form, task: Task, method: str, rate: Optional[float]
             for seed in form.seeds_of(method)]
 
 
-def stages(form: Form, values: Values) -> Iterator[Tuple[str, List[Cell]]]:
+def stages(form: Form, values: Values,
+           only: Optional[Sequence[str]] = None
+           ) -> Iterator[Tuple[str, List[Cell]]]:
     """What is to be run, step by step, most telling first.
 
     Args:
         form (Form): How much.
+        only (Sequence[str], optional): Methods, at their own rates, in place
+            of all of them; the rate for all needs all.
         values (dict[Cell, float]): What is known. It may grow while this is
             iterated, and has to: a step needs the results of those before.
 
     Yields:
         tuple[str, list[Cell]]: What it is for, and its runs.
     """
-    groups = [[m for m in form.methods if m in FOREMOST],
-              [m for m in form.methods if m not in FOREMOST]]
+    wanted = [m for m in form.methods if only is None or m in only]
+    groups = [[m for m in wanted if m in FOREMOST],
+              [m for m in wanted if m not in FOREMOST]]
     for methods in filter(None, groups):
         for task in TASKS:
             ready: List[Cell] = []
@@ -231,7 +245,7 @@ def stages(form: Form, values: Values) -> Iterator[Tuple[str, List[Cell]]]:
                 form, task, m, chosen(form, task, m, values))[1:]]
             yield (f'{task.title}: each method at its rate',
                    ready + sorted(rest, key=lambda c: c.seed))
-    for task in TASKS:
+    for task in TASKS if only is None else ():
         rate = common(form, task, values)
         yield f'{task.title}: one rate for all', [
             c for m in form.methods for c in tests(form, task, m, rate)]
@@ -287,19 +301,28 @@ class Study:
             pass  # what follows depends on what is missing
         return list(found)
 
-    def run(self, at_once: Optional[int] = None) -> List[Outcome]:
+    def run(self, at_once: Optional[int] = None,
+            only: Optional[Sequence[str]] = None) -> List[Outcome]:
         """Run what is not kept, step by step; keep every run as it ends.
 
         Args:
             at_once (int, optional): How many at a time, as in
                 :func:`run_locally`.
+            only (Sequence[str], optional): As in :func:`stages`.
 
         Returns:
             list[Outcome]: Of what was run. A step with a run that did not
             finish is the last one.
+
+        Raises:
+            ConfigError: If a method is not of this form.
         """
+        if strange := set(only or ()) - set(self.form.methods):
+            raise ConfigError(
+                f'--methods {" ".join(sorted(strange))}: the form '
+                f'{self.name!r} has {", ".join(self.form.methods)}')
         outcomes: List[Outcome] = []
-        for what, cells in stages(self.form, self.values):
+        for what, cells in stages(self.form, self.values, only):
             missing = {c.job(self.name).folder: c for c in dict.fromkeys(cells)
                        if c not in self.values}
             print(f'{what}: {len(set(cells)) - len(missing)} of '

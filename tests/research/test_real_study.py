@@ -87,6 +87,17 @@ def test_every_method_is_chosen_for_and_tested_on_every_task(name):
     assert max(chosen) < first
 
 
+def test_some_methods_alone_are_run_at_their_own_rates():
+    form, values = FORMS['short'], {}
+    for _, cells in study.stages(form, values, ['mona', 'fixed']):
+        values.update((c, c.rate or 0) for c in cells)
+    _, every = walk(form, lambda c: c.rate or 0)
+    assert set(values) == {
+        c for c in every if c.method in ('mona', 'fixed')}
+    with pytest.raises(ConfigError, match='lora.*fixed, mona, full, adapter'):
+        study.Study('short').run(1, ['lora'])
+
+
 def test_rate_is_the_best_on_the_split_and_the_smaller_of_equals():
     assert study.best({1.: 30., .1: 40., .01: 35.}) == .1
     assert study.best({1.: 40., .1: 40., .01: 35.}) == .1
