@@ -306,11 +306,12 @@ def _pictures(study: Study, out: Path) -> List[Path]:
         found: Dict[str, Cell] = {
             m: cells[0] for m, cells in own_results(study, task).items()
             if m in DRAWN and cells[0] in study.records}
-        checkpoints = {display_name(m): _checkpoint(study, found[m])
-                       for m in DRAWN if m in found}
-        if len(checkpoints) == len(DRAWN) and all(checkpoints.values()):
+        files_of = {display_name(m): _checkpoint(study, found[m])
+                    for m in DRAWN if m in found}
+        checkpoints = {title: file for title, file in files_of.items() if file}
+        if len(checkpoints) > 1:
             path = out / f'{study.name}_{task.title}_predictions.jpg'
-            _draw(study, found[DRAWN[0]], checkpoints, path)
+            _draw(study, next(iter(found.values())), checkpoints, path)
             files.append(path)
     return files
 

@@ -386,6 +386,11 @@ def test_study_runs_stops_goes_on_and_reports(tiny, real_data, tmp_path,
     # Fixed and Mona on two tasks, and Mona's choice.
     assert [o.state for o in outcomes] == ['finished'] * 6
     assert found.left() == []
+    written = {path.name for path in real_report.write(tmp_path / 'page')}
+    assert written == {'README.md', *(
+        f'tiny_{task.title}_{name}' for task in TASKS
+        for name in ('curves.png', 'predictions.jpg'))}
+    assert all(path.stat().st_size for path in (tmp_path / 'page').iterdir())
     shutil.rmtree(study.OUT)
     again = study.Study(tiny)
     assert again.run(1) == [] and again.values == found.values
