@@ -47,7 +47,8 @@ def write(out: Path = PAGE) -> List[Path]:
     for name in FORMS:
         study = Study(name)
         if not study.values:
-            parts.append(f'## {name.capitalize()} form\n\nNot run.\n')
+            parts.append(f'## {name.capitalize()} form\n\nNot run. It would '
+                         f'be:\n\n{_facts(study)}')
             continue
         files += [*_curves(study, out), *_pictures(study, out)]
         parts.append(section(study, out))
@@ -242,7 +243,8 @@ def _facts(study: Study) -> str:
         ('runs', f'{len(records)} kept, {len(left)} to run next; what has '
          'been run is in the table below'),
         ('run', f'{days[0]} to {days[-1]}, {hours:.1f} hours in all, on ' +
-         '; '.join(sorted({r.get('device', '?') for r in records}))),
+         '; '.join(sorted({r.get('device', '?') for r in records}))
+         if records else 'not yet'),
         ('methods', ', '.join(map(display_name, form.methods))),
         ('seeds', f'{_list(form.seeds)} of '
          f'{", ".join(map(display_name, FOREMOST))}' + (
@@ -253,7 +255,8 @@ def _facts(study: Study) -> str:
         rows.append((task.title, f'{_ABOUT[task.config]}; pictures within '
                      f'{size.scale[0]}x{size.scale[1]}, {size.epochs} epochs'))
     text = markdown(['', ''], rows, left=None) + '\n'
-    text += '\n' + status_table(study)
+    if records:
+        text += '\n' + status_table(study)
     if study.other:
         text += ('\nKept with other settings than today\'s, and not counted: '
                  f'{", ".join(p.name for p in study.other)}.\n')

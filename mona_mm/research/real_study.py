@@ -108,8 +108,8 @@ class Form(NamedTuple):
 FORMS = dict(
     short=Form(
         FOREMOST, (1, 2, 3), (), (0.3, 0.1, 0.03),
-        {CELLS.config: Size((160, 120), 2, 1),
-         FRUITS.config: Size((192, 144), 30, 5)}),
+        {CELLS.config: Size((160, 120), 4, 2),
+         FRUITS.config: Size((192, 144), 20, 5)}),
     full=Form(
         (*FOREMOST, *OTHERS), (1, 2, 3, 4, 5), (1, 2, 3),
         (1.0, 0.3, 0.1, 0.03, 0.01),
