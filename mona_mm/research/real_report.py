@@ -240,8 +240,8 @@ def _facts(study: Study) -> str:
     form = study.form
     rows: List[Tuple[str, str]] = [
         ('command', f'make real-study FORM={study.name}'),
-        ('runs', f'{len(records)} kept, {len(left)} to run next; what has '
-         'been run is in the table below'),
+        ('runs', f'{len(records)} kept, {len(left)} to run next, before more '
+         'is known; by method in the table below' if records else 'none'),
         ('run', f'{days[0]} to {days[-1]}, {hours:.1f} hours in all, on ' +
          '; '.join(sorted({r.get('device', '?') for r in records}))
          if records else 'not yet'),
@@ -382,7 +382,9 @@ written by `python tools/real_study.py --report-only`.
 
 Neck and head have the learning rate 5e-4 in every run. What trains in the
 backbone, pretrained or inserted, has a part of it, the *rate* below: one knob
-for all methods. Fixed has nothing to choose.
+for all methods. Fixed has nothing to choose. HST makes maps of four strides
+itself, which a feature pyramid network joins (detection) or UPerNet takes as
+they are, where the others have the simple feature pyramid.
 """
 _OWN = """Trained on all training pictures with the chosen rate, tested once
 after the last epoch.
