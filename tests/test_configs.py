@@ -16,7 +16,19 @@ from mona_mm.tuners.base import known_tuners, tuner_class
 
 FOLDER = ROOT / 'configs'
 CONFIGS = sorted(str(p.relative_to(FOLDER)) for p in FOLDER.glob('[!_]*/*.py'))
-METAFILES = {path.parent.name: yaml.safe_load(path.read_text())
+
+
+class Strict(yaml.SafeLoader):
+    """Refuses a key that is given twice, of which YAML takes the last."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [key.value for key, _ in node.value]
+        twice = {key for key in keys if keys.count(key) > 1}
+        assert not twice, f'{twice} twice{node.start_mark}'
+        return super().construct_mapping(node, deep)
+
+
+METAFILES = {path.parent.name: yaml.load(path.read_text(), Strict)
              for path in sorted(FOLDER.glob('*/metafile.yml'))}
 MODELS_LISTED = [model for content in METAFILES.values()
                  for model in content['Models']]

@@ -166,8 +166,14 @@ def fetch(requirement: str, source: str, into: Path) -> Path:
 
 
 def _environment(archs: Sequence[str], jobs: Optional[int]) -> dict:
-    """The build's environment: ops on, CUDA by the architectures alone."""
-    found = dict(os.environ, MMCV_WITH_OPS='1')
+    """The build's environment: ops on, CUDA by the architectures alone.
+
+    torch looks for ninja on the path, where an environment that is not
+    activated has none; without it one object is compiled after another, and
+    none is counted.
+    """
+    found = dict(os.environ, MMCV_WITH_OPS='1', PATH=os.pathsep.join(
+        [sysconfig.get_path('scripts'), os.environ.get('PATH', os.defpath)]))
     if archs:
         found.update(FORCE_CUDA='1', TORCH_CUDA_ARCH_LIST=';'.join(archs))
     else:

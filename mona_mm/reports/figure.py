@@ -188,5 +188,3 @@ def _runs(panels: Sequence[Panel], label: str = '') -> str:
               for name, line in panel.lines.items() if name == label
               or not label}
     return '-'.join(str(n) for n in sorted({min(counts), max(counts)}))
-
-

@@ -1,7 +1,9 @@
 """mmcv's wheel: built with its progress shown, taken where it fits."""
 import functools
 import hashlib
+import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -80,30 +82,30 @@ def test_what_is_not_there_is_told(shelf, tmp_path, requirement,
 
 
 def test_build_shows_objects_and_leaves_a_wheel_with_its_hash(
-        tmp_path, capsys) -> None:
-    """A small package that compiles three objects with ninja, as mmcv does.
+        tmp_path, capsys, monkeypatch) -> None:
+    """A small extension of three objects, by torch's build as mmcv's is.
 
-    The wheel of it is found again by :func:`wheels.fetch`.
+    In an environment that is not activated, on a machine without a ninja of
+    its own.
     """
+    tools = tmp_path / 'bin'
+    tools.mkdir()
+    for tool in sorted({t for p in os.get_exec_path() if os.path.isdir(p)
+                        for t in Path(p).iterdir()}):
+        if tool.name != 'ninja' and not (tools / tool.name).exists():
+            (tools / tool.name).symlink_to(tool)
+    monkeypatch.setenv('PATH', str(tools))
+    assert shutil.which('c++') and not shutil.which('ninja')
     source = tmp_path / 'small'
     source.mkdir()
-    (source / 'small.py').touch()
     for i in range(3):
-        (source / f'f{i}.c').write_text(f'int f{i}(void) {{ return {i}; }}\n')
-    (source / 'build.ninja').write_text(
-        'rule cc\n  command = cc -c $in -o $out\n'
-        + ''.join(f'build f{i}.o: cc f{i}.c\n' for i in range(3)))
+        (source / f'f{i}.cpp').write_text(f'int f{i}() {{ return {i}; }}\n')
     (source / 'setup.py').write_text(
-        'import subprocess, sys\n'
         'from setuptools import setup\n'
-        'from setuptools.command.build_py import build_py\n'
-        'class Build(build_py):\n'
-        '    def run(self):\n'
-        '        subprocess.run([sys.executable, "-m", "ninja", "-v"],\n'
-        '                       check=True)\n'
-        '        super().run()\n'
-        'setup(name="small", version="1.0", py_modules=["small"],\n'
-        '      cmdclass=dict(build_py=Build))\n')
+        'from torch.utils.cpp_extension import BuildExtension, CppExtension\n'
+        'setup(name="small", version="1.0", ext_modules=[CppExtension(\n'
+        '    "small", [f"f{i}.cpp" for i in range(3)])],\n'
+        '      cmdclass=dict(build_ext=BuildExtension))\n')
     made = wheels.build(str(source), tmp_path / 'out')
     assert re.search(r"mmcv's ops: 100%.*3/3", capsys.readouterr().err)
     line = (made.parent / wheels.SUMS).read_text().split()

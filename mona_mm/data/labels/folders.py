@@ -148,5 +148,3 @@ def _same_place(leaf: Leaf, names: Tuple[str, ...], source: str) -> None:
             f'{moved[0]!r} is label {leaf.classes.index(moved[0])} in the '
             f'config and label {place[moved[0]]} there: list the classes in '
             'that order')
-
-

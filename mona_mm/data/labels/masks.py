@@ -128,5 +128,3 @@ def _size(path: str) -> tuple:
 
 def _shown(values) -> str:
     return some([str(v) for v in sorted(values)], 12)
-
-

@@ -137,4 +137,3 @@ class COCO(Preparer):
             *total(f'{path}, objects of no picture', len(strays), 0),
             *broken(pictures, self.progress),
         ]
-

@@ -77,4 +77,3 @@ def checksum(path: Path, md5: str, progress: bool = True) -> None:
         raise ConfigError(f'{path} has the MD5 checksum {digest.hexdigest()};'
                           f' expected {md5}: it is damaged or another file, '
                           'fetch it again')
-

@@ -241,4 +241,3 @@ def _table(path: str, found: Dict[str, dict], batches: List[dict]) -> str:
     return table(
         f'{path}: iterations on random pictures of {len(shapes)} shapes',
         ['subject', 'of Full', 'median ms', 'first ms', 'peak MiB'], rows)
-
