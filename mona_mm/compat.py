@@ -24,6 +24,7 @@ import importlib
 import logging
 import os
 import sys
+from functools import partial
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
@@ -402,6 +403,27 @@ def _now(name: str) -> str:
     return ''
 
 
+class Watch(MetaPathFinder):
+    """Stands in front of the other finders, for the import of some modules.
+
+    Args:
+        steps (dict[str, Callable]): ``step(run, module)`` by the module's
+            name; ``run(module)`` executes it as usual.
+    """
+
+    def __init__(self, steps: Dict[str, Callable]) -> None:
+        self.steps = steps
+
+    def find_spec(self, name, path=None, target=None) -> Optional[ModuleSpec]:
+        """Find a watched module as usual, and let its step execute it."""
+        step = self.steps.get(name)
+        spec = step and PathFinder.find_spec(name, path)
+        if not spec or not spec.loader:
+            return None
+        spec.loader.exec_module = partial(step, spec.loader.exec_module)
+        return spec
+
+
 # mmpretrain's multimodal models
 
 
@@ -413,36 +435,41 @@ def watch_mmpretrain() -> None:
 
     Nothing is imported now. Called once, by ``import mona_mm``.
     """
-    watching = any(isinstance(f, _Watch) for f in sys.meta_path)
-    if not (watching or left_alone()) and (
+    if not (_watch in sys.meta_path or left_alone()) and (
             _MODELS not in sys.modules and find_spec('transformers')):
-        sys.meta_path.insert(0, _Watch())
+        sys.meta_path.insert(0, _watch)
         installed("the watch over mmpretrain's models", unwatch_mmpretrain)
 
 
 def unwatch_mmpretrain() -> None:
     """Undo :func:`watch_mmpretrain`."""
-    sys.meta_path[:] = [f for f in sys.meta_path if not isinstance(f, _Watch)]
+    if _watch in sys.meta_path:
+        sys.meta_path.remove(_watch)
     _undo.pop("the watch over mmpretrain's models", None)
 
 
-class _Watch(MetaPathFinder):
-    """Stands in front of the other finders until mmpretrain's models come."""
+def _look_at_multimodal(run: Callable, module: ModuleType) -> None:
+    """Run mmpretrain's models as if transformers were not installed.
 
-    def find_spec(self, name, path=None, target=None) -> Optional[ModuleSpec]:
-        if name != _MODELS:
-            return None
-        unwatch_mmpretrain()
-        spec = PathFinder.find_spec(name, path)
-        missing = spec and spec.origin and missing_for_multimodal(
-            Path(spec.origin).parent)
-        if missing:
-            _leave_out_multimodal(spec)
-            logging.getLogger('mona_mm').warning(
-                "mmpretrain's multimodal models are left out: %s. Everything "
-                'else of mmpretrain works; for those models take a version '
-                'of transformers that they know', missing)
-        return spec
+    Where all is there they run as usual. The flag is put back afterwards:
+    datasets of mmpretrain look at it too, and do not need transformers.
+    """
+    unwatch_mmpretrain()
+    missing = module.__file__ and missing_for_multimodal(
+        Path(module.__file__).parent)
+    if not missing:
+        return run(module)
+    dependency = importlib.import_module('mmpretrain.utils.dependency')
+    before = dependency.WITH_MULTIMODAL
+    dependency.WITH_MULTIMODAL = False
+    try:
+        run(module)
+    finally:
+        dependency.WITH_MULTIMODAL = before
+    logging.getLogger('mona_mm').warning(
+        "mmpretrain's multimodal models are left out: %s. Everything else of "
+        'mmpretrain works; for those models take a version of transformers '
+        'that they know', missing)
 
 
 def missing_for_multimodal(models: Path) -> str:
@@ -481,21 +508,4 @@ def _imports(body: List[ast.stmt]) -> Iterator[Tuple[str, str]]:
                         if n.name.split('.')[0] == 'transformers')
 
 
-def _leave_out_multimodal(spec: ModuleSpec) -> None:
-    """Let a module run as if transformers were not installed.
-
-    The flag is put back afterwards: datasets of mmpretrain look at it too,
-    and do not need transformers.
-    """
-    run = spec.loader.exec_module
-
-    def exec_module(module: ModuleType) -> None:
-        dependency = importlib.import_module('mmpretrain.utils.dependency')
-        before = dependency.WITH_MULTIMODAL
-        dependency.WITH_MULTIMODAL = False
-        try:
-            run(module)
-        finally:
-            dependency.WITH_MULTIMODAL = before
-
-    spec.loader.exec_module = exec_module
+_watch = Watch({_MODELS: _look_at_multimodal})

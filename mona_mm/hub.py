@@ -15,12 +15,10 @@ import importlib
 import os.path as osp
 import sys
 from functools import lru_cache, wraps
-from importlib.abc import MetaPathFinder
-from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import Callable, Dict, Iterator, List
 
-from mona_mm.compat import hub_models, installed, left_alone
+from mona_mm.compat import Watch, hub_models, installed, left_alone
 
 #: What mim reads: in a checkout, links to what lies beside the package.
 MIM = osp.join(osp.dirname(osp.abspath(__file__)), '.mim')
@@ -39,7 +37,11 @@ def announce() -> None:
              'mmengine.config.config': _keep_scopes,
              'mmengine.infer.infer': _know_in_inferencers,
              'mmpretrain.apis.model': _know_in_mmpretrain}
-    watch = _Watch(steps)
+
+    def after(step: Callable) -> Callable:
+        return lambda run, module: (run(module), step(module))
+
+    watch = Watch({name: after(step) for name, step in steps.items()})
     sys.meta_path.insert(0, watch)
     _undo.append(lambda: sys.meta_path.remove(watch))
     installed('names of our models', _withdraw)
@@ -51,28 +53,6 @@ def announce() -> None:
 def _withdraw() -> None:
     while _undo:
         _undo.pop()()
-
-
-class _Watch(MetaPathFinder):
-    """Runs a step after the import of each of some modules."""
-
-    def __init__(self, steps: Dict[str, Callable]) -> None:
-        self.steps = steps
-
-    def find_spec(self, name, path=None, target=None):
-        """Find a watched module as usual, and run its step after it."""
-        step = self.steps.get(name)
-        spec = step and PathFinder.find_spec(name, path)
-        if not spec or not spec.loader:
-            return None
-        run = spec.loader.exec_module
-
-        def exec_module(module: ModuleType) -> None:
-            run(module)
-            step(module)
-
-        spec.loader.exec_module = exec_module
-        return spec
 
 
 @lru_cache(None)

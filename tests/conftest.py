@@ -5,11 +5,29 @@ from pathlib import Path
 import pytest
 import torch
 from paths import ROOT, SHARED
+from yapf.yapflib import yapf_api
 
 
 @pytest.fixture(autouse=True, scope='session')
 def _one_thread():
     torch.set_num_threads(1)  # the models are tiny
+
+
+@pytest.fixture(autouse=True, scope='session')
+def _formats_once():
+    """A run asks four times for its config's text, each time yapf anew."""
+    known = {}
+
+    def once(text, **options):
+        key = text, str(options)
+        if key not in known:
+            known[key] = format_code(text, **options)
+        return known[key]
+
+    format_code = yapf_api.FormatCode
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yapf_api, 'FormatCode', once)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -182,7 +182,8 @@ class RankLosses(Losses):
 class Pids(Hook):
     """In one iteration the second process tells its number.
 
-    It may send itself a signal, and both are slow from there.
+    It may send itself a signal, and is slow from there; the other waits for
+    its gradients.
     """
 
     def __init__(self, at: int = -1, seconds: float = 0.,
@@ -190,9 +191,10 @@ class Pids(Hook):
         self.at, self.seconds, self.number = at, seconds, number
 
     def before_train_iter(self, runner, *args, **kwargs):
-        if 0 <= self.at <= runner.iter:
-            time.sleep(self.seconds)
-        if runner.iter == self.at and runner.rank == 1:
+        if runner.rank != 1 or not 0 <= self.at <= runner.iter:
+            return
+        if runner.iter == self.at:
             print(f'process of rank {runner.rank}: {os.getpid()}', flush=True)
             if self.number:
                 os.kill(os.getpid(), self.number)
+        time.sleep(self.seconds)

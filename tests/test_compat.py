@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -179,23 +180,27 @@ def is_private(name) -> bool:
 
 def attributes(owner: type) -> set:
     """The names that a class of a library has or gives to its instances."""
-    names = set()
-    for cls in owner.__mro__:
-        if cls.__module__.split('.')[0] not in LIBRARIES:
-            continue
-        names |= set(vars(cls)) | set(cls.__dict__.get('__annotations__', ()))
-        try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
-        except (OSError, TypeError):  # made at run time, or in C
-            continue
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Attribute) and isinstance(
-                    node.ctx, ast.Store):
-                names.add(node.attr)
-            elif isinstance(node, ast.Call) and '__setattr__' == getattr(
-                    node.func, 'attr', '') and len(node.args) == 2:
-                names.add(getattr(node.args[0], 'value', None))
-    return names
+    return set().union(*(
+        named_in(cls) for cls in owner.__mro__
+        if cls.__module__.split('.')[0] in LIBRARIES))
+
+
+@cache
+def named_in(cls: type) -> frozenset:
+    """The same, of what is written in this class alone."""
+    names = {*vars(cls), *vars(cls).get('__annotations__', ())}
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
+    except (OSError, TypeError):  # made at run time, or in C
+        return frozenset(names)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(
+                node.ctx, ast.Store):
+            names.add(node.attr)
+        elif isinstance(node, ast.Call) and '__setattr__' == getattr(
+                node.func, 'attr', '') and len(node.args) == 2:
+            names.add(getattr(node.args[0], 'value', None))
+    return frozenset(names)
 
 
 def found(owner: str):

@@ -6,6 +6,7 @@ The file is kept only if it computes what PyTorch computes.
 import argparse
 import warnings
 
+from mona_mm.doctor.memory import picture_size
 from mona_mm.engine import launch
 from mona_mm.engine.export import FORMATS, export
 from mona_mm.engine.quiet import quiet
@@ -23,15 +24,21 @@ def main(argv=None) -> None:
         '--format', choices=list(FORMATS), default='onnx',
         help='; '.join(f'{k}: {v[0]} ({v[1]})' for k, v in FORMATS.items()))
     parser.add_argument('--shape', nargs=2, type=int, metavar=('H', 'W'),
-                        default=[224, 224], help='default: 224 224')
+                        help="default: as large as the config's training "
+                        'pictures')
     parser.add_argument(
         '--dynamic-size', action='store_true',
         help='a graph for other sizes too; not every backbone has one')
     args = parser.parse_args(argv)
     with quiet(), warnings.catch_warnings():
         warnings.simplefilter('ignore')  # of exporters, about themselves
-        lines = export(launch.load_config(args), args.checkpoint, args.out,
-                       args.format, args.shape, args.dynamic_size)
+        cfg = launch.load_config(args)
+        shape = args.shape or picture_size(cfg)
+        if not shape:
+            raise UserError(f'{args.config} does not say how large its '
+                            'training pictures are: give --shape H W')
+        lines = export(cfg, args.checkpoint, args.out, args.format, shape,
+                       args.dynamic_size)
     print('\n'.join(lines))
 
 

@@ -19,6 +19,11 @@ options+=(${SRUN_ARGS:-})
 # out of service might fit may wait for these.
 if ! told=$(srun "${options[@]}" --test-only true 2>&1); then
     printf '%s\n' "$told" >&2
+    if ! sinfo > /dev/null 2>&1; then
+        echo 'error: no slurm answers here (sinfo fails, too): call this on' \
+            'a login node, or tools/dist_train.sh, which needs no slurm' >&2
+        exit 1
+    fi
     if [ -z "$(sinfo --noheader --partition="$PARTITION" --format=%D \
             --states=down,drain,fail,maint 2> /dev/null)" ]; then
         echo "error: slurm refuses ${options[*]}; set GPUS (0: none)," \

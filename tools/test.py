@@ -52,7 +52,14 @@ def main(argv=None) -> None:
         launch.add_hook(cfg, type='mona_mm.FuseHook')
     set_labels_hook(cfg)
     cfg.load_from, cfg.resume = args.checkpoint, False
-    launch.run(cfg, lambda runner: runner.test(), warnings)
+
+    def test(runner) -> None:
+        runner.test()
+        if args.show_dir:  # an absolute one wins
+            folder = os.path.join(runner.log_dir, args.show_dir)
+            runner.logger.info(f'pictures are in {folder}')
+
+    launch.run(cfg, test, warnings)
 
 
 if __name__ == '__main__':

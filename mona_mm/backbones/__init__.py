@@ -6,9 +6,14 @@ new family needs no list.
 from importlib import import_module
 from pkgutil import iter_modules
 
-from .tuned import TunedBackbone, tuned_class, tuned_types
+from .tuned import (
+    TunedBackbone,
+    require_tuned,
+    tuned_class,
+    tuned_types,
+)
 
-__all__ = ['TunedBackbone', 'tuned_class', 'tuned_types']
+__all__ = ['TunedBackbone', 'require_tuned', 'tuned_class', 'tuned_types']
 
 for _module in iter_modules(__path__):
     if _module.ispkg:

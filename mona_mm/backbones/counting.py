@@ -5,9 +5,8 @@ from typing import Dict, Union
 import torch
 from mmengine.config import Config
 
-from mona_mm.backbones import TunedBackbone, tuned_class
-from mona_mm.config import backbone_of, name_of
-from mona_mm.errors import ConfigError
+from mona_mm.backbones import TunedBackbone, require_tuned
+from mona_mm.config import backbone_of
 from mona_mm.registry import MODELS
 
 Count = Union[int, float, str, Dict[str, int]]
@@ -28,7 +27,9 @@ def count_backbone(cfg: Config) -> Dict[str, Count]:
     Raises:
         ConfigError: If the config's backbone takes no tuner.
     """
-    backbone = _build(cfg)
+    require_tuned(cfg, str(cfg.filename))
+    with torch.device('meta'):
+        backbone = MODELS.build(backbone_of(cfg))
     share = backbone.share()
     trained = {
         n: p.numel()
@@ -44,15 +45,6 @@ def count_backbone(cfg: Config) -> Dict[str, Count]:
         share=share.ratio,
         by_stage=_sum_by(trained, backbone.part_of),
         by_site=_sum_by(trained, lambda n: _site(n, backbone)))
-
-
-def _build(cfg: Config) -> TunedBackbone:
-    described = backbone_of(cfg)
-    if tuned_class(described, cfg.get('default_scope')) is None:
-        raise ConfigError(f'the backbone {name_of(described.get("type"))!r} '
-                          f'of {cfg.filename} takes no tuner')
-    with torch.device('meta'):
-        return MODELS.build(described)
 
 
 def _site(name: str, backbone: TunedBackbone) -> str:

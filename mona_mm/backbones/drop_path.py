@@ -30,7 +30,8 @@ def add_branch(x: Tensor, normed: Optional[Tensor], branch: Branch,
     Raises:
         ValueError: If branches are to be left out and x is not on a CPU.
     """
-    if not _active(drop_path):
+    if not (type(drop_path) is DropPath and drop_path.training
+            and drop_path.drop_prob > 0):
         return x + drop_path(branch(x, normed))
     if skip and x.device.type != 'cpu':
         raise ValueError(
@@ -50,11 +51,6 @@ def add_branch(x: Tensor, normed: Optional[Tensor], branch: Branch,
     out = branch(_take(x, chosen), _take(normed, chosen)).to(x.dtype)
     index = torch.tensor(chosen, device='cpu').to(x.device)
     return torch.index_add(x, 0, index, out, alpha=1 / keep if kept else 0)
-
-
-def _active(drop_path: nn.Module) -> bool:
-    return (type(drop_path) is DropPath and drop_path.training
-            and drop_path.drop_prob > 0)
 
 
 def _draw(like: Tensor, keep: float, device) -> Tensor:

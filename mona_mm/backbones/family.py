@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from mona_mm.checkpoint.describe import defaults, plain
 from mona_mm.ops.frozen import CastOnce
 from mona_mm.tuners import Tuner, build_tuner
 
@@ -40,42 +41,82 @@ class KeepsInserted:
 
 
 class TunedFamily(TunedBackbone, KeepsInserted):
-    """Mixin: a library's backbone class, with the arguments of ours.
+    """Mixin before a library's backbone class: what all families take.
 
-    A family's ``__init__`` calls the library's and then :meth:`tune`.
+    A family's ``__init__`` has the defaults that are its own, and passes
+    everything on.
+
+    Args:
+        tuner (dict): The tuning method. Defaults to :attr:`default_tuner`.
+        keep_frozen (Sequence[str]): Beginnings of names of pretrained
+            parameters that stay frozen with every tuner. Defaults to ().
+        line_by_line (bool): Run everything as it is written in the papers,
+            instead of in fast, exact forms. Defaults to False.
+        skip_dropped (bool | str): Do not compute the branches that drop-path
+            multiplies by zero. ``'auto'``: on a CPU. ``True`` is refused on
+            other devices, where it took 1.5 times as long: it draws on the
+            host and makes small launches of large ones. Defaults to
+            ``'auto'``.
+        in_channels (int): Of the images. Defaults to 3.
+        fit_channels (str, optional): How a base for another number of
+            channels is fitted: ``'mean'``, ``'repeat'`` or ``'zero'``, see
+            :func:`~mona_mm.backbones.channels.fit_stem`. Without it such a
+            base is refused.
+        base_dtype (str, optional): ``'bfloat16'`` stores the frozen linear
+            layers in that dtype alone: half the memory, and the same results
+            under bfloat16 autocast. Defaults to None, as loaded.
+        allow_random_base (bool): Accept a frozen base without pretrained
+            weights. Defaults to False.
+        map_final_norm (bool): Load a classifier's final norm into the last
+            output norm. The paper's code does not. Defaults to False.
+        init_cfg (dict, optional): ``dict(type='Pretrained',
+            checkpoint=...)``: path or URL of the base, in OpenMMLab's layout
+            or one of :attr:`layouts`. By default the library's own
+            initialisation.
+        **kwargs: Further arguments of the library's class.
+
+    Raises:
+        ValueError: If ``frozen_stages`` is given, or the tuner asks for a
+            site that the blocks do not offer, or ``keep_frozen`` names
+            nothing, or an argument is none of its values.
     """
 
-    def tune(self,
-             tuner: Optional[dict],
-             keep_frozen: Sequence[str],
-             line_by_line: bool,
-             skip_dropped: Union[bool, str],
-             in_channels: int,
-             fit_channels: Optional[str],
-             base_dtype: Optional[str],
-             allow_random_base: bool,
-             map_final_norm: bool) -> None:
-        """Attach the tuner, and set what the arguments say.
+    #: What records call the family.
+    family = ''
+    #: The library's architectures by name.
+    zoo: Mapping[str, Mapping] = {}
+    #: Attributes that make an architecture, by the names that it has there.
+    arch_facts: Tuple[str, ...] = ()
+    #: Attributes that a checkpoint must agree with, called like arguments.
+    own_facts: Tuple[str, ...] = ('out_indices', )
+    #: The same of those that are recorded only where they are not as usual,
+    #: so that files from before they were known fit.
+    usual_facts: Dict[str, Any] = dict(in_channels=3, fit_channels=None)
 
-        Args:
-            tuner (dict, optional): The tuning method; by default
-                :attr:`default_tuner`.
-            keep_frozen (Sequence[str]): See :meth:`attach`.
-            line_by_line (bool): Run everything as it is written.
-            skip_dropped (bool | str): Leave out what drop-path zeroes;
-                ``'auto'``: on a CPU.
-            in_channels (int): Of the images.
-            fit_channels (str, optional): See
-                :func:`~mona_mm.backbones.channels.fit_stem`.
-            base_dtype (str, optional): See :meth:`store_base`.
-            allow_random_base (bool): Accept a frozen base without weights.
-            map_final_norm (bool): Load a classifier's final norm into the
-                last output norm.
-
-        Raises:
-            ValueError: If one of them is none of its values.
-        """
+    def __init__(self,
+                 *,
+                 tuner: Optional[dict] = None,
+                 keep_frozen: Sequence[str] = (),
+                 line_by_line: bool = False,
+                 skip_dropped: Union[bool, str] = 'auto',
+                 in_channels: int = 3,
+                 fit_channels: Optional[str] = None,
+                 base_dtype: Optional[str] = None,
+                 allow_random_base: bool = False,
+                 map_final_norm: bool = False,
+                 init_cfg: Optional[dict] = None,
+                 **kwargs) -> None:
         name = type(self).__name__
+        none = defaults(type(self)).get('frozen_stages')
+        if kwargs.pop('frozen_stages', none) != none:
+            raise ValueError(
+                f'{name}: frozen_stages is not supported, because it would '
+                'freeze inserted modules as well; the tuner decides what '
+                'trains')
+        if init_cfg is not None:
+            kwargs['init_cfg'] = init_cfg
+        with LinspaceOnCPU():
+            super().__init__(in_channels=in_channels, **kwargs)
         check_how(name, fit_channels)
         if skip_dropped not in (True, False, 'auto'):
             raise ValueError(f'{name}: skip_dropped must be True, False or '
@@ -83,6 +124,7 @@ class TunedFamily(TunedBackbone, KeepsInserted):
         self.in_channels, self.fit_channels = in_channels, fit_channels
         self.allow_random_base = allow_random_base
         self.map_final_norm = map_final_norm
+        self.prepare()
         tuner = build_tuner(tuner or self.default_tuner)
         if isinstance(keep_frozen, str):
             keep_frozen = [keep_frozen]
@@ -91,6 +133,9 @@ class TunedFamily(TunedBackbone, KeepsInserted):
         self.line_by_line = line_by_line
         for slot in self.block_slots():
             slot.container[slot.index].skip_dropped = skip_dropped
+
+    def prepare(self) -> None:
+        """Change what the library has made, before a tuner is attached."""
 
     def unused(self, tuner: Tuner) -> List[str]:
         """Beginnings of names of what no output depends on.
@@ -109,6 +154,45 @@ class TunedFamily(TunedBackbone, KeepsInserted):
         if len(parts) > 1 and parts[1].isdigit():
             return f'{parts[0].removesuffix("s")} {parts[1]}'
         return 'output norms' if parts[0].startswith('norm') else parts[0]
+
+    def facts(self) -> Dict[str, Any]:
+        """What a checkpoint must agree with, beyond shapes."""
+        own = {k: plain(getattr(self, k)) for k in (
+            *self.arch_facts, *self.own_facts, *self.usual_facts)}
+        return dict(family=self.family, **{
+            k: v for k, v in own.items()
+            if k not in self.usual_facts or v != self.usual_facts[k]})
+
+    def arguments(self, facts: Dict[str, Any]) -> Dict[str, Any]:
+        """The arguments behind facts: an arch by its name if it has one."""
+        arch = {k: facts.get(k) for k in self.arch_facts}
+        # One letter is short for another name.
+        names = [name for name, known in self.zoo.items()
+                 if len(name) > 1 and arch.items() <= known.items()]
+        return dict(
+            {'arch': names[0]} if names else {
+                f'arch.{k}': v for k, v in arch.items()},
+            **{k: facts.get(k) for k in self.own_facts},
+            **{k: facts.get(k, usual)
+               for k, usual in self.usual_facts.items()})
+
+    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+        """Extract feature maps.
+
+        Args:
+            x (Tensor): Images, (B, in_channels, H, W).
+
+        Returns:
+            tuple[Tensor, ...]: One (B, C_i, H_i, W_i) per output, of a
+            hierarchical backbone with strides 4, 8, 16, 32; or the maps of
+            the tuner's side network.
+
+        Raises:
+            RuntimeError: In training or inside a Runner, if the frozen base
+                was never loaded.
+        """
+        self.frozen.require()
+        return tuple(self.beside(x, super().forward))
 
     def cache_bytes(self) -> int:
         """Bytes of casts of frozen weights that are kept."""
@@ -131,6 +215,17 @@ class TunedFamily(TunedBackbone, KeepsInserted):
 
 class NumberedNorms:
     """Mixin: stages are output through norms that are called ``norm<i>``."""
+
+    #: The lists that hold a part of every stage.
+    stage_parts: Tuple[str, ...] = ('stages', )
+
+    def unused(self, tuner: Tuner) -> List[str]:
+        """Stages behind the last output; its norms under a side network."""
+        behind = range(max(self.out_indices) + 1, len(self.depths))
+        found = [f'{part}.{i}.' for i in behind for part in self.stage_parts]
+        if 'side' in tuner.sites:
+            found += [f'{norm}.' for norm in self.output_norms().values()]
+        return found
 
     def output_norms(self) -> Dict[int, str]:
         """``{i: 'norm<i>'}`` of the stages that are output."""
@@ -171,21 +266,6 @@ class NumberedNorms:
         return placed, left
 
 
-def arch_arguments(arch: Mapping[str, Any],
-                   zoo: Mapping[str, Mapping]) -> Dict[str, Any]:
-    """A config's argument for an arch: by its name if it has one.
-
-    Args:
-        arch (Mapping): What it is made of.
-        zoo (Mapping[str, Mapping]): The library's by name; one letter is
-            short for another name.
-    """
-    names = [name for name, known in zoo.items()
-             if len(name) > 1 and arch.items() <= known.items()]
-    return {'arch': names[0]} if names else {
-        f'arch.{k}': v for k, v in arch.items()}
-
-
 def resize_grid(pos_embed: Tensor, own: Tensor, grid: Tuple[int, int],
                 mode: str) -> Optional[Tensor]:
     """Fit a position embedding to another grid; None if it is none.
@@ -209,27 +289,6 @@ def resize_grid(pos_embed: Tensor, own: Tensor, grid: Tuple[int, int],
         image.permute(0, 3, 1, 2), size=grid, mode=mode, align_corners=False)
     found = image.flatten(2).transpose(1, 2).to(pos_embed.dtype)
     return torch.cat([pos_embed[:, :tokens], found], dim=1)
-
-
-def unusual(**given: Any) -> Dict[str, Any]:
-    """Of a family's facts only what is unusual, so that the others fit.
-
-    Args:
-        **given: (value, usual value) by name.
-    """
-    return {k: v for k, (v, usual) in given.items() if v != usual}
-
-
-def refuse_frozen_stages(owner: str, kwargs: dict, none: int) -> None:
-    """Refuse ``frozen_stages`` other than the value for none.
-
-    Raises:
-        ValueError: If it is given.
-    """
-    if kwargs.pop('frozen_stages', none) != none:
-        raise ValueError(
-            f'{owner}: frozen_stages is not supported, because it would '
-            'freeze inserted modules as well; the tuner decides what trains')
 
 
 class LinspaceOnCPU(TorchFunctionMode):

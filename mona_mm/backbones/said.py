@@ -52,6 +52,8 @@ class Family:
     plain_class: Optional[type] = None
     #: Endings of buffers that are computed, not learnt.
     derived: Tuple[str, ...] = ()
+    #: Beginnings of what files hold beside the backbone.
+    heads: Tuple[str, ...] = ('head.', )
     #: Name of the weight that sees the pictures.
     stem = ''
     in_channels = 3
@@ -126,11 +128,11 @@ class Family:
 
         Returns:
             tuple[dict[str, Tensor], list[str]]: What is loaded, and the keys
-            that are rightly left out. By default those of a ``head``.
+            that are rightly left out. By default those of :attr:`heads`.
         """
-        return ({k: v for k, v in tensors.items()
-                 if not k.startswith('head.')},
-                [k for k in tensors if k.startswith('head.')])
+        placed = {k: v for k, v in tensors.items()
+                  if not k.startswith(self.heads)}
+        return placed, [k for k in tensors if k not in placed]
 
     def fit(self, name: str, given: Tensor,
             own: Tensor) -> Tuple[Tensor, str]:

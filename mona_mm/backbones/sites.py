@@ -3,6 +3,7 @@ from typing import Callable, Dict, List, Optional, Tuple, Union
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mona_mm.ops import runs_line_by_line
 from mona_mm.tuners import LINEARS, BlockOutput, Tuner
@@ -48,6 +49,7 @@ class TunedBlock(nn.Module):
         branches (dict[str, tuple[str, ...]]): For ``'attn'`` and ``'ffn'``,
             the children that the branch is made of.
         linears (dict[str, str]): Where the linear layers are, by site.
+        with_cp (bool): Recompute it in the backward pass.
         line_by_line (bool): Run what is written in the papers, instead of
             fast, exact forms.
         skip_dropped (bool | str): Leave out the branches that drop-path
@@ -62,6 +64,7 @@ class TunedBlock(nn.Module):
     branches: Dict[str, Tuple[str, ...]] = dict(
         attn=('norm1', 'attn'), ffn=('norm2', 'ffn'))
     linears: Dict[str, str] = {}
+    with_cp = False
     line_by_line = False
     alone = False
     skip_dropped: Union[bool, str] = 'auto'
@@ -119,6 +122,15 @@ class TunedBlock(nn.Module):
                 BlockOutput(x[:, extra:] if extra else x, hw_shape, own))
         return x
 
+    def recompute(self, run: Callable, *args):
+        """``run(*args)``; with ``with_cp`` again in the backward pass.
+
+        It is the non-reentrant form, which a frozen input does not trouble.
+        """
+        if self.with_cp and torch.is_grad_enabled():
+            return checkpoint(run, *args, use_reentrant=False)
+        return run(*args)
+
     def half(self,
              part: str,
              x: Tensor,
@@ -152,9 +164,13 @@ class TunedBlock(nn.Module):
                       before)
         return self.at(f'after_{part}', x, hw_shape, before)
 
-    def at(self, site: str, x: Tensor, hw_shape: HwShape,
-           before: int = 0) -> Tensor:
-        """What a site makes of its input (B, T + N, C), T = ``before``."""
+    def at(self, site: str, x: Tensor, hw_shape: HwShape, before: int = 0,
+           adds: bool = False) -> Tensor:
+        """What a site makes of its input (B, T + N, C), T = ``before``.
+
+        Tokens that it does not see stay as they are; where it ``adds``, they
+        get nothing.
+        """
         if site not in self.occupied:
             return x
         module = getattr(self, site)
@@ -162,7 +178,10 @@ class TunedBlock(nn.Module):
             return module(x, hw_shape, tokens=before)
         if not before:
             return module(x, hw_shape)
-        return torch.cat((x[:, :before], module(x[:, before:], hw_shape)), 1)
+        out = module(x[:, before:], hw_shape)
+        first = out.new_zeros(len(out), before, out.shape[-1]) if adds else (
+            x[:, :before])
+        return torch.cat((first, out), 1)
 
     def branch(self,
                part: str,
@@ -212,21 +231,9 @@ class TunedBlock(nn.Module):
             y = add_branch(x, normed, branch, drop_path, skip, trains)
         if beside is None:
             return y
-        aside = self._aside(beside, x, normed, hw_shape, before)
+        if getattr(beside, 'takes_normed', False):
+            x = normed
+        aside = self.at(f'beside_{part}', x, hw_shape, before, adds=True)
         if getattr(beside, 'in_drop_path', False):
             aside = drop_path(aside)
         return y + aside
-
-    @staticmethod
-    def _aside(module: nn.Module, x: Tensor, normed: Optional[Tensor],
-               hw_shape: HwShape, before: int) -> Tensor:
-        """What ``beside_*`` adds; to tokens it does not see, nothing."""
-        if getattr(module, 'takes_normed', False):
-            x = normed
-        if getattr(module, 'takes_tokens', False):
-            return module(x, hw_shape, tokens=before)
-        if not before:
-            return module(x, hw_shape)
-        out = module(x[:, before:], hw_shape)
-        return torch.cat((torch.zeros_like(out[:, :1]).expand(
-            -1, before, -1), out), 1)

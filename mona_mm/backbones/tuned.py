@@ -1,4 +1,5 @@
 """What every tuned backbone shares: attach a tuner, freeze, account."""
+from inspect import signature
 from typing import (
     Callable,
     Dict,
@@ -12,13 +13,15 @@ from typing import (
 )
 
 import torch
+from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mona_mm.checkpoint.candidates import pretrained_cfg
 from mona_mm.checkpoint.record import Base
-from mona_mm.config import class_of
+from mona_mm.config import backbone_of, class_of, name_of
+from mona_mm.errors import ConfigError
 from mona_mm.ops.frozen import LINEAR_TYPES, MixedLinear
 from mona_mm.registry import MODELS as OURS
 from mona_mm.text import some
@@ -65,7 +68,28 @@ class TunedBackbone(Family):
         tuner (Tuner): The method.
         delta_names (frozenset[str]): Names of all that it inserted.
         frozen (FrozenBase): The pretrained weights under it.
+
+    Raises:
+        TypeError: If an argument is none of the class's or the library's.
     """
+
+    def __init__(self, *args, **kwargs) -> None:
+        cls = type(self)
+        taken = {
+            name for base in cls.__mro__ if base is not object
+            for name, p in signature(base.__init__).parameters.items()
+            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        taken -= {'self', 'frozen_stages'}
+        unknown = [name for name in kwargs if name not in taken]
+        if unknown:
+            words = {w for arch in getattr(self, 'arch_zoo', {}).values()
+                     for w in arch}
+            hint = f'; arch=dict(...) takes {some(sorted(words))}' \
+                if words.intersection(unknown) else ''
+            raise TypeError(
+                f'{cls.__name__}: unknown argument {", ".join(unknown)}; it '
+                f'takes {", ".join(sorted(taken))}{hint}')
+        super().__init__(*args, **kwargs)
 
     @property
     def base_loaded(self) -> bool:
@@ -154,7 +178,12 @@ class TunedBackbone(Family):
                 f'{unknown} cannot be served')
         pretrained, before = set(self.state_dict()), list(self.modules())
         slots: List[Slot] = list(self.block_slots())
-        tuner.start(Facts(len(slots), self._patch_size(), self.norms))
+        size = getattr(self, 'patch_size', None)
+        if size is None:  # the family does not say: its stem's stride
+            size = self.get_submodule(self.stem.rpartition('.')[0]).stride
+        tuner.start(Facts(
+            len(slots), size if isinstance(size, int) else size[0],
+            self.norms))
         for slot in slots:
             block = slot.container[slot.index]
             slot.container[slot.index] = self.tune_block(block, tuner)
@@ -271,13 +300,6 @@ class TunedBackbone(Family):
             sum(p.numel() for p in base if p.requires_grad),
             sum(p.numel() for p in self.delta_parameters().values()))
 
-    def _patch_size(self) -> int:
-        """Side of a patch: what the family says, or its stem's stride."""
-        size = getattr(self, 'patch_size', None)
-        if size is None:
-            size = self.get_submodule(self.stem.rpartition('.')[0]).stride
-        return size if isinstance(size, int) else size[0]
-
     def _wrap(self, tuner: Tuner, before: List[nn.Module],
               keep: Sequence[str]) -> None:
         """Let the tuner replace what is outside of the blocks' sites."""
@@ -344,6 +366,25 @@ def tuned_types() -> str:
     found = [f'mona_mm.{name}' for name, cls in OURS.module_dict.items()
              if isinstance(cls, type) and issubclass(cls, TunedBackbone)]
     return ', '.join(sorted(found))
+
+
+def require_tuned(cfg: Config, who: str) -> type:
+    """The class of a config's backbone, which has to take a tuner.
+
+    Args:
+        cfg (Config): The config.
+        who (str): What asks for it, for the error.
+
+    Raises:
+        ConfigError: If it takes none.
+    """
+    backbone = backbone_of(cfg)
+    cls = tuned_class(backbone, cfg.get('default_scope'))
+    if cls is None:
+        raise ConfigError(
+            f'{who}: the backbone {name_of(backbone.get("type"))!r} takes no '
+            f'tuner; expected one of {tuned_types()}')
+    return cls
 
 
 def tuned_class(backbone: dict, scope: Optional[str] = None) -> Optional[type]:

@@ -16,7 +16,7 @@ def describe_tuner(tuner) -> Dict[str, Any]:
     """A tuner's type and arguments, as plain data."""
     kind = type(tuner)
     return dict(type=kind.__name__, **{
-        name: _plain(getattr(tuner, name)) for name in defaults(kind)
+        name: plain(getattr(tuner, name)) for name in defaults(kind)
         if hasattr(tuner, name)})
 
 
@@ -33,7 +33,7 @@ def describe_backbone(cls: Optional[type],
     """
     left_out = ('type', 'tuner', 'init_cfg', *getattr(cls, 'free', ()))
     known = {**defaults(cls), **given} if isinstance(cls, type) else given
-    return {name: _plain(value) for name, value in known.items()
+    return {name: plain(value) for name, value in known.items()
             if name not in left_out}
 
 
@@ -68,7 +68,7 @@ def unlike(then: Mapping[str, Any], now: Mapping[str, Any], usual: Mapping[
         usual (Mapping[str, Any]): What a setting is that one of them does
             not know. Defaults to None for all.
     """
-    pairs = {name: tuple(_plain(side.get(name, usual.get(name)))
+    pairs = {name: tuple(plain(side.get(name, usual.get(name)))
                          for side in (then, now))
              for name in sorted({*then, *now})}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
@@ -115,7 +115,7 @@ def remedy(record: Record, backbone) -> str:
     settings.update({
         key: value
         for key, value in backbone.arguments(facts).items()
-        if _plain(here.get(key)) != _plain(value)
+        if plain(here.get(key)) != plain(value)
     })
     if settings:
         words += ['--cfg-options', *(
@@ -131,25 +131,22 @@ def _tuner_options(recorded: Mapping[str, Any], tuner):
     before = describe_tuner(tuner)
     cls = type(tuner)
     if recorded.get('type') != before['type']:
-        name, before, cls = _fragment(recorded.get('type'))
-        if name is None:  # a tuner of the user's own
+        kind = recorded.get('type')
+        fragments = {
+            name: Config.fromfile(path).tuner
+            for name, path in tuner_fragments().items()}
+        name = next((name for name, tuner in fragments.items()
+                     if name_of(tuner['type']) == kind), None)
+        if name is None or kind not in known_tuners():  # of the user's own
             return [], {}
-        words = ['--tuner', name]
+        words, before, cls = ['--tuner', name], fragments[name], (
+            tuner_class(kind))
     usual = defaults(cls)
     return words, {
         f'tuner.{key}': recorded.get(key, usual[key])
         for key in unlike(recorded, before, usual)
         if key in usual and key not in cls.free
     }
-
-
-def _fragment(kind: Any):
-    """Name, settings and class of the fragment of a registered tuner."""
-    for name, path in tuner_fragments().items():
-        tuner = Config.fromfile(path).get('tuner')
-        if name_of(tuner['type']) == kind and kind in known_tuners():
-            return name, tuner, tuner_class(kind)
-    return None, {}, None
 
 
 def _is_setting(value: Any) -> bool:
@@ -170,13 +167,16 @@ def _differ(name: str, theirs: Any, ours: Any) -> str:
     return f'{name} is {theirs!r} in the checkpoint, {ours!r} in the model'
 
 
-def _plain(value: Any) -> Any:
-    """As JSON has it; the order of names does not matter anywhere."""
+def plain(value: Any) -> Any:
+    """A setting as JSON has it.
+
+    The order of names does not matter anywhere.
+    """
     if isinstance(value, dict):
-        return {str(k): name_of(v) if k == 'type' else _plain(v)
+        return {str(k): name_of(v) if k == 'type' else plain(v)
                 for k, v in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        values = [_plain(v) for v in value]
+        values = [plain(v) for v in value]
         names = values and all(isinstance(v, str) for v in values)
         return sorted(values) if names else values
     if value is None or isinstance(value, (bool, int, float, str)):

@@ -185,8 +185,8 @@ def _known(name: str, packages: Sequence[str]) -> list:
 
 def _registries(packages: Sequence[str]) -> Iterator[Registry]:
     for package in packages:
-        if package in sys.modules or find_spec(package):
-            if find_spec(f'{package}.registry'):
-                for one in vars(import_module(f'{package}.registry')).values():
-                    if isinstance(one, Registry):
-                        yield one
+        if (package in sys.modules or find_spec(package)) and find_spec(
+                f'{package}.registry'):
+            for one in vars(import_module(f'{package}.registry')).values():
+                if isinstance(one, Registry):
+                    yield one

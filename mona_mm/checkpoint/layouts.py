@@ -17,6 +17,7 @@ from typing import (
     Sequence,
     Set,
     Tuple,
+    Union,
 )
 
 from torch import Tensor
@@ -25,6 +26,8 @@ from mona_mm.errors import CheckpointError
 from mona_mm.registry import LAYOUTS
 
 StateDict = Dict[str, Tensor]
+#: (pattern, replacement), as ``re.sub`` takes them.
+Rules = Tuple[Tuple[str, Union[str, Callable[['re.Match[str]'], str]]], ...]
 
 
 class Layout:
@@ -32,22 +35,30 @@ class Layout:
 
     #: What messages and ``convert_checkpoint --from`` call it.
     name = ''
+    #: A regular expression of keys that no other layout has.
+    mark = ''
+    #: (pattern, replacement) in turn, from its names to mm's.
+    rules: Rules = ()
+    #: The same from mm's names; none if nobody has written that.
+    back: Rules = ()
 
     def knows(self, keys: Iterable[str]) -> bool:
         """Whether a backbone's keys, without prefix, are in this layout."""
-        raise NotImplementedError
+        return any(re.search(self.mark, key) for key in keys)
 
     def to_mm(self, state: StateDict) -> StateDict:
         """Give a backbone's tensors the names and the form of mm's.
 
         Raises:
-            CheckpointError: If that cannot be done.
+            CheckpointError: If that cannot be done, as when two tensors would
+                get the same name.
         """
-        raise NotImplementedError
+        return rename_keys(state, lambda key: substitute(key, self.rules))
 
     def from_mm(self, state: StateDict) -> Optional[StateDict]:
         """Undo :meth:`to_mm`; None if nobody has written that."""
-        return None
+        return {substitute(k, self.back): v
+                for k, v in state.items()} if self.back else None
 
 
 class Names:
@@ -71,12 +82,25 @@ class Names:
     linears: Dict[str, str] = {}
     #: Endings of buffers that are computed, not learnt.
     derived: Tuple[str, ...] = ()
+    #: Whether output norms have the number of their stage, which is the
+    #: first number in the name of a block.
+    numbered = False
     #: Beginnings of what pretrained files hold beside the backbone.
     heads: Tuple[str, ...] = ('head.', )
 
     def place_final_norm(self, state: StateDict) -> StateDict:
-        """Name a classifier's final norm as the mm libraries' files do."""
-        return state
+        """Name a classifier's final norm as the mm libraries' files do.
+
+        With :attr:`numbered` it is called after the last stage: ``norm3``.
+        """
+        if not self.numbered:
+            return state
+        stages = [int(re.search(r'\d+', m[1])[0])
+                  for m in map(self.block.fullmatch, state) if m]
+        own = f'norm{max(stages)}.'
+        if any(k.startswith(own) for k in state):
+            return state
+        return rename_keys(state, lambda k: re.sub(r'^norm\.', own, k))
 
     def missing(self, names: Iterable[str]) -> List[str]:
         """What some blocks have and others lack."""
@@ -145,22 +169,6 @@ def uneven(matches: Iterable['re.Match[str]'],
     every = set().union(*found.values())
     return [f'{part}.{name}' for part, own in found.items()
             for name in sorted(every - own)]
-
-
-def number_final_norm(state: StateDict,
-                      block: 're.Pattern[str]') -> StateDict:
-    """Call a classifier's final norm after the last stage: ``norm3``.
-
-    Args:
-        state (dict[str, Tensor]): Of a backbone, under mm names.
-        block (re.Pattern): Of :class:`Names`; stages are the first number.
-    """
-    stages = [int(re.search(r'\d+', m[1])[0])
-              for m in map(block.fullmatch, state) if m]
-    own = f'norm{max(stages)}.'
-    if any(k.startswith(own) for k in state):
-        return state
-    return rename_keys(state, lambda k: re.sub(r'^norm\.', own, k))
 
 
 class BaseState(NamedTuple):
@@ -281,7 +289,7 @@ def rename_path(key: str, renames: Mapping[str, str]) -> str:
                   lambda match: renames[match[0]], key)
 
 
-def substitute(key: str, rules: Iterable[Tuple[str, str]]) -> str:
+def substitute(key: str, rules: Rules) -> str:
     """Apply regular expressions, (pattern, replacement), in turn."""
     for pattern, replacement in rules:
         key = re.sub(pattern, replacement, key)

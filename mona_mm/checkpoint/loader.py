@@ -29,7 +29,7 @@ def install() -> None:
     """Let mmengine read every checkpoint with :func:`read_checkpoint`."""
     read_checkpoints_with({
         '': load_from_local,
-        ('http://', 'https://', HUB): load_from_http,
+        ('http://', 'https://', HUB): load_from_local,
         (r'(\S+\:)?s3://', r'(\S+\:)?petrel://'): load_from_ceph,
         ('modelzoo://', 'torchvision://'): load_from_torchvision,
         ('open-mmlab://', 'openmmlab://'): load_from_openmmlab,
@@ -39,16 +39,14 @@ def install() -> None:
 
 
 def load_from_local(filename: str, map_location: Any = None) -> Dict:
-    """Read a local file, as mmengine's function of this name does."""
+    """Read a file, as mmengine's function of this name does.
+
+    What an address names is downloaded once.
+    """
     content = read_checkpoint(filename, map_location or 'cpu')
     if not trusted(filename):
         _leave_out_programs(content, filename)
     return content
-
-
-def load_from_http(filename: str, map_location: Any = None) -> Dict:
-    """Download a file once, and read it."""
-    return load_from_local(filename, map_location)
 
 
 def load_from_ceph(filename: str, map_location: Any = None) -> Dict:

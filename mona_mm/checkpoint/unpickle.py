@@ -177,11 +177,6 @@ class _Unpickler(pickle._Unpickler):
         arguments = self.stack.pop()
         self.stack[-1] = self._make(self.stack[-1], arguments)
 
-    def load_newobj(self) -> None:
-        """Make something, as well."""
-        arguments = self.stack.pop()
-        self.stack[-1] = self._make(self.stack[-1], arguments)
-
     def _make(self, named: Any, arguments: Any) -> Any:
         if type(named) is not _Name or named.path not in _MAKERS:
             raise NotPlain(f'it calls {_show(named)}')
@@ -231,7 +226,7 @@ class _Unpickler(pickle._Unpickler):
             self.stack[-1][check_key(key)] = value
 
     for _code, _load in (
-        (pickle.REDUCE, load_reduce), (pickle.NEWOBJ, load_newobj),
+        (pickle.REDUCE, load_reduce), (pickle.NEWOBJ, load_reduce),
         (pickle.BUILD, load_build), (pickle.APPEND, load_append),
         (pickle.APPENDS, load_appends), (pickle.SETITEM, load_setitem),
         (pickle.SETITEMS, load_setitems)):
@@ -375,10 +370,6 @@ def _scalar(reader: _Unpickler, dtype: Any, raw: Any) -> Any:
     return values[0].item() if dtype.kind in 'US' else values[0]
 
 
-def _history(reader: _Unpickler) -> HistoryBuffer:
-    return HistoryBuffer.__new__(HistoryBuffer)
-
-
 def _statistic(reader: _Unpickler, owner: Any, name: Any) -> Callable:
     """Stand in for ``getattr``, which log buffers use for their methods."""
     if owner != _Name(_HISTORY) or name not in STATISTICS:
@@ -464,7 +455,7 @@ _MAKERS: Dict[str, Callable] = {
     '_codecs.encode': _bytes,
     'collections.Counter': _counter,
     'collections.OrderedDict': _ordered_dict,
-    _HISTORY: _history,
+    _HISTORY: lambda reader: HistoryBuffer.__new__(HistoryBuffer),
     'numpy.dtype': _dtype,
     # NumPy 1's name, and NumPy 2's
     'numpy.core.multiarray._reconstruct': _array,

@@ -12,10 +12,11 @@ from .stack import check_stack
 def main(argv=None) -> int:
     """Examine; return the exit status."""
     words = sys.argv[1:] if argv is None else list(argv)
-    print('mona_mm doctor')
-    if any(word in ('-h', '--help') for word in words):
-        words = ['--help'] if _importable() else words
-    sound = True if '--help' in words else show('Stack', check_stack())
+    if any(word in ('-h', '--help') for word in words) and _importable():
+        words, sound = ['--help'], True
+    else:
+        print('mona_mm doctor')
+        sound = show('Stack', check_stack())
     if not words:
         return not sound
     if not _importable():
@@ -39,7 +40,9 @@ def _config(words) -> bool:
 
     from .config import check_config
     parser = argparse.ArgumentParser(
-        prog='python -m mona_mm.doctor', description=__doc__)
+        prog='python -m mona_mm.doctor', description=__doc__,
+        usage='%(prog)s [config] [--size H W] [--tuner TUNER] '
+        '[--cfg-options KEY=VALUE ...] ...')
     launch.add_common_arguments(parser)
     parser.add_argument(
         '--size', nargs=2, type=int, metavar=('H', 'W'),

@@ -40,7 +40,11 @@ def check_config(cfg: Config, size: Optional[Sequence[int]] = None
         return
     yield from _base(cfg, model)
     yield from _trains(cfg, model)
-    yield _memory(cfg, model, size)
+    try:
+        text = estimate(cfg, model, _backbone(model), size)
+    except Exception as error:  # a backbone that does not run without data
+        text = f'not estimated ({type(error).__name__}: {error})'
+    yield Finding(NOTE, 'memory', text)
 
 
 def _files(cfg: Config) -> Iterator[Finding]:
@@ -61,7 +65,8 @@ def _files(cfg: Config) -> Iterator[Finding]:
 
 
 def _base(cfg: Config, model: nn.Module) -> Iterator[Finding]:
-    source = _source(cfg)
+    init_cfg = pretrained_cfg(backbone_of(cfg).get('init_cfg'))
+    source = (init_cfg or {}).get('checkpoint')
     backbone = tuned_backbone(model)
     if backbone is None:
         yield Finding(NOTE, 'base', f'{type(_backbone(model)).__name__} is no '
@@ -78,29 +83,20 @@ def _base(cfg: Config, model: nn.Module) -> Iterator[Finding]:
         yield Finding(NOTE, 'base', f'{source} is downloaded, and checked, '
                       'when training starts')
     else:
-        yield _fits(backbone, source)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore')  # that meta tensors stay empty
+                backbone.load_base(source, init_cfg.get('prefix'))
+            yield Finding(OK, 'base',
+                          f'{source} fits {type(backbone).__name__}')
+        except UserError as error:
+            yield Finding(WRONG, 'base', str(error))
 
 
 def _backbone(model: nn.Module) -> Optional[nn.Module]:
     found = [m for name, m in model.named_modules()
              if name.rpartition('.')[2] == 'backbone']
     return found[0] if found else None
-
-
-def _source(cfg: Config) -> Optional[str]:
-    return (pretrained_cfg(backbone_of(cfg).get('init_cfg')) or {}).get(
-        'checkpoint')
-
-
-def _fits(backbone: nn.Module, source: str) -> Finding:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # that meta tensors stay empty
-            backbone.load_base(source, pretrained_cfg(
-                backbone.init_cfg).get('prefix'))
-    except UserError as error:
-        return Finding(WRONG, 'base', str(error))
-    return Finding(OK, 'base', f'{source} fits {type(backbone).__name__}')
 
 
 def _trains(cfg: Config, model: nn.Module) -> Iterator[Finding]:
@@ -115,13 +111,3 @@ def _trains(cfg: Config, model: nn.Module) -> Iterator[Finding]:
         OK, 'backbone', f'{row["tuner"]}: {row["inserted"]:,} inserted and '
         f'{row["released"]:,} pretrained parameters train, {row["frozen"]:,} '
         f'are frozen ({row["share"]:.2%} trains)')
-
-
-def _memory(cfg: Config, model: nn.Module,
-            size: Optional[Sequence[int]]) -> Finding:
-    try:
-        return Finding(NOTE, 'memory', estimate(
-            cfg, model, _backbone(model), size))
-    except Exception as error:  # a backbone that does not run without data
-        return Finding(NOTE, 'memory', f'not estimated '
-                       f'({type(error).__name__}: {error})')

@@ -3,7 +3,7 @@ import re
 import subprocess
 import sys
 from importlib import metadata
-from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Tuple
 
 from .finding import NOTE, OK, WRONG, Finding
 
@@ -181,10 +181,6 @@ def _trials() -> Iterator[Finding]:
             level = NOTE if told and told[-1].startswith('none') else OK
             yield Finding(level, subject, '\n'.join(told[-8:]))
         else:
-            yield Finding(WRONG, subject, f'{_reason(done)}: {_INSTALL}')
-
-
-def _reason(done: subprocess.CompletedProcess) -> str:
-    lines: List[str] = done.stderr.strip().splitlines()
-    last: Optional[str] = lines[-1] if lines else None
-    return last or f'the process ended with {done.returncode}'
+            last = done.stderr.strip().splitlines()[-1:] or [
+                f'the process ended with {done.returncode}']
+            yield Finding(WRONG, subject, f'{last[0]}: {_INSTALL}')

@@ -19,8 +19,9 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Iterator, Optional, Sequence, Tuple
+from typing import Optional, Sequence
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -93,7 +94,7 @@ def build(requirement: str, out: Path, archs: Sequence[str] = (),
                    '--no-deps', '-w', scratch, requirement]
         if fresh:
             command.insert(-1, '--no-cache-dir')
-        status = _show(_run(command, _environment(archs, jobs), log))
+        status = _run(command, _environment(archs, jobs), log)
         made = sorted(Path(scratch).glob('*.whl'))
         if status or len(made) != 1:
             errors = [line for line in log.read_text(
@@ -105,9 +106,10 @@ def build(requirement: str, out: Path, archs: Sequence[str] = (),
                 + '\n'.join(errors[:12]))
         wheel = folder / made[0].name
         os.replace(made[0], wheel)
-    sums = {**_sums((folder / SUMS).read_text() if (folder / SUMS).exists()
-                    else ''), wheel.name: _sha256(wheel)}
-    with write_atomically(folder / SUMS) as path:
+    listed = folder / SUMS
+    sums = _sums(listed.read_text() if listed.exists() else '')
+    sums[wheel.name] = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    with write_atomically(listed) as path:
         Path(path).write_text(
             ''.join(f'{h}  {n}\n' for n, h in sorted(sums.items())))
     return wheel
@@ -183,46 +185,35 @@ def _environment(archs: Sequence[str], jobs: Optional[int]) -> dict:
     return found
 
 
-def _run(command, environment, log: Path) -> Iterator:
-    """Yield the lines of a command, then its status; keep them in a file."""
+def _run(command: Sequence[str], environment: dict, log: Path) -> int:
+    """Run a build and keep its output; draw the objects done of all.
+
+    Returns:
+        int: Its status.
+    """
+    from tqdm import tqdm
     with open(log, 'w', encoding='utf-8') as file, subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, errors='replace') as process:
+            stderr=subprocess.STDOUT, text=True,
+            errors='replace') as process, ExitStack() as drawn:
+        bar = None
         for line in process.stdout:
             file.write(line)
-            yield line
-        yield process.wait()
-
-
-def _show(lines: Iterator) -> int:
-    """Draw the objects done of all; return the status that comes last."""
-    from tqdm import tqdm
-    bar, status = None, 1
-    for line in lines:
-        if isinstance(line, int):
-            status = line
-        elif found := _OBJECT.match(line):
-            done, total = map(int, found.groups())
-            if bar is None or bar.total != total:
-                if bar is not None:
-                    bar.close()
-                bar = tqdm(total=total, unit='object', mininterval=5,
-                           desc="mmcv's ops")
-            bar.update(done - bar.n)
-    if bar is not None:
-        bar.close()
-    return status
+            if found := _OBJECT.match(line):
+                done, total = map(int, found.groups())
+                if bar is None or bar.total != total:
+                    drawn.close()
+                    bar = drawn.enter_context(tqdm(
+                        total=total, unit='object', mininterval=5,
+                        desc="mmcv's ops"))
+                bar.update(done - bar.n)
+        return process.wait()
 
 
 def _sums(text: str) -> dict:
     """``{name: sha256}`` of what sha256sum writes."""
-    pairs: Iterator[Tuple[str, ...]] = (
-        tuple(line.split()) for line in text.splitlines())
+    pairs = (line.split() for line in text.splitlines())
     return {p[1].lstrip('*'): p[0] for p in pairs if len(p) == 2}
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _read(place: str) -> bytes:

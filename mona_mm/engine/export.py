@@ -14,9 +14,8 @@ Boxes are decoded and chosen by the head's ``predict_by_feat``.
 """
 import os
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Sequence, Tuple
+from typing import Callable, Dict, List, Sequence, Tuple
 
-import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
@@ -138,7 +137,7 @@ def export(cfg: Config, checkpoint: str, out: str, kind: str,
     try:
         try:
             with torch.no_grad():
-                _WRITE[kind](graph, images, partial, dynamic_size)
+                _write(kind, graph, images, partial, dynamic_size)
         except Exception as error:  # exporters raise whatever they like
             raise ConfigError(
                 f'{what} cannot hold this model at {tuple(shape)}'
@@ -147,7 +146,7 @@ def export(cfg: Config, checkpoint: str, out: str, kind: str,
         sizes = [tuple(shape)]
         if dynamic_size:
             sizes.append(tuple(s + 64 for s in shape))
-        worst = _check(graph, _READ[kind](partial), sizes, what)
+        worst = _check(graph, _read(kind, partial), sizes, what)
         os.replace(partial, out)
     finally:
         if os.path.exists(partial):
@@ -197,41 +196,37 @@ def _check(graph: Graph, run: Callable, sizes, what: str) -> float:
     return worst
 
 
-def _axes(dynamic_size: bool) -> Dict[int, Any]:
-    """What torch.export is told of the pictures' axes."""
+def _write(kind: str, graph: Graph, images: Tensor, path: str,
+           dynamic_size: bool) -> None:
+    if kind == 'torchscript':
+        torch.jit.save(torch.jit.trace(graph, images, check_trace=False), path)
+        return
+    named = dict(input_names=['images'], output_names=graph.names)
+    if kind == 'onnx-trace':
+        axes = {0: 'batch',
+                **({2: 'height', 3: 'width'} if dynamic_size else {})}
+        torch.onnx.export(
+            graph, (images, ), path, dynamo=False, opset_version=17, **named,
+            dynamic_axes={'images': axes,
+                          **{name: {0: 'batch'} for name in graph.names}})
+        return
     auto = torch.export.Dim.DYNAMIC
-    return {0: torch.export.Dim('batch'),
-            **({2: auto, 3: auto} if dynamic_size else {})}
+    shapes = ({0: torch.export.Dim('batch'),
+               **({2: auto, 3: auto} if dynamic_size else {})}, )
+    if kind == 'onnx':
+        torch.onnx.export(
+            graph, (images, ), path, dynamo=True, external_data=False,
+            dynamic_shapes=shapes, verbose=False, **named)
+    else:
+        torch.export.save(torch.export.export(
+            graph, (images, ), dynamic_shapes=shapes, strict=False), path)
 
 
-def _write_onnx(graph, images, path, dynamic_size) -> None:
-    torch.onnx.export(
-        graph, (images, ), path, dynamo=True, external_data=False,
-        input_names=['images'], output_names=graph.names,
-        dynamic_shapes=(_axes(dynamic_size), ), verbose=False)
-
-
-def _write_onnx_trace(graph, images, path, dynamic_size) -> None:
-    axes = {0: 'batch', **({2: 'height', 3: 'width'} if dynamic_size else {})}
-    torch.onnx.export(
-        graph, (images, ), path, dynamo=False, opset_version=17,
-        input_names=['images'], output_names=graph.names,
-        dynamic_axes={'images': axes,
-                      **{name: {0: 'batch'} for name in graph.names}})
-
-
-def _write_torchscript(graph, images, path, dynamic_size) -> None:
-    torch.jit.save(torch.jit.trace(graph, images, check_trace=False), path)
-
-
-def _write_export(graph, images, path, dynamic_size) -> None:
-    program = torch.export.export(
-        graph, (images, ), dynamic_shapes=(_axes(dynamic_size), ),
-        strict=False)
-    torch.export.save(program, path)
-
-
-def _read_onnx(path: str) -> Callable[[Tensor], List[np.ndarray]]:
+def _read(kind: str, path: str) -> Callable[[Tensor], Sequence]:
+    if kind == 'torchscript':
+        return torch.jit.load(path)
+    if kind == 'torch-export':
+        return torch.export.load(path).module()
     try:
         import onnxruntime
     except ImportError as error:
@@ -241,10 +236,3 @@ def _read_onnx(path: str) -> Callable[[Tensor], List[np.ndarray]]:
     session = onnxruntime.InferenceSession(
         path, providers=['CPUExecutionProvider'])
     return lambda images: session.run(None, {'images': images.numpy()})
-
-
-_WRITE = {'onnx': _write_onnx, 'onnx-trace': _write_onnx_trace,
-          'torchscript': _write_torchscript, 'torch-export': _write_export}
-_READ = {'onnx': _read_onnx, 'onnx-trace': _read_onnx,
-         'torchscript': torch.jit.load,
-         'torch-export': lambda path: torch.export.load(path).module()}

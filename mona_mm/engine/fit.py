@@ -1,7 +1,7 @@
 """Does a checkpoint fit a config? Asked before a run writes anything."""
 import copy
 import shlex
-from typing import Any, Dict, Set
+from typing import Any, Dict
 
 import torch
 from mmengine.config import Config
@@ -60,8 +60,13 @@ def check_for_test(cfg: Config, path: str) -> None:
     """
     content = read_checkpoint(path)
     model = outline(cfg)
-    refilled = _refilled(model, _records(model, content, path))
-    computed = tuple(ending for _, backbone in tuned_backbones(model)
+    backbones = dict(tuned_backbones(model))
+    # What a delta checkpoint leaves out and loading puts back.
+    refilled = {
+        f'{where}.{name}'.lstrip('.')
+        for where, record in _records(model, content, path).items()
+        if record.base for name in backbones[where].frozen.names}
+    computed = tuple(ending for backbone in backbones.values()
                      for ending in backbone.derived)
     own, given = ({k: v for k, v in state.items() if not k.endswith(computed)}
                   for state in (model.state_dict(), unwrap(content, path)))
@@ -117,16 +122,6 @@ def _records(model: nn.Module, content: Dict[str, Any],
                                   f'config: {error}') from error
         agreed[where] = found[where]
     return agreed
-
-
-def _refilled(model: nn.Module, found: Dict[str, Record]) -> Set[str]:
-    """Names that a delta checkpoint leaves out and loading puts back."""
-    backbones = dict(tuned_backbones(model))
-    return {
-        f'{where}.{name}'.lstrip('.')
-        for where, record in found.items() if record.base
-        for name in backbones[where].frozen.names
-    }
 
 
 def _other_settings(cfg: Config, content: Dict[str, Any], path: str) -> str:

@@ -13,7 +13,7 @@ from mmengine.logging import print_log
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from mona_mm.backbones import tuned_class, tuned_types
+from mona_mm.backbones import require_tuned
 from mona_mm.checkpoint.candidates import allow_hosts
 from mona_mm.checkpoint.io import trust
 from mona_mm.config import (
@@ -171,12 +171,7 @@ def set_tuner(cfg: Config, tuner: str) -> None:
     if not isinstance(fragment, dict):
         raise ConfigError(f'--tuner {tuner!r}: {path} defines no dict '
                           '`tuner`')
-    backbone = backbone_of(cfg)
-    cls = tuned_class(backbone, cfg.get('default_scope'))
-    if cls is None:
-        raise ConfigError(
-            f'--tuner {tuner}: the backbone {name_of(backbone.get("type"))!r}'
-            f' takes no tuner; expected one of {tuned_types()}')
+    backbone, cls = backbone_of(cfg), require_tuned(cfg, f'--tuner {tuner}')
     if cls.general:  # called after a method
         backbone.type = cls.general
     backbone.tuner = ConfigDict(fragment)

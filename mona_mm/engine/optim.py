@@ -2,8 +2,12 @@
 import logging
 from typing import List
 
-from mmengine.logging import MMLogger, print_log
-from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
+from mmengine.logging import print_log
+from mmengine.optim import (
+    DefaultOptimWrapperConstructor,
+    OptimWrapper,
+    OptimWrapperDict,
+)
 from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
 from torch.optim import SGD, Adam, AdamW
@@ -11,6 +15,8 @@ from torch.optim import SGD, Adam, AdamW
 from mona_mm.checkpoint.models import tuned_backbones, unwrapped
 from mona_mm.config import means
 from mona_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
+
+from .quiet import quiet
 
 DELTA, PRETRAINED, NEW = 'delta', 'pretrained', 'neck and head'
 
@@ -74,7 +80,9 @@ class DeltaOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             for param in backbone.delta_parameters().values():
                 roles[id(param)] = DELTA
         ruled: List[dict] = []  # one per trained parameter
-        with _quiet():
+        # A line for every setting, and a warning for every frozen parameter,
+        # are hundreds here; ours is one line per group.
+        with quiet(logging.WARNING):
             self.add_params(ruled, model)
         seen, merged = set(), {}
         for group in ruled:
@@ -138,17 +146,8 @@ def _report(groups: List[dict]) -> None:
             level=logging.WARNING)
 
 
-class _quiet:
-    """Silence mmengine's line for every single parameter.
-
-    It logs each setting and warns of each frozen parameter, which here are
-    hundreds; ours is one line per group.
-    """
-
-    def __enter__(self) -> None:
-        self.logger = MMLogger.get_current_instance()
-        self.level = self.logger.level
-        self.logger.setLevel(logging.ERROR)
-
-    def __exit__(self, *exc) -> None:
-        self.logger.setLevel(self.level)
+def wrappers_of(runner) -> List[OptimWrapper]:
+    """The optimizer wrappers of a Runner, which has one or several."""
+    wrapper = runner.optim_wrapper
+    return list(wrapper.values()) if isinstance(
+        wrapper, OptimWrapperDict) else [wrapper]

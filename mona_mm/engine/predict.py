@@ -102,11 +102,6 @@ class Predictor:
         self.first = next(iter(self._models.values()))[0]
         self.windowed = isinstance(self.first.model, WindowedTest)
 
-    @property
-    def loaded(self) -> int:
-        """How many models there are in memory."""
-        return len({id(model) for model, _ in self._models.values()})
-
     def predict(self, title: str, pixels: np.ndarray) -> Any:
         """Predict one picture.
 

@@ -1,4 +1,5 @@
 """What can be checked before data are read and models are built."""
+import inspect
 import os
 import os.path as osp
 from contextlib import suppress
@@ -6,11 +7,19 @@ from tempfile import TemporaryFile
 from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 from mmengine.config import Config
+from mmengine.registry import LOOPS
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
 from mona_mm.checkpoint.cache import is_url, on_hub
 from mona_mm.checkpoint.candidates import pretrained_cfg
 from mona_mm.checkpoint.receiving import check_url
-from mona_mm.config import datasets, evaluators, model_inside, name_of
+from mona_mm.config import (
+    class_of,
+    datasets,
+    evaluators,
+    model_inside,
+    name_of,
+)
 from mona_mm.data.labels.leaves import Leaf, leaves
 from mona_mm.data.labels.look import (
     compare,
@@ -65,6 +74,7 @@ def preflight(cfg: Config, phases: Sequence[str]) -> List[str]:
     compared = compare(cfg, found)
     problems, notes = problems + compared.problems, notes + compared.notes
     if 'train' in phases:
+        problems += _unknown_of_loop(cfg)
         problems += _missing_base(model_inside(cfg.model))
         if cfg.get('activation_checkpointing'):
             problems.append(
@@ -77,7 +87,14 @@ def preflight(cfg: Config, phases: Sequence[str]) -> List[str]:
                 "saves the optimizer: leave it out of the config, and train "
                 'with --shard')
     if 'test' in phases:
-        problems += _taken_outputs(cfg.get('test_evaluator'))
+        # mmrotate refuses them, after hours of inference.
+        problems += [
+            f'test_evaluator.outfile_prefix {prefix!r} exists already: move '
+            'it, or set another with --cfg-options '
+            'test_evaluator.outfile_prefix=...'
+            for e in evaluators(cfg.get('test_evaluator'))
+            if e.get('merge_patches') and (prefix := e.get('outfile_prefix'))
+            and osp.exists(prefix)]
     if problems:
         lines = dict.fromkeys(problems)  # train and val often share a root
         raise ConfigError('the config cannot run:\n- ' + '\n- '.join(lines))
@@ -190,15 +207,24 @@ def _head_counts(node: Any, path: str) -> Iterator[Tuple[str, int]]:
             yield from _head_counts(value, f'{path}[{i}]')
 
 
-def _taken_outputs(found: Any) -> List[str]:
-    """Submission folders that mmrotate refuses after hours of inference."""
+def _unknown_of_loop(cfg: Config) -> List[str]:
+    """What ``train_cfg`` says that its loop does not take."""
+    given = cfg.get('train_cfg') or {}
+    kind = given.get('type') or (
+        EpochBasedTrainLoop if given.get('by_epoch') else IterBasedTrainLoop)
+    loop = class_of(kind, LOOPS, cfg.get('default_scope'))
+    if loop is None:
+        return []  # whoever builds it says so
+    parameters = inspect.signature(loop).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return []
+    # The Runner gives the first two.
+    known = [p.name for p in parameters if p.name not in (
+        'runner', 'dataloader')]
     return [
-        f'test_evaluator.outfile_prefix {prefix!r} exists already: move it, '
-        'or set another with --cfg-options test_evaluator.outfile_prefix=...'
-        for prefix in (e.get('outfile_prefix') for e in evaluators(found)
-                       if e.get('merge_patches'))
-        if prefix and osp.exists(prefix)
-    ]
+        f'train_cfg.{key}: {loop.__name__} takes no such argument; expected '
+        f'of {", ".join(known)}'
+        for key in given if key not in (*known, 'type', 'by_epoch')]
 
 
 def _missing_base(model: dict) -> List[str]:
@@ -217,6 +243,7 @@ def _missing_base(model: dict) -> List[str]:
     if osp.isfile(osp.expanduser(source)):
         return []
     return [
-        f'model.backbone.init_cfg.checkpoint {source!r} does not exist: give '
-        'the path or URL of the pretrained backbone'
+        f'model.backbone.init_cfg.checkpoint {source!r} does not exist '
+        f'(looked for {osp.abspath(osp.expanduser(source))}): give the path '
+        'or URL of the pretrained backbone; docs/weights.md lists them'
     ]

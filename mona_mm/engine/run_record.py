@@ -66,11 +66,17 @@ class RunRecordHook(Hook):
         if kind.type == 'cpu':
             device += f', {torch.get_num_threads()} threads'
         iters = _counts_iters(runner)
+        tuned: Dict[str, Any] = dict(tuner={})  # nothing of another model
+        if (backbone := tuned_backbone(unwrapped(runner.model))) is not None:
+            share = backbone.share()
+            tuned = dict(tuner=describe_tuner(backbone.tuner),
+                         method=backbone.tuner.display_name,
+                         trained=share.trained, share=share.ratio)
         self.record = dict(
             config=config.as_posix(),
             changed=changes(runner.cfg),
             tuner_option=runner.cfg.get('tuner_option', {}).get('name'),
-            **_tuned(unwrapped(runner.model)),
+            **tuned,
             seed=runner.seed,
             device=device,
             world_size=count,
@@ -116,11 +122,15 @@ class RunRecordHook(Hook):
         self._write(runner, _done(runner))
 
     def _write(self, runner: Runner, done: int) -> None:
+        if torch.cuda.is_available():
+            peak = torch.cuda.max_memory_allocated() / 2**20
+        else:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
         self.record.update(
             done=done,
             ended=_now(),
             wall_seconds=round(self.seconds + time.time() - self.began, 1),
-            memory_mib=max(self.record['memory_mib'], _peak_memory()))
+            memory_mib=max(self.record['memory_mib'], round(peak, 1)))
         with write_atomically(osp.join(runner.work_dir, RUN_RECORD)) as path:
             Path(path).write_text(json.dumps(self.record, indent=1))
 
@@ -131,25 +141,6 @@ def _counts_iters(runner: Runner) -> bool:
 
 def _done(runner: Runner) -> int:
     return runner.iter if _counts_iters(runner) else runner.epoch
-
-
-def _tuned(model: torch.nn.Module) -> Dict[str, Any]:
-    """Which tuner, and what it trains; nothing of another model."""
-    backbone = tuned_backbone(model)
-    if backbone is None:
-        return dict(tuner={})
-    share = backbone.share()
-    return dict(tuner=describe_tuner(backbone.tuner),
-                method=backbone.tuner.display_name, trained=share.trained,
-                share=share.ratio)
-
-
-def _peak_memory() -> float:
-    """MiB that this process has held at most."""
-    if torch.cuda.is_available():
-        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
-    return round(
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, 1)
 
 
 def _numbers(metrics: Dict[str, Any]) -> Dict[str, float]:

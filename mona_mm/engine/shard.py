@@ -23,7 +23,7 @@ from mmengine.model import (
     MMFullyShardedDataParallel,
     convert_sync_batchnorm,
 )
-from mmengine.optim import AmpOptimWrapper, OptimWrapperDict
+from mmengine.optim import AmpOptimWrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from mmengine.utils import apply_to
@@ -40,6 +40,7 @@ from mona_mm.config import backbone_of, class_of, means, name_of
 from mona_mm.errors import CheckpointError, ConfigError
 
 from .delta_checkpoint import DeltaCheckpointHook
+from .optim import wrappers_of
 
 #: What ``--shard`` may be given.
 DTYPES = ('float32', 'bfloat16')
@@ -179,11 +180,8 @@ class ShardedRunner:
             super().save_checkpoint(*args, **kwargs)
 
     def _optimizers(self) -> List[Optimizer]:
-        wrapper = self.optim_wrapper
-        wrappers = wrapper.values() if isinstance(
-            wrapper, OptimWrapperDict) else [wrapper]
-        return [one.optimizer for one in wrappers
-                if hasattr(one, 'optimizer')]
+        return [wrapper.optimizer for wrapper in wrappers_of(self)
+                if hasattr(wrapper, 'optimizer')]
 
     def _left_out(self) -> Set[str]:
         """Names of the frozen tensors that no checkpoint will hold."""

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from mona_mm.data.tiling import Window, windows
 
+from .windowed import shifted
+
 #: Predicts pictures (H, W, 3), BGR: a sample with ``pred_instances`` each.
 Predict = Callable[[List[np.ndarray]], Sequence[Any]]
 #: A box at a window's border goes if so much of it is in a whole one.
@@ -47,7 +49,7 @@ def predict_sliced(predict: Predict, pixels: np.ndarray, size: int, gap: int,
     if len(places) == 1:
         return samples[0]
     found = [s.pred_instances for s in samples]
-    boxes = torch.cat([_shifted(f.bboxes, p) for f, p in zip(found, places)])
+    boxes = torch.cat([shifted(f.bboxes, p) for f, p in zip(found, places)])
     scores = torch.cat([f.scores for f in found])
     labels = torch.cat([f.labels for f in found])
     cut = torch.cat([_cut(f.bboxes, p, width, height)
@@ -70,16 +72,6 @@ def predict_sliced(predict: Predict, pixels: np.ndarray, size: int, gap: int,
         img_shape=(height, width), ori_shape=(height, width)))
     whole.pred_instances = joined
     return whole
-
-
-def _shifted(boxes: Tensor, place: Window) -> Tensor:
-    """Boxes of a window (N, 4 or 5), in the picture."""
-    boxes = getattr(boxes, 'tensor', boxes)
-    shift = boxes.new_zeros(boxes.shape[-1])
-    shift[:2] = shift.new_tensor(place[:2])
-    if boxes.shape[-1] == 4:
-        shift[2:] = shift[:2]
-    return boxes + shift
 
 
 def _cut(boxes: Tensor, place: Window, width: int, height: int,

@@ -81,13 +81,18 @@ class WindowedTest:
                          places: Sequence[Window]) -> List[InstanceData]:
         crops, samples = [], []
         for x1, y1, x2, y2 in places:
-            crops.append(self._filled(image[:, y1:y2, x1:x2], y2 - y1,
-                                      x2 - x1))
-            samples.append(_window_sample(sample, (y2 - y1, x2 - x1)))
+            shape = y2 - y1, x2 - x1
+            crops.append(self._filled(image[:, y1:y2, x1:x2], *shape))
+            # A sample of the same kind, without labels.
+            samples.append(type(sample)(metainfo=dict(
+                sample.metainfo, img_shape=shape, ori_shape=shape,
+                scale_factor=(1.0, 1.0))))
         results = super().test_step(
             dict(inputs=crops, data_samples=samples))
-        return [_moved(result.pred_instances, place)
-                for result, place in zip(results, places)]
+        found = [result.pred_instances for result in results]
+        return [
+            InstanceData(bboxes=shifted(f.bboxes, place), scores=f.scores,
+                         labels=f.labels) for f, place in zip(found, places)]
 
     def _filled(self, crop: Tensor, height: int, width: int) -> Tensor:
         """Pad a crop (C, h, w) of an image to (C, height, width)."""
@@ -110,20 +115,14 @@ def _check_scale(sample: BaseDataElement) -> None:
             'Resize out of it')
 
 
-def _window_sample(sample: BaseDataElement, shape: tuple) -> BaseDataElement:
-    """A sample of the same kind, with a window's shape and no labels."""
-    meta = {k: v for k, v in sample.metainfo.items() if k != 'scale_factor'}
-    meta.update(img_shape=shape, ori_shape=shape, scale_factor=(1.0, 1.0))
-    return type(sample)(metainfo=meta)
-
-
-def _moved(found: InstanceData, place: Window) -> InstanceData:
-    """Shift boxes (N, 5) to where their window lies; the rest is kept."""
-    boxes = getattr(found.bboxes, 'tensor', found.bboxes)
+def shifted(boxes: Tensor, place: Window) -> Tensor:
+    """Boxes of a window, (N, 4) or (N, 5), in the picture."""
+    boxes = getattr(boxes, 'tensor', boxes)
     shift = boxes.new_zeros(boxes.shape[-1])
-    shift[0], shift[1] = place[:2]
-    return InstanceData(
-        bboxes=boxes + shift, scores=found.scores, labels=found.labels)
+    shift[:2] = shift.new_tensor(place[:2])
+    if boxes.shape[-1] == 4:
+        shift[2:] = shift[:2]
+    return boxes + shift
 
 
 def _merge(found: Sequence[InstanceData], threshold: float) -> InstanceData:

@@ -37,17 +37,15 @@ class BoundedCache:
         if tensor_bytes(value) <= self.max_bytes:
             self._values[key] = value
             self.nbytes += tensor_bytes(value)
-            self._shrink()
+            while self.nbytes > self.max_bytes:
+                _, oldest = self._values.popitem(last=False)
+                self.nbytes -= tensor_bytes(oldest)
         return value
 
     def clear(self) -> None:
         """Forget everything."""
         self._values.clear()
         self.nbytes = 0
-
-    def _shrink(self) -> None:
-        while self.nbytes > self.max_bytes:
-            self.nbytes -= tensor_bytes(self._values.popitem(last=False)[1])
 
     def __deepcopy__(self, memo) -> 'BoundedCache':
         return BoundedCache(self.max_bytes)

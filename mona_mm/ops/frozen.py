@@ -29,11 +29,14 @@ class Forgetful(nn.Module):
 
     It forgets that when they are loaded or moved, and when the mode changes:
     an EMA hook swaps weights behind autograd's back before it.
+
+    Attributes:
+        casts (CastOnce): Of its frozen weights.
     """
 
     def forget(self) -> None:
         """Forget what was derived from weights."""
-        raise NotImplementedError
+        self.casts.clear()
 
     def train(self, mode: bool = True) -> 'Forgetful':
         """Set the mode."""

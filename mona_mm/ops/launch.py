@@ -8,14 +8,11 @@ what :func:`usable` allows imports them. A launch through Triton's own
 import os
 import re
 import shutil
-import subprocess
 import sysconfig
-import tempfile
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from functools import lru_cache
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Callable, Optional, Tuple
 
 import torch
 from mmengine.logging import print_log
@@ -25,17 +22,6 @@ from torch import Tensor
 _OLDEST = (3, 4)
 #: Versions in which a handle is known to be run as :class:`Kernel` does.
 _KNOWN = ((3, 6), )
-
-_POINTERS = {
-    torch.float16: '*fp16',
-    torch.bfloat16: '*bf16',
-    torch.float32: '*fp32',
-    torch.uint8: '*u8',
-    torch.int32: '*i32',
-    torch.int64: '*i64',
-    torch.bool: '*i1',
-}
-
 
 @lru_cache(None)
 def say_once(message: str) -> None:
@@ -103,46 +89,12 @@ def _version() -> Tuple[int, ...]:
     return tuple(map(int, re.findall(r'\d+', triton.__version__)[:2]))
 
 
-class Launch(NamedTuple):
-    """One launch, as :func:`observed` sees it.
-
-    Attributes:
-        kernel (Kernel): What was launched.
-        grid (tuple[int, ...]): How many programs.
-        types (tuple[str | None, ...]): Triton's types of the arguments; None
-            for an argument that was None.
-        consts (tuple): The constants.
-        num_warps (int): Warps of a program.
-    """
-    kernel: 'Kernel'
-    grid: Tuple[int, ...]
-    types: Tuple[Optional[str], ...]
-    consts: tuple
-    num_warps: int
-
-
-_observers: List[List[Launch]] = []
-
-
-@contextmanager
-def observed() -> Iterator[List[Launch]]:
-    """Note every launch inside the block, of all threads."""
-    launches: List[Launch] = []
-    _observers.append(launches)
-    try:
-        yield launches
-    finally:
-        _observers[:] = [o for o in _observers if o is not launches]
-
-
 class Kernel:
     """A jitted function, launched through compiled handles that are kept.
 
     A handle skips Triton's own look at the arguments, so its key holds what
     that look would find: the device, every pointer's dtype and whether it is
-    aligned to 16 bytes, which integers are long, and the constants. On the
-    meta device nothing runs, but :func:`observed` sees the launch: so all
-    kernels of an operation can be compiled without a device.
+    aligned to 16 bytes, which integers are long, and the constants.
 
     Args:
         fn (Callable): The function, before ``triton.jit``. Its parameters
@@ -180,12 +132,7 @@ class Kernel:
             num_warps (int, optional): Warps of a program.
         """
         warps = num_warps or self.num_warps
-        for observer in _observers:
-            observer.append(
-                Launch(self, grid, tuple(map(_type_of, args)), consts, warps))
         device = args[0].device
-        if device.type == 'meta':
-            return
         if device.type == 'cpu' or interpreted():
             self.fn[grid](*args, *consts)
             return
@@ -215,70 +162,3 @@ def kernel(*sizes: str, num_warps: int = 4,
            num_stages: int = 2) -> Callable[[Callable], Kernel]:
     """Decorate a function as a :class:`Kernel`."""
     return lambda fn: Kernel(fn, sizes, num_warps, num_stages)
-
-
-def _type_of(value: Any) -> Optional[str]:
-    if isinstance(value, Tensor):
-        return _POINTERS[value.dtype]
-    return {int: 'i32', float: 'fp32', type(None): None}[type(value)]
-
-
-class Resources(NamedTuple):
-    """What one program of a compiled kernel needs.
-
-    Attributes:
-        registers (int): Per thread.
-        shared (int): Bytes of shared memory.
-        spills (int): Bytes that a thread stores because registers are short.
-    """
-    registers: int
-    shared: int
-    spills: int
-
-
-def compile_ahead(launch: Launch, capability: int) -> Resources:
-    """Compile a launch for a compute capability; no device is needed.
-
-    Args:
-        launch (Launch): What to compile; pointers count as aligned.
-        capability (int): 80, 90, ...
-    """
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-    fn, types = launch.kernel.fn, launch.types
-    names = fn.arg_names
-    consts = dict(zip(names[len(types):], launch.consts))
-    consts.update((n, None) for n, t in zip(names, types) if t is None)
-    source = ASTSource(
-        fn,
-        signature={
-            n: 'constexpr' if n in consts else types[i]
-            for i, n in enumerate(names)
-        },
-        constexprs=consts,
-        attrs={(i, ): [['tt.divisibility', 16]]
-               for i, t in enumerate(types) if t and t.startswith('*')})
-    done = triton.compile(
-        source,
-        target=GPUTarget('cuda', capability, 32),
-        options=dict(
-            num_warps=launch.num_warps, num_stages=launch.kernel.num_stages))
-    report = _assemble(done.asm['ptx'])
-    return Resources(
-        int(re.search(r'Used (\d+) registers', report)[1]),
-        done.metadata.shared,
-        int(re.search(r'(\d+) bytes spill stores', report)[1]))
-
-
-def _assemble(ptx: str) -> str:
-    """What the assembler says of a kernel's resources."""
-    from triton import knobs
-    target = re.search(r'^\.target (\w+)', ptx, re.MULTILINE)[1]
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, 'kernel.ptx')
-        file.write_text(ptx)
-        return subprocess.run(
-            [knobs.nvidia.ptxas.path, '-v', f'--gpu-name={target}',
-             '-o', os.devnull, file],
-            capture_output=True, text=True, check=True).stderr

@@ -58,7 +58,10 @@ def _plan(batch, hw_shape, window, shift, device) -> WindowPlan:
     # On the host, whatever the ambient mode and default device are.
     with torch.inference_mode(False), torch.device('cpu'):
         cut = _cut_tokens(hw_shape, window, shift)
-        kinds = _kinds(cut) if shift else (cut, )
+        kinds = (cut, )
+        if shift:  # inside, right, bottom, corner
+            kinds = (cut[:-1, :-1], cut[:-1, -1:], cut[-1:, :-1],
+                     cut[-1:, -1:])
         present = tuple(i for i, k in enumerate(kinds) if k.numel())
         kinds = [kinds[i].reshape(1, -1, window**2) for i in present]
         first = torch.arange(batch).view(-1, 1, 1) * hw_shape[0] * hw_shape[1]
@@ -83,11 +86,6 @@ def _cut_tokens(hw_shape, window: int, shift: int) -> Tensor:
     token = y[:, None] * width + x
     token[(y >= height)[:, None] | (x >= width)] = -1
     return token.view(rows, window, cols, window).transpose(1, 2)
-
-
-def _kinds(cut: Tensor) -> Tuple[Tensor, ...]:
-    """Inside, right, bottom, corner."""
-    return cut[:-1, :-1], cut[:-1, -1:], cut[-1:, :-1], cut[-1:, -1:]
 
 
 def shift_masks(window: int, shift: int, device: torch.device) -> Tensor:

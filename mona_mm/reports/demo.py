@@ -107,11 +107,16 @@ def show(cfg: Config, predictor: Predictor, inputs: Inputs,
     finally:
         if film:
             film.discard()
+    facts = [('config', str(cfg.filename)), *checkpoints.items()]
+    if predictor.slices.size:
+        facts.append(('windows', f'{predictor.slices.size} pixels, '
+                      f'overlapping by {predictor.slices.gap}'))
+    if predictor.library in ('mmdet', 'mmrotate'):
+        facts.append(('drawn', f'scores above {score_thr}'))
     page = osp.join(out, 'index.html')
     write_page(page, f'{osp.basename(cfg.filename or "model")}: '
                f'{len(inputs)} {"frames" if film else "pictures"}',
-               _facts(cfg, predictor, checkpoints, score_thr), entries,
-               'video.webm' if film else '')
+               facts, entries, 'video.webm' if film else '')
     return page
 
 
@@ -134,17 +139,6 @@ def _panels(picture: Picture, predictor: Predictor, drawing: Drawing,
         rows.append((title, ', '.join(
             f'{name} {value}'.strip() for name, value in words) or 'nothing'))
     return panels, rows
-
-
-def _facts(cfg: Config, predictor: Predictor, checkpoints: Dict[str, str],
-           score_thr: float) -> List[Tuple[str, str]]:
-    facts = [('config', str(cfg.filename)), *checkpoints.items()]
-    if predictor.slices.size:
-        facts.append(('windows', f'{predictor.slices.size} pixels, '
-                      f'overlapping by {predictor.slices.gap}'))
-    if predictor.library in ('mmdet', 'mmrotate'):
-        facts.append(('drawn', f'scores above {score_thr}'))
-    return facts
 
 
 class _Film:

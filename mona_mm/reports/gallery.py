@@ -58,6 +58,7 @@ def side_by_side(panels: Dict[str, np.ndarray], columns: int = 4
     Returns:
         np.ndarray: One picture (h, w, 3), RGB, of even size.
     """
+    from matplotlib.font_manager import findfont
     height, width = next(iter(panels.values())).shape[:2]
     # As even as it goes: five in rows of three and two, not four and one.
     rows = -(-len(panels) // columns)
@@ -65,7 +66,9 @@ def side_by_side(panels: Dict[str, np.ndarray], columns: int = 4
     full = (columns * (width + GAP) + GAP,
             rows * (height + STRIP + GAP))
     page = Image.new('RGB', tuple(n + n % 2 for n in full), _PAPER)
-    draw, font = ImageDraw.Draw(page), _font()
+    draw = ImageDraw.Draw(page)
+    # matplotlib's own font has most of the world's letters.
+    font = ImageFont.truetype(findfont('DejaVu Sans'), 18)
     for i, (title, panel) in enumerate(panels.items()):
         x = GAP + i % columns * (width + GAP)
         y = i // columns * (height + STRIP + GAP)
@@ -134,12 +137,6 @@ def _table(rows: Sequence[Tuple[str, str]]) -> str:
     return '<table>' + ''.join(
         f'<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>'
         for name, value in rows) + '</table>'
-
-
-def _font(size: int = 18) -> ImageFont.FreeTypeFont:
-    """matplotlib's own font, which has most of the world's letters."""
-    from matplotlib.font_manager import findfont
-    return ImageFont.truetype(findfont('DejaVu Sans'), size)
 
 
 def _shortened(title: str, font: ImageFont.FreeTypeFont, width: int) -> str:

@@ -1,11 +1,12 @@
 """Pictures of detections."""
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, Sequence, Tuple
 
 import cv2
 import numpy as np
 from mmengine.config import Config
 
+from mona_mm.reports.gallery import side_by_side, write_picture
 from mona_mm.research.shapes import PALETTE
 
 _SCALE = 2
@@ -28,16 +29,14 @@ def draw_detections(predictions: Dict[str, Dict[str, dict]],
     """
     truths = _ground_truth(cfg)[:count]
     classes = cfg.metainfo['classes']
-    rows = [_row('truth', [
-        _with_boxes(image, boxes, labels, classes)
-        for _, image, boxes, labels in truths])]
+    panels = {f'truth, {name}': _with_boxes(image, boxes, labels, classes)
+              for name, image, boxes, labels in truths}
     for method, found in predictions.items():
-        tiles = []
-        for name, image, *_ in truths:
-            boxes, labels = _best(found[name], threshold)
-            tiles.append(_with_boxes(image, boxes, labels, classes))
-        rows.append(_row(method, tiles))
-    cv2.imwrite(str(path), np.concatenate(rows))
+        panels.update(
+            (f'{method}, {name}', _with_boxes(
+                image, *_best(found[name], threshold), classes))
+            for name, image, *_ in truths)
+    write_picture(str(path), side_by_side(panels, len(truths)))
 
 
 def _best(found: dict, threshold: float) -> Tuple[np.ndarray, np.ndarray]:
@@ -67,6 +66,7 @@ def _ground_truth(cfg: Config) -> list:
 
 def _with_boxes(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray,
                 classes: Sequence[str]) -> np.ndarray:
+    """A picture (H, W, 3), BGR, with boxes: twice as large, RGB."""
     image = cv2.resize(image, None, fx=_SCALE, fy=_SCALE)
     for box, label in zip(boxes, labels):
         x1, y1, x2, y2 = (int(v * _SCALE) for v in box)
@@ -74,17 +74,4 @@ def _with_boxes(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray,
         cv2.rectangle(image, (x1, y1), (x2, y2), colour, 2)
         cv2.putText(image, classes[label], (x1 + 3, y1 + 13),
                     cv2.FONT_HERSHEY_SIMPLEX, .42, colour, 1, cv2.LINE_AA)
-    return image
-
-
-def _row(title: str, tiles: List[np.ndarray]) -> np.ndarray:
-    height = tiles[0].shape[0]
-    label = np.full((height, 110, 3), 255, np.uint8)
-    cv2.putText(label, title, (6, height // 2), cv2.FONT_HERSHEY_SIMPLEX, .5,
-                (0, 0, 0), 1, cv2.LINE_AA)
-    gap = np.full((height, 4, 3), 255, np.uint8)
-    parts = [label]
-    for tile in tiles:
-        parts += [gap, tile]
-    row = np.concatenate(parts, axis=1)
-    return np.pad(row, ((4, 0), (0, 0), (0, 0)), constant_values=255)
+    return np.ascontiguousarray(image[..., ::-1])

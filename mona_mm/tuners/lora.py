@@ -82,10 +82,6 @@ class LoRALinear(Forgetful, Foldable, MixedLinear):
         return low_rank_linear(x, *base, down, up, self.scale, parts,
                                len(_TARGETS))
 
-    def forget(self) -> None:
-        """Forget the casts of the frozen weights."""
-        self.casts.clear()
-
     def formula(self, x: Tensor) -> Tensor:
         """The layer line by line: the specification."""
         wide = mixed_linear(x, self.weight, self.bias)

@@ -166,10 +166,6 @@ class ScaledLinear(Forgetful, Scaled, MixedLinear):
             base = (self.casts(t, dtype) for t in base)
         return _ScaledLinear.apply(x, *base, self.scale, self.shift, dtype)
 
-    def forget(self) -> None:
-        """Forget the casts of the frozen weights."""
-        self.casts.clear()
-
     def formula(self, x: Tensor) -> Tensor:
         """The layer line by line: the specification."""
         y = mixed_linear(x, self.weight, self.bias)

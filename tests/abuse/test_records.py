@@ -53,7 +53,8 @@ DOORS = {
     'run.json, sweep': (
         'run.json', RECORD, lambda folder: Job('a.py', 0, folder).state()),
     'sweep.json, sweep': (
-        'sweep.json', dict(config='a.py', seed=0),
+        'sweep.json',
+        dict(config='a.py', seed=0, gpus=1, options=[], extra=[]),
         lambda folder: Job('a.py', 0, folder).claim()),
 }
 
@@ -65,6 +66,11 @@ def test_a_broken_record_is_read_or_refused_by_name(tmp_path, door, capsys):
     rng, outcome = random.Random(door), Counter(
         inputs=COUNT, refused=0, read=0, crashed=0)
     crashes = []
+    good = tmp_path / 'sound' / name
+    good.parent.mkdir(parents=True)
+    good.write_text('\n'.join(json.dumps(line) for line in (
+        LINES if name.endswith('scalars.json') else [sound])))
+    use(tmp_path / 'sound')  # is read, or what follows proves nothing
     for i in range(COUNT):
         folder = tmp_path / str(i)
         path = folder / name

@@ -222,9 +222,9 @@ class TestMask:
                    for s in net.stages for b in s.blocks)
 
 
-def swin_t(name, **kwargs):
+def swin_t(name, arch='tiny', **kwargs):
     net = TunedSwinTransformer(
-        arch='tiny', tuner=dict(type=name), drop_path_rate=.3,
+        arch=arch, tuner=dict(type=name), drop_path_rate=.3,
         allow_random_base=True, skip_dropped=False, **kwargs)
     net.train()
     return net
@@ -242,10 +242,12 @@ def test_saved_bytes_line_by_line_are_those_of_the_release(name, released):
 
 @pytest.mark.parametrize('name', TUNERS)
 def test_no_method_keeps_more_than_line_by_line(name):
+    """In Swin-T's first two stages."""
+    first = dict(embed_dims=96, depths=[2, 2], num_heads=[3, 6])
     kept = {}
     for plain in (True, False):
-        net = swin_t(name, line_by_line=plain)
-        kept[plain] = saved_activations(net, image(2, 3, 224, 224))
+        net = swin_t(name, first, out_indices=(0, 1), line_by_line=plain)
+        kept[plain] = saved_activations(net, image(2, 3, 112, 112))
     assert kept[False].activations <= kept[True].activations
 
 
@@ -259,7 +261,7 @@ def test_mona_keeps_at_most_six_tenths_of_the_release():
     assert kept <= .30 * 221.1
 
 
-def test_fifty_steps_give_the_same_loss_curve():
+def test_training_gives_the_same_loss_curve():
     """Float32, dropout and drop-path on, the same seeds."""
     curves = []
     for plain in (True, False):
@@ -268,11 +270,11 @@ def test_fifty_steps_give_the_same_loss_curve():
         head = nn.Linear(128, 5)
         net.train()
         params = [*net.delta_parameters().values(), *head.parameters()]
-        optimizer = torch.optim.AdamW(params, lr=1e-3)
+        optimizer = torch.optim.AdamW(params, lr=3e-3)
         curve = []
-        for step in range(50):
+        for step in range(16):
             torch.manual_seed(step)
-            images = image(4, 3, 64, 64, seed=step % 5)
+            images = image(4, 3, 64, 64, seed=step % 2)
             scores = head(net(images)[-1].mean((2, 3)))
             loss = nn.functional.cross_entropy(scores, torch.arange(4))
             optimizer.zero_grad()
@@ -281,8 +283,8 @@ def test_fifty_steps_give_the_same_loss_curve():
             curve.append(loss.item())
         curves.append(torch.tensor(curve))
     plain, fast = curves
-    assert plain[-10:].mean() < .5 * plain[:5].mean()
-    assert (plain - fast).abs().max() < 2e-3
+    assert plain[-4:].mean() < .1 * plain[:4].mean()
+    assert (plain - fast).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize('name', TUNERS)

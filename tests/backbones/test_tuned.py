@@ -4,14 +4,14 @@ import pickle
 
 import pytest
 import torch
-from helpers import TUNERS, image, loss_of, nano, plain_nano
+from helpers import TUNERS, image, loss_of, nano, on_meta, plain_nano
 
 from mona_mm.backbones import SwinTransformerMona, TunedSwinTransformer
 from mona_mm.tuners import Tuner
 
 
 def meta(arch, **tuner):
-    with torch.device('meta'):
+    with on_meta():
         return TunedSwinTransformer(arch=arch, tuner=tuner)
 
 
@@ -148,18 +148,26 @@ class TestEveryTuner:
             assert all(
                 torch.equal(a, b) for a, b in zip(twin(image()), expected))
 
-    def test_traces_without_a_graph_break(self, name):
-        net = nano(name).eval()
-        torch._dynamo.reset()
-        compiled = torch.compile(net, fullgraph=True, backend='aot_eager')
-        x = image(1, 3, 64, 64)
-        for a, b in zip(compiled(x), net(x)):
-            torch.testing.assert_close(a, b)
-
     def test_builds_on_the_meta_device(self, name):
         with torch.device('meta'):
             net = nano(name)
         assert all(p.is_meta for p in net.parameters())
+
+
+@pytest.mark.parametrize('name', [
+    t if t == 'Mona' else pytest.param(t, marks=pytest.mark.slow)
+    for t in TUNERS])
+def test_traces_without_a_graph_break(name):
+    """With padded and shifted windows, and a step between stages."""
+    net = TunedSwinTransformer(
+        arch=dict(embed_dims=16, depths=[2, 1], num_heads=[1, 2]),
+        out_indices=(0, 1), tuner=dict(type=name),
+        allow_random_base=True).eval()
+    torch._dynamo.reset()
+    compiled = torch.compile(net, fullgraph=True, backend='aot_eager')
+    x = image(1, 3, 40, 64)
+    for a, b in zip(compiled(x), net(x)):
+        torch.testing.assert_close(a, b)
 
 
 def test_mona_backbone_defaults_to_mona_and_takes_another_tuner():
@@ -179,6 +187,14 @@ def test_train_returns_the_backbone_itself():
 def test_frozen_stages_is_refused_because_the_tuner_decides():
     with pytest.raises(ValueError, match='frozen_stages'):
         nano(frozen_stages=1)
+
+
+def test_arguments_of_mmdets_swin_are_refused_with_where_they_go():
+    with pytest.raises(TypeError, match=(
+            r'TunedSwinTransformer: unknown argument embed_dims, depths; it '
+            r'takes .*\bwindow_size\b.*; arch=dict\(...\) takes '
+            r'depths, embed_dims, num_heads')):
+        nano(embed_dims=24, depths=(2, 2, 2, 2))
 
 
 @pytest.mark.parametrize('keep', [('patch_embed', ), 'patch_embed'])

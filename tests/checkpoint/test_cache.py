@@ -31,7 +31,7 @@ def hub(tmp_path, monkeypatch):
     """The folder of PyTorch's cache."""
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
     monkeypatch.delenv('MONA_MM_BASE_HOSTS', raising=False)
-    with at_most(60):
+    with at_most(120):
         yield tmp_path / 'hub/checkpoints'
 
 

@@ -70,6 +70,14 @@ def test_config_that_would_run_is_sound(options, tmp_path):
     assert not (tmp_path / 'work').exists()  # looking leaves nothing
 
 
+def test_help_looks_at_nothing_and_says_that_the_config_is_optional(capsys):
+    with pytest.raises(SystemExit):
+        doctor.main(['--help'])
+    said = capsys.readouterr().out
+    assert said.startswith('usage: python -m mona_mm.doctor [config]')
+    assert '--size H W' in said and 'Stack' not in said
+
+
 def test_memory_is_estimated_for_a_size_that_is_asked_for(options):
     cfg = Config.fromfile(LEAF)
     cfg.merge_from_dict(options)

@@ -66,7 +66,7 @@ def test_file_holds_what_pytorch_computes(trained, tmp_path, name, kind):
     images = torch.randint(256, (4, 3, *SIZE)).float()
     with torch.no_grad():
         want = export.Graph(model)(images)
-        found = export._READ[kind](out)(images)
+        found = export._read(kind, out)(images)
     for a, b in zip(want, found, strict=True):
         b = torch.as_tensor(b)
         assert (a - b).abs().max() <= 1e-4 * a.abs().max()
@@ -89,11 +89,11 @@ def test_file_that_computes_something_else_is_not_kept(trained, tmp_path,
                                                        monkeypatch):
     cfg, checkpoint = trained('swin-nano-mona')
 
-    def wrong(graph, images, path, dynamic_size):
+    def wrong(kind, graph, images, path, dynamic_size):
         torch.jit.save(torch.jit.trace(
             torch.nn.Sequential(graph, Twice()), images,
             check_trace=False), path)
-    monkeypatch.setitem(export._WRITE, 'torchscript', wrong)
+    monkeypatch.setattr(export, '_write', wrong)
     with pytest.raises(ConfigError, match='logits differs from PyTorch'):
         export.export(cfg, checkpoint, str(tmp_path / 'a.pt'), 'torchscript',
                       SIZE)

@@ -89,31 +89,30 @@ def test_two_processes_stop_together_and_go_on_exactly(base, tmp_path):
 
 def test_script_says_that_it_was_stopped_and_does_not_hang_on_a_death(
         root, base, tmp_path):
-    cfg = config(tmp_path, base, at=5, seconds=0.2)
+    # A second each: there is time before it ends on its own.
+    cfg = config(tmp_path, base, at=5, seconds=1.)
     process = start(root, cfg)
     found = read_until(process, 'process of rank 1: ')
     process.send_signal(signal.SIGTERM)  # the launcher passes it on
-    output = found + process.communicate(timeout=60)[0]
+    output = found + process.communicate(timeout=300)[0]
     assert process.returncode == 85, output[-3000:]
     saved = read_checkpoint(str(tmp_path / 'interrupted.pth'))['meta']['iter']
     assert 5 < saved < 12
-    cfg = config(tmp_path, base, at=12, seconds=0.2)
+    cfg = config(tmp_path, base, at=12, seconds=600.)  # killed in it
     process = start(root, cfg, '--resume')
     found = read_until(process, 'process of rank 1: ')
     assert found.count('--resume') == 1  # said once
-    begun = time.monotonic()
     os.kill(int(found.split('process of rank 1: ')[1].split()[0]),
             signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode not in (0, 85)
-    assert time.monotonic() - begun < 60
     assert (tmp_path / 'last_checkpoint').read_text().endswith('iter_12.pth')
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('asked', [0, 1])
 def test_both_nodes_save_when_one_is_asked(root, base, tmp_path, asked):
-    nodes = start_nodes(root, config(tmp_path, base, at=5, seconds=0.2))
+    nodes = start_nodes(root, config(tmp_path, base, at=5, seconds=1.))
     read_until(nodes[1], 'process of rank 1: ')
     nodes[asked].send_signal(signal.SIGTERM)
     told = [node.communicate(timeout=120)[0] for node in nodes]
@@ -126,7 +125,7 @@ def test_both_nodes_save_when_one_is_asked(root, base, tmp_path, asked):
 @pytest.mark.parametrize('dead', [0, 1])
 def test_other_node_ends_with_an_error_when_one_dies(
         root, base, tmp_path, dead):
-    nodes = start_nodes(root, config(tmp_path, base, at=5, seconds=0.2))
+    nodes = start_nodes(root, config(tmp_path, base, at=5, seconds=1.))
     found = read_until(nodes[1], 'process of rank 1: ')
     worker = int(found.split('process of rank 1: ')[1].split()[0])
     begun = time.monotonic()

@@ -1,5 +1,6 @@
 """What is wrong is said before any work is done."""
 import json
+import os
 
 import pytest
 from mmengine.config import Config
@@ -84,7 +85,20 @@ def test_string_instead_of_a_tuple_of_classes_is_explained(cfg):
 def test_missing_base_is_named(cfg):
     cfg.model.backbone.init_cfg = dict(
         type='Pretrained', checkpoint='lost/base.pth')
-    assert "init_cfg.checkpoint 'lost/base.pth'" in refusal(cfg)
+    message = refusal(cfg)
+    assert "init_cfg.checkpoint 'lost/base.pth'" in message
+    assert os.path.abspath('lost/base.pth') in message
+
+
+@pytest.mark.parametrize('loop', [
+    dict(by_epoch=True), dict(type='mona_mm.ResumableEpochLoop'),
+    dict(type='EpochBasedTrainLoop')])
+def test_argument_that_the_loop_does_not_take_is_named(cfg, loop):
+    cfg.train_cfg = dict(loop, max_epochs=2, val_interval=1)
+    preflight(cfg, ('train', ))
+    cfg.train_cfg.max_epoch = 1
+    message = refusal(cfg)
+    assert 'train_cfg.max_epoch:' in message and 'max_epochs,' in message
 
 
 def test_base_behind_a_url_is_left_to_the_download(cfg):

@@ -10,6 +10,7 @@ import runs
 import torch
 
 from mona_mm.checkpoint import read_checkpoint
+from mona_mm.engine.resumable import stop as stop_module
 from mona_mm.errors import Interrupted
 
 
@@ -165,7 +166,7 @@ def test_processes_forked_in_training_still_end_by_a_signal(base, tmp_path):
     run = multiprocessing.get_context('fork').Process(
         target=lambda: runs.start(cfg).train())
     run.start()
-    run.join(60)  # it would wait for ever
+    run.join(300)  # it would wait for ever
     ended, pools = run.exitcode, children(run.pid)
     run.kill()
     for pid in pools if ended is None else ():
@@ -186,11 +187,13 @@ class ListensInFork(runs.Hook):
     """Forks a child that waits, and ends it as a pool does."""
 
     def before_train_iter(self, *args, **kwargs):
+        read, write = os.pipe()
         child = os.fork()
         if not child:
+            os.write(write, b'.')
             time.sleep(30)
             os._exit(0)
-        time.sleep(0.05)
+        os.read(read, 1)
         os.kill(child, signal.SIGTERM)
         self.status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
@@ -204,20 +207,33 @@ def test_child_forked_in_training_dies_of_a_signal(base, tmp_path):
 
 
 class Slow(runs.Hook):
-    """Takes a minute over its first iteration, once it has said so."""
+    """Takes an hour over its first iteration, once it has said so."""
 
     def __init__(self, pipe: int) -> None:
         self.pipe = pipe
 
     def before_train_iter(self, *args, **kwargs):
         os.write(self.pipe, b'.')
-        time.sleep(60)
+        time.sleep(3600)
+
+
+class Clock:
+    """Tells a process the time that the test sets, and counts who asks."""
+
+    def __init__(self) -> None:
+        self.now = multiprocessing.RawValue('d')
+        self.asked = multiprocessing.RawValue('i')
+
+    def monotonic(self) -> float:
+        self.asked.value += 1
+        return self.now.value
 
 
 @pytest.mark.parametrize('job', [None, '12'])
 def test_second_signal_ends_at_once_but_not_slurms(
         base, tmp_path, monkeypatch, job):
-    monkeypatch.setattr('mona_mm.engine.resumable.stop._ECHO', 0.5)
+    clock = Clock()
+    monkeypatch.setattr(stop_module, 'time', clock)
     monkeypatch.delenv('SLURM_JOB_ID', raising=False)
     if job:
         monkeypatch.setenv('SLURM_JOB_ID', job)
@@ -231,17 +247,18 @@ def test_second_signal_ends_at_once_but_not_slurms(
         finally:
             os._exit(0)
     os.read(read, 1)
-    for _ in range(2):  # the second is a launcher's echo of the first
-        os.kill(child, signal.SIGTERM)
-        time.sleep(0.2)
-    time.sleep(0.5)
-    assert os.waitpid(child, os.WNOHANG) == (0, 0)
-    last = signal.SIGTERM
-    if job:  # it repeats SIGTERM, and kills if it means that
-        os.kill(child, signal.SIGTERM)
-        time.sleep(0.2)
-        assert os.waitpid(child, os.WNOHANG) == (0, 0)
-        last = signal.SIGINT
+    # slurm repeats SIGTERM, and kills if it means that
+    first, last = signal.SIGINT, signal.SIGTERM
+    if job:
+        first, last = last, first
+    # A launcher's echo of the first, and slurm's repetition.
+    for now in (0, stop_module._ECHO, *[stop_module._ECHO + 1] * bool(job)):
+        clock.now.value, heard = now, clock.asked.value
+        os.kill(child, first)
+        while clock.asked.value == heard:
+            assert os.waitpid(child, os.WNOHANG) == (0, 0)
+            time.sleep(0.01)
+    clock.now.value = stop_module._ECHO + 1
     os.kill(child, last)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     assert status == -last
@@ -259,13 +276,13 @@ def test_a_killed_worker_of_a_loader_ends_the_run_with_an_error(
     run = multiprocessing.get_context('fork').Process(
         target=lambda: runs.start(cfg).train())
     run.start()
-    limit = time.monotonic() + 60
+    limit = time.monotonic() + 300
     while not (tmp_path / 'losses.txt').exists():  # it trains
         assert time.monotonic() < limit and run.is_alive()
         time.sleep(0.1)
     started = children(run.pid)
     os.kill(started[0], signal.SIGKILL)
-    run.join(30)
+    run.join(300)
     ended = run.exitcode
     for pid in started if ended is None else ():
         os.kill(pid, signal.SIGKILL)

@@ -103,7 +103,8 @@ def test_predictions_are_those_of_the_librarys_inferencer(library, shop):
     cfg = Config.fromfile(made.config)
     files = {t: getattr(made, t) for t in ('one', 'lora', 'two')}
     predictor = Predictor(cfg, files, 'cpu')
-    assert predictor.loaded == 2
+    models = {id(model) for model, _ in predictor._models.values()}
+    assert len(models) == 2
     pixels = cv2.imread(made.picture)
     own = Config.fromfile(made.config)
     own.model.backbone.type = 'mona_mm.TunedSwinTransformer'

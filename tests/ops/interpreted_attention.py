@@ -5,10 +5,10 @@ is PyTorch's form in float64, which is checked against mmpretrain's.
 """
 import pytest
 import torch
+from launches import observed
 
 from mona_mm.ops import fused_attention as module
 from mona_mm.ops.fused_attention import fits, fused_attention
-from mona_mm.ops.launch import observed
 from mona_mm.ops.window_attention import window_attention
 from mona_mm.ops.windows import plan_windows, shift_masks
 

@@ -1,9 +1,9 @@
 """Kernels become machine code for sm_80 and sm_90; no device is needed."""
 import pytest
 import torch
+from launches import compile_ahead, observed
 
 from mona_mm.ops.fused_attention import fused_attention
-from mona_mm.ops.launch import compile_ahead, observed
 
 pytest.importorskip('triton')
 HALF = torch.bfloat16

@@ -4,8 +4,8 @@ No device is needed: on the meta device every launch is seen and nothing runs.
 """
 import pytest
 import torch
+from launches import compile_ahead, observed
 
-from mona_mm.ops.launch import compile_ahead, observed
 from mona_mm.ops.mona import MonaSpec
 from mona_mm.ops.mona_fused import Shared, combine_all, mona_fused
 from mona_mm.tuners.mona import MonaLayer

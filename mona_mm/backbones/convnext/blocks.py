@@ -1,11 +1,9 @@
 """The ConvNeXt block with the sites that it has."""
 from typing import Tuple
 
-import torch
 from mmengine.model import BaseModule
 from mmpretrain.models.backbones.convnext import ConvNeXtBlock
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mona_mm.ops.frozen import CastOnce, Forgetful
 from mona_mm.tuners import Tuner
@@ -52,23 +50,19 @@ class TunedConvNeXtBlock(TunedBlock, Forgetful, BaseModule):
         """Map (B, C, H, W) to (B, C, H, W)."""
         hw_shape = tuple(x.shape[2:])
         t = x.permute(0, 2, 3, 1).flatten(1, 2)
-        if self.with_cp and torch.is_grad_enabled():
-            t = checkpoint(self._run, t, hw_shape, use_reentrant=False)
-        else:
-            t = self._run(t, hw_shape)
-        t = self.leave(t, hw_shape)
+        t = self.leave(self.recompute(self._run, t, hw_shape), hw_shape)
         return t.unflatten(1, hw_shape).permute(0, 3, 1, 2)
 
     def _run(self, t: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
-        return self.half('ffn', t, hw_shape,
-                         lambda t: self._look_around(t, hw_shape),
-                         lambda t: self._mix(t, hw_shape), self.drop_path)
 
-    def _look_around(self, t: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
-        """Depth-wise convolution and norm, (B, N, C) to (B, N, C)."""
-        x = self.depthwise_conv(t.unflatten(1, hw_shape).permute(0, 3, 1, 2))
-        x = self.norm(x.permute(0, 2, 3, 1), data_format='channel_last')
-        return x.flatten(1, 2)
+        def look_around(t: Tensor) -> Tensor:
+            """Depth-wise convolution and norm, (B, N, C) to (B, N, C)."""
+            x = t.unflatten(1, hw_shape).permute(0, 3, 1, 2)
+            x = self.depthwise_conv(x).permute(0, 2, 3, 1)
+            return self.norm(x, data_format='channel_last').flatten(1, 2)
+
+        return self.half('ffn', t, hw_shape, look_around,
+                         lambda t: self._mix(t, hw_shape), self.drop_path)
 
     def _mix(self, t: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
         """The MLP and its scale, (B, N, C) to (B, N, C)."""
@@ -84,7 +78,3 @@ class TunedConvNeXtBlock(TunedBlock, Forgetful, BaseModule):
             return self.casts.linear(layer, t)
         return layer(t.transpose(1, 2).unsqueeze(-1)).squeeze(-1).transpose(
             1, 2)
-
-    def forget(self) -> None:
-        """Forget casts of frozen weights."""
-        self.casts.clear()

@@ -13,21 +13,18 @@ torchvision  ``features.0`` the stem, then by turns blocks (``block.0`` the
              downsampling
 """
 import re
-from typing import Iterable, Tuple
+from typing import Optional, Tuple
 
 from mona_mm.checkpoint.layouts import (
     Layout,
     Names,
+    Rules,
     StateDict,
-    number_final_norm,
-    rename_keys,
-    substitute,
 )
 from mona_mm.registry import LAYOUTS
 
 _POINTWISE = re.compile(r'\.pointwise_conv[12]\.weight$')
 _VECTOR = re.compile(r'^stages\.\d+\.\d+\.(gamma|grn\.gamma|grn\.beta)$')
-Rules = Tuple[Tuple[str, str], ...]
 
 
 class ConvNeXtLayout(Layout):
@@ -44,36 +41,26 @@ class ConvNeXtLayout(Layout):
 
     def __init__(self, name: str, mark: str, rules: Rules, back: Rules = (),
                  heads: Tuple[str, str] = ('norm.', 'head.')) -> None:
-        self.name, self.back = name, back
-        self._mark = re.compile(mark)
-        self._rules = (
+        self.name, self.mark, self.back = name, mark, back
+        self.rules = (
             (f'^{re.escape(heads[0])}', 'norm.'),
             (f'^{re.escape(heads[1])}', 'head.'), *rules)
 
-    def knows(self, keys: Iterable[str]) -> bool:
-        """Whether any key has the layout's mark."""
-        return any(map(self._mark.search, keys))
-
     def to_mm(self, state: StateDict) -> StateDict:
         """Rename, and give every tensor the form it has in mmpretrain."""
-        renamed = rename_keys(state, lambda k: substitute(k, self._rules))
-        return {k: _in_form(k, v) for k, v in renamed.items()}
+        found = super().to_mm(state)
+        for key, value in found.items():
+            if _VECTOR.search(key):
+                found[key] = value.flatten()
+            elif _POINTWISE.search(key) and value.ndim == 4:
+                found[key] = value.flatten(1)
+        return found
 
-    def from_mm(self, state: StateDict):
+    def from_mm(self, state: StateDict) -> Optional[StateDict]:
         """Undo it, for Meta's layout."""
-        if not self.back:
-            return None
-        return {substitute(k, self.back):
-                v.view(1, 1, 1, -1) if '.grn.' in k else v
-                for k, v in state.items()}
-
-
-def _in_form(key: str, value):
-    if _VECTOR.search(key):
-        return value.flatten()
-    if _POINTWISE.search(key) and value.ndim == 4:
-        return value.flatten(1)
-    return value
+        found = super().from_mm(state)
+        return found and {k: v.view(1, 1, 1, -1) if '.grn.' in k else v
+                          for k, v in found.items()}
 
 
 #: torchvision's ``features`` by turns: blocks at odd, the rest at even ones.
@@ -116,6 +103,7 @@ class ConvNeXtNames(Names):
     """The names of ConvNeXt, both versions."""
 
     family = 'ConvNeXt'
+    numbered = True
     layouts = _LAYOUTS
     plain = re.compile(
         r'downsample_layers\.\d+\.[01]\.(weight|bias)'
@@ -125,7 +113,3 @@ class ConvNeXtNames(Names):
         r'|gamma|grn\.(gamma|beta))')
     block = re.compile(r'(stages\.\d+\.\d+)\.(.+)')
     linears = dict(fc1='pointwise_conv1', fc2='pointwise_conv2')
-
-    def place_final_norm(self, state: StateDict) -> StateDict:
-        """Number it as the norm of the last stage."""
-        return number_final_norm(state, self.block)

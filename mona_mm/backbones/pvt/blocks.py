@@ -1,7 +1,6 @@
 """The PVT encoder layer with the tuner's sites."""
 from typing import Tuple
 
-import torch
 from mmdet.models.backbones.pvt import (
     PVTEncoderLayer,
     SpatialReductionAttention,
@@ -9,7 +8,6 @@ from mmdet.models.backbones.pvt import (
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from mona_mm.ops import runs_line_by_line
 from mona_mm.ops.frozen import CastOnce, Forgetful, accelerated
@@ -54,17 +52,15 @@ class TunedPVTLayer(TunedBlock, Forgetful, BaseModule):
 
     def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
         """Map (B, N, C) with N = H * W to (B, N, C)."""
-        if self.with_cp and torch.is_grad_enabled():
-            x = checkpoint(self._run, x, hw_shape, use_reentrant=False)
-        else:
-            x = self._run(x, hw_shape)
+        x = self.recompute(self._run, x, hw_shape)
         return self.leave(x, tuple(hw_shape))
 
     def _run(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
         x = self.half('attn', x, hw_shape, self.norm1,
                       lambda t: self._attend(t, hw_shape), self.drop_path1)
         return self.half('ffn', x, hw_shape, self.norm2,
-                         lambda t: self._mix(t, hw_shape), self.drop_path2)
+                         lambda t: self.ffn(t, hw_shape, identity=0.),
+                         self.drop_path2)
 
     def _attend(self, t: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
         """Attention without its identity, (B, N, C) to (B, N, C).
@@ -97,11 +93,3 @@ class TunedPVTLayer(TunedBlock, Forgetful, BaseModule):
         out = self.casts.linear(mha.out_proj,
                                 out.transpose(1, 2).flatten(2))
         return attn.proj_drop(out)
-
-    def _mix(self, t: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
-        """The MLP without its identity, (B, N, C) to (B, N, C)."""
-        return self.ffn(t, hw_shape, identity=0.)
-
-    def forget(self) -> None:
-        """Forget casts of frozen weights."""
-        self.casts.clear()

@@ -46,10 +46,7 @@ class OfficialLayout(Layout):
     """
 
     name = 'official'
-
-    def knows(self, keys: Iterable[str]) -> bool:
-        """Whether there is a block of the first stage."""
-        return any(k.startswith('block1.') for k in keys)
+    mark = r'^block1\.'
 
     def to_mm(self, state: StateDict) -> StateDict:
         """Rename, join q with kv, give 1x1 convolutions their form.
@@ -89,13 +86,8 @@ class TimmLayout(OfficialLayout):
     """timm's names of v2."""
 
     name = 'timm'
-
-    def knows(self, keys: Iterable[str]) -> bool:
-        """Whether a block of the first stage has queries of their own.
-
-        OpenMMLab's Swin has blocks of that name, too.
-        """
-        return any(k.startswith('stages.0.blocks.0.attn.q.') for k in keys)
+    #: OpenMMLab's Swin has blocks of that name too, without queries apart.
+    mark = r'^stages\.0\.blocks\.0\.attn\.q\.'
 
     def to_mm(self, state: StateDict) -> StateDict:
         """By way of the authors' names."""

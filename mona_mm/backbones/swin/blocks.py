@@ -180,7 +180,7 @@ class TunedSwinBlock(TunedBlock, Forgetful, BaseModule):
     def forget(self) -> None:
         """Forget masks and casts."""
         self.attention_bias.clear()
-        self.casts.clear()
+        super().forget()
 
 
 class TunedSwinStage(BaseModule):

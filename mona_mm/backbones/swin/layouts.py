@@ -7,7 +7,7 @@ timm       as Microsoft, but since timm 0.9 patch merging opens a stage
            (``layers.{i + 1}.downsample``) instead of closing one
 """
 import re
-from typing import Iterable, List, Set
+from typing import Iterable, List, Optional
 
 import torch
 from torch import Tensor
@@ -16,22 +16,19 @@ from mona_mm.checkpoint.layouts import (
     Layout,
     Names,
     StateDict,
-    number_final_norm,
-    rename_keys,
-    substitute,
     uneven,
 )
 from mona_mm.errors import CheckpointError
 from mona_mm.registry import LAYOUTS
 
-_TO_MM = (
+TO_MM = (
     (r'^patch_embed\.proj\.', 'patch_embed.projection.'),
     (r'^layers\.', 'stages.'),
     (r'(\.blocks\.\d+)\.attn\.(?!w_msa\.)', r'\1.attn.w_msa.'),
     (r'(\.blocks\.\d+)\.mlp\.fc1\.', r'\1.ffn.layers.0.0.'),
     (r'(\.blocks\.\d+)\.mlp\.fc2\.', r'\1.ffn.layers.1.'),
 )
-_FROM_MM = (
+FROM_MM = (
     (r'^patch_embed\.projection\.', 'patch_embed.proj.'),
     (r'^stages\.', 'layers.'),
     (r'(\.blocks\.\d+)\.attn\.w_msa\.', r'\1.attn.'),
@@ -39,7 +36,6 @@ _FROM_MM = (
     (r'(\.blocks\.\d+)\.ffn\.layers\.1\.', r'\1.mlp.fc2.'),
 )
 _LAYER = re.compile(r'layers\.(\d+)\.(blocks|downsample)\.')
-_DOWNSAMPLED_STAGE = re.compile(r'^stages\.(\d+)(?=\.downsample\.)')
 _STAGE = re.compile(r'stages\.(\d+)\.')
 _MERGING_PART = re.compile(r'(stages\.\d+\.downsample)\.(.+)')
 _INDEX, _TABLE = 'relative_position_index', 'relative_position_bias_table'
@@ -50,10 +46,8 @@ class Microsoft(Layout):
     """The names of Microsoft's code, and of timm's before 0.9."""
 
     name = 'microsoft'
-
-    def knows(self, keys: Iterable[str]) -> bool:
-        """Whether there are ``layers``."""
-        return any(map(_LAYER.match, keys))
+    mark = f'^{_LAYER.pattern}'
+    rules, back = TO_MM, FROM_MM
 
     def to_mm(self, state: StateDict) -> StateDict:
         """Rename, and bring patch merging into mm's order.
@@ -62,31 +56,22 @@ class Microsoft(Layout):
             CheckpointError: If two tensors would get the same name, or one
                 of a patch merging has no 4C inputs.
         """
-        renamed = rename_keys(state, self._mm_name)
-        for key in filter(_MERGING.search, renamed):
-            if renamed[key].ndim == 0 or renamed[key].shape[-1] % 4:
-                raise CheckpointError(
-                    f'{key!r} cannot be patch merging\'s: its shape is '
-                    f'{tuple(renamed[key].shape)}')
-            renamed[key] = merge_order_to_mm(renamed[key])
-        return renamed
+        return reordered(super().to_mm(state), _MERGING)
 
-    def from_mm(self, state: StateDict) -> StateDict:
+    def from_mm(self, state: StateDict) -> Optional[StateDict]:
         """Undo :meth:`to_mm`."""
-        return {
-            substitute(k, _FROM_MM):
-            merge_order_from_mm(v) if _MERGING.search(k) else v
-            for k, v in state.items()
-        }
-
-    def _mm_name(self, key: str) -> str:
-        return substitute(key, _TO_MM)
+        found = super().from_mm(state)
+        return found and {
+            k: merge_order_from_mm(v) if _MERGING.search(k) else v
+            for k, v in found.items()}
 
 
 class Timm(Microsoft):
     """The names of timm since 0.9."""
 
     name = 'timm'
+    rules, back = (*TO_MM, (r'^stages\.(\d+)(?=\.downsample\.)',
+                            lambda m: f'stages.{int(m[1]) - 1}')), ()
 
     def knows(self, keys: Iterable[str]) -> bool:
         """Whether the last of the ``layers`` merges patches."""
@@ -95,12 +80,24 @@ class Timm(Microsoft):
         # Microsoft's last stage has nothing to merge for.
         return last > 0 and (str(last), 'downsample') in found
 
-    def from_mm(self, state: StateDict) -> None:
-        """Nobody has asked for it."""
 
-    def _mm_name(self, key: str) -> str:
-        return _DOWNSAMPLED_STAGE.sub(
-            lambda m: f'stages.{int(m[1]) - 1}', super()._mm_name(key))
+def reordered(state: StateDict, merging: 're.Pattern[str]') -> StateDict:
+    """A state with what merges patches in mm's order.
+
+    Args:
+        state (dict[str, Tensor]): Under mm names.
+        merging (re.Pattern): Of their names.
+
+    Raises:
+        CheckpointError: If one of them has no 4C inputs.
+    """
+    found = dict(state)
+    for key in filter(merging.search, state):
+        if state[key].ndim == 0 or state[key].shape[-1] % 4:
+            raise CheckpointError(f"{key!r} cannot be patch merging's: its "
+                                  f'shape is {tuple(state[key].shape)}')
+        found[key] = merge_order_to_mm(state[key])
+    return found
 
 
 def merge_order_to_mm(value: Tensor) -> Tensor:
@@ -125,6 +122,7 @@ class SwinNames(Names):
     """The names of all Swin Transformers."""
 
     family = 'Swin Transformer'
+    numbered = True
     layouts = (Timm(), Microsoft())
     release = layouts[1]
     plain = re.compile(
@@ -141,15 +139,12 @@ class SwinNames(Names):
                    fc1='ffn.layers.0.0', fc2='ffn.layers.1')
     derived = (_INDEX, 'attn_mask')
 
-    def place_final_norm(self, state: StateDict) -> StateDict:
-        """Number it as the norm of the last stage."""
-        return number_final_norm(state, self.block)
-
     def missing(self, names: Iterable[str]) -> List[str]:
         """What some blocks, or some patch mergings, have and others lack."""
         names = list(names)
         merging = [m for m in map(_MERGING_PART.fullmatch, names) if m]
-        stages = sorted(self._stages(names))[:-1] if merging else []
+        stages = {int(m[1]) for m in map(_STAGE.match, names) if m}
+        stages = sorted(stages)[:-1] if merging else []
         return super().missing(names) + uneven(
             merging, [f'stages.{i}.downsample' for i in stages])
 
@@ -169,6 +164,3 @@ class SwinNames(Names):
                 found[name.replace(_TABLE, _INDEX)] = (
                     apart[..., 0] * span + apart[..., 1])
         return found
-
-    def _stages(self, keys: Iterable[str]) -> Set[int]:
-        return {int(m[1]) for m in map(_STAGE.match, keys) if m}

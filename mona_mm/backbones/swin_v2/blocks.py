@@ -8,7 +8,6 @@ from mmpretrain.models.backbones.swin_transformer_v2 import SwinBlockV2
 from mmpretrain.models.utils import WindowMSAV2
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from mona_mm.ops import runs_line_by_line
 from mona_mm.ops.frozen import (
@@ -21,6 +20,7 @@ from mona_mm.ops.frozen import (
 from mona_mm.tuners import Tuner
 
 from ..sites import TunedBlock
+from .layouts import SwinV2Names
 
 
 class TunedWindowMSAV2(WindowMSAV2):
@@ -97,8 +97,7 @@ class TunedSwinBlockV2(TunedBlock, Forgetful, BaseModule):
     """
 
     branches = dict(attn=('attn', 'norm1'), ffn=('ffn', 'norm2'))
-    linears = dict(qkv='attn.w_msa.qkv', proj='attn.w_msa.proj',
-                   fc1='ffn.layers.0.0', fc2='ffn.layers.1')
+    linears = SwinV2Names.linears
 
     def __init__(self, block: SwinBlockV2, tuner: Tuner) -> None:
         super().__init__()
@@ -116,10 +115,7 @@ class TunedSwinBlockV2(TunedBlock, Forgetful, BaseModule):
 
     def forward(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
         """Map (B, N, C) with N = H * W to (B, N, C)."""
-        if self.with_cp and torch.is_grad_enabled():
-            x = checkpoint(self._run, x, hw_shape, use_reentrant=False)
-        else:
-            x = self._run(x, hw_shape)
+        x = self.recompute(self._run, x, hw_shape)
         return self.leave(x, tuple(hw_shape))
 
     def _run(self, x: Tensor, hw_shape: Tuple[int, int]) -> Tensor:
@@ -135,7 +131,3 @@ class TunedSwinBlockV2(TunedBlock, Forgetful, BaseModule):
         t = layers(t) if runs_line_by_line(self) else (
             self.casts.layers(layers, t))
         return self.norm2(self.ffn.gamma2(t))
-
-    def forget(self) -> None:
-        """Forget casts of frozen weights."""
-        self.casts.clear()

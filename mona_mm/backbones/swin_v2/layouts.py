@@ -13,76 +13,34 @@ import re
 from typing import Iterable
 
 from mona_mm.backbones.swin.layouts import (
+    FROM_MM,
+    TO_MM,
+    SwinNames,
     merge_order_from_mm,
-    merge_order_to_mm,
+    reordered,
 )
 from mona_mm.checkpoint.layouts import (
     Layout,
     Names,
     StateDict,
-    number_final_norm,
-    rename_keys,
-    substitute,
 )
-from mona_mm.errors import CheckpointError
 from mona_mm.registry import LAYOUTS
 
-_NAMES = (
-    (r'^patch_embed\.proj\.', 'patch_embed.projection.'),
-    (r'^layers\.', 'stages.'),
-    (r'(\.blocks\.\d+)\.attn\.', r'\1.attn.w_msa.'),
-    (r'(\.blocks\.\d+)\.mlp\.fc1\.', r'\1.ffn.layers.0.0.'),
-    (r'(\.blocks\.\d+)\.mlp\.fc2\.', r'\1.ffn.layers.1.'),
-)
 _BACK = (
-    (r'^patch_embed\.projection\.', 'patch_embed.proj.'),
     (r'^stages\.(\d+)\.downsample\.',
      lambda m: f'layers.{int(m[1]) - 1}.downsample.'),
-    (r'^stages\.', 'layers.'),
-    (r'(\.blocks\.\d+)\.attn\.w_msa\.', r'\1.attn.'),
-    (r'(\.blocks\.\d+)\.ffn\.layers\.0\.0\.', r'\1.mlp.fc1.'),
-    (r'(\.blocks\.\d+)\.ffn\.layers\.1\.', r'\1.mlp.fc2.'),
+    *FROM_MM,
     (r'^norm\d+\.', 'norm.'),
 )
-_CLOSED = re.compile(r'^layers\.(\d+)(?=\.downsample\.)')
+_CLOSED = r'^layers\.(\d+)(?=\.downsample\.)'
 _REDUCTION = re.compile(r'\.downsample\.reduction\.weight$')
-
-
-class MicrosoftLayout(Layout):
-    """Microsoft's names and its order of neighbours."""
-
-    name = 'microsoft'
-
-    def knows(self, keys: Iterable[str]) -> bool:
-        """Whether there are layers, the first with a downsampling."""
-        keys = list(keys)
-        return any(k.startswith('layers.0.blocks.') for k in keys) and (
-            any(k.startswith('layers.0.downsample.') for k in keys)
-            or not any(_CLOSED.search(k) for k in keys))
-
-    def to_mm(self, state: StateDict) -> StateDict:
-        """Rename, and reorder what merges patches.
-
-        Raises:
-            CheckpointError: If a patch merging has no 4C inputs.
-        """
-        opened = rename_keys(state, lambda k: _CLOSED.sub(
-            lambda m: f'layers.{int(m[1]) + 1}', k))
-        return _to_mm(opened)
-
-    def from_mm(self, state: StateDict) -> StateDict:
-        """Undo it."""
-        return {
-            substitute(k, _BACK):
-            merge_order_from_mm(v) if _REDUCTION.search(k) else v
-            for k, v in state.items()
-        }
 
 
 class TimmLayout(Layout):
     """timm's names: the last layer has a downsampling, the first none."""
 
     name = 'timm'
+    rules = TO_MM
 
     def knows(self, keys: Iterable[str]) -> bool:
         """Whether there are layers, the first without a downsampling."""
@@ -96,18 +54,28 @@ class TimmLayout(Layout):
         Raises:
             CheckpointError: If a patch merging has no 4C inputs.
         """
-        return _to_mm(state)
+        return reordered(super().to_mm(state), _REDUCTION)
 
 
-def _to_mm(state: StateDict) -> StateDict:
-    renamed = rename_keys(state, lambda key: substitute(key, _NAMES))
-    for key in filter(_REDUCTION.search, renamed):
-        value = renamed[key]
-        if value.ndim == 0 or value.shape[-1] % 4:
-            raise CheckpointError(f"{key!r} cannot be patch merging's: its "
-                                  f'shape is {tuple(value.shape)}')
-        renamed[key] = merge_order_to_mm(value)
-    return renamed
+class MicrosoftLayout(TimmLayout):
+    """Microsoft's names: a downsampling closes a layer, and the last has
+    none."""
+
+    name = 'microsoft'
+    rules = ((_CLOSED, lambda m: f'layers.{int(m[1]) + 1}'), *TO_MM)
+    back = _BACK
+
+    def knows(self, keys: Iterable[str]) -> bool:
+        """Whether there are layers, the first with a downsampling."""
+        keys = list(keys)
+        return any(k.startswith('layers.0.blocks.') for k in keys) and (
+            any(k.startswith('layers.0.downsample.') for k in keys)
+            or not any(re.search(_CLOSED, k) for k in keys))
+
+    def from_mm(self, state: StateDict) -> StateDict:
+        """Undo it."""
+        return {k: merge_order_from_mm(v) if _REDUCTION.search(k) else v
+                for k, v in super().from_mm(state).items()}
 
 
 @LAYOUTS.register_module()
@@ -115,6 +83,7 @@ class SwinV2Names(Names):
     """The names of Swin Transformers V2."""
 
     family = 'Swin Transformer V2'
+    numbered = True
     layouts = (MicrosoftLayout(), TimmLayout())
     plain = re.compile(
         r'patch_embed\.(projection|norm)\.(weight|bias)'
@@ -126,11 +95,6 @@ class SwinV2Names(Names):
         r'|logit_scale|cpb_mlp\.(0\.(weight|bias)|2\.weight))'
         r'|ffn\.layers\.(0\.0|1)\.(weight|bias))')
     block = re.compile(r'(stages\.\d+\.blocks\.\d+)\.((?!norm3\.).+)')
-    linears = dict(qkv='attn.w_msa.qkv', proj='attn.w_msa.proj',
-                   fc1='ffn.layers.0.0', fc2='ffn.layers.1')
+    linears = SwinNames.linears
     derived = ('relative_position_index', 'relative_coords_table',
                'attn_mask')
-
-    def place_final_norm(self, state: StateDict) -> StateDict:
-        """Number it as the norm of the last stage."""
-        return number_final_norm(state, self.block)

@@ -22,13 +22,7 @@ from torch import Tensor, nn
 from mona_mm.registry import MODELS
 from mona_mm.tuners import EXTRAS, SITES, Tuner
 
-from ..family import (
-    TunedFamily,
-    arch_arguments,
-    refuse_frozen_stages,
-    resize_grid,
-    unusual,
-)
+from ..family import TunedFamily, resize_grid
 from ..step import Step
 from ..tuned import Slot
 from .blocks import TunedViTBlock
@@ -51,12 +45,10 @@ class TunedVisionTransformer(TunedFamily, VisionTransformer):
             an older network there, 8 blocks of width 768), ..., or a dict
             with ``embed_dims``, ``num_layers``, ``num_heads`` and
             ``feedforward_channels``.
-        tuner (dict): The tuning method. Defaults to ``dict(type='Full')``.
         img_size (int | tuple): Together with ``patch_size`` the grid of the
             position embedding; best that of the base file (DINOv2: 518),
             images may have any size. Defaults to 224.
         patch_size (int): Of the patch embedding. Defaults to 16.
-        in_channels (int): Of the images. Defaults to 3.
         out_indices (Sequence[int] | int): Blocks to output, negative ones
             from the end, one may stand several times. Defaults to -1.
         out_type (str): ``'featmap'`` (maps for dense tasks), or for
@@ -76,31 +68,16 @@ class TunedVisionTransformer(TunedFamily, VisionTransformer):
             Defaults to 0.
         final_norm (bool): Apply the final norm to the last block's output.
             Defaults to True. Without it that of a file is left out.
-        keep_frozen (Sequence[str]): Beginnings of names of pretrained
-            parameters that stay frozen with every tuner. Defaults to ().
         with_cp (bool): Recompute blocks in the backward pass (non-reentrant,
             so a frozen input is fine). Defaults to False.
-        line_by_line (bool): Run everything as it is written in the papers,
-            instead of in fast, exact forms. Defaults to False.
-        skip_dropped (bool | str): Do not compute the branches that drop-path
-            multiplies by zero. ``'auto'``: on a CPU. Defaults to ``'auto'``.
-        fit_channels (str, optional): How a base for another number of
-            channels is fitted, see
-            :func:`~mona_mm.backbones.channels.fit_stem`. Without it such a
-            base is refused.
         fit_patch (bool): Resize the patch kernel of a base for another patch
             size (DINOv2's 14 to 16, bicubically, as Rein does). Without it
             such a base is refused. Defaults to False.
-        base_dtype (str, optional): ``'bfloat16'`` stores the frozen linear
-            layers in that dtype alone. Defaults to None, as loaded.
-        allow_random_base (bool): Accept a frozen base without pretrained
-            weights. Defaults to False.
         map_final_norm (bool): With ``out_type='avg_featmap'``, load a file's
             final norm into the norm of the average. MAE's fine-tuning does
             not. Defaults to False.
-        init_cfg (dict, optional): ``dict(type='Pretrained',
-            checkpoint=...)``: path or URL of the base.
-        **kwargs: Further arguments of mmpretrain's ``VisionTransformer``
+        **kwargs: See :class:`~mona_mm.backbones.family.TunedFamily` and
+            mmpretrain's ``VisionTransformer``
             (``pre_norm`` and ``layer_cfgs=dict(act_cfg=dict(
             type='mmpretrain.QuickGELU'))`` for CLIP,
             ``layer_scale_init_value`` for DINOv2).
@@ -115,57 +92,52 @@ class TunedVisionTransformer(TunedFamily, VisionTransformer):
     sites = (*SITES, *EXTRAS)
     layouts = ViTNames.layouts
     plain_class = VisionTransformer
+    family, zoo = 'vit', VisionTransformer.arch_zoo
+    arch_facts = ('embed_dims', 'num_layers', 'num_heads',
+                  'feedforward_channels')
+    own_facts = ('patch_size', 'img_size', 'with_cls_token', 'final_norm',
+                 'out_indices', 'out_type')
+    usual_facts = dict(TunedFamily.usual_facts, fit_patch=False,
+                       num_registers=0, window_size=0)
 
     def __init__(self,
                  arch: Union[str, dict] = 'base',
-                 tuner: Optional[dict] = None,
-                 img_size: Union[int, Tuple[int, int]] = 224,
+                 *,
                  patch_size: int = 16,
-                 in_channels: int = 3,
                  out_indices: Union[int, Sequence[int]] = -1,
                  out_type: str = 'featmap',
-                 with_cls_token: bool = True,
                  num_registers: int = 0,
                  window_size: int = 0,
                  global_blocks: Optional[Sequence[int]] = None,
-                 keep_frozen: Sequence[str] = (),
                  with_cp: bool = False,
-                 line_by_line: bool = False,
-                 skip_dropped: Union[bool, str] = 'auto',
-                 fit_channels: Optional[str] = None,
                  fit_patch: bool = False,
-                 base_dtype: Optional[str] = None,
-                 allow_random_base: bool = False,
-                 map_final_norm: bool = False,
-                 init_cfg: Optional[dict] = None,
                  **kwargs) -> None:
-        refuse_frozen_stages(type(self).__name__, kwargs, none=-1)
+        self.num_registers, self.window_size = num_registers, window_size
+        self.patch_size, self.fit_patch = patch_size, fit_patch
+        self.with_cp, self._asked = with_cp, (out_indices, global_blocks)
         super().__init__(
             arch=arch,
-            img_size=img_size,
             patch_size=patch_size,
-            in_channels=in_channels,
             out_indices=-1,
             out_type=out_type,
-            with_cls_token=with_cls_token,
-            init_cfg=init_cfg,
             **kwargs)
+
+    def prepare(self) -> None:
+        """Count the outputs, and add what mmpretrain's class lacks."""
+        self.num_heads, self.feedforward_channels = (
+            self.arch_settings[k] for k in self.arch_facts[2:])
+        out_indices, global_blocks = self._asked
         self.out_indices = self._indices('out_indices', out_indices)
-        self.num_registers = num_registers
-        if num_registers:
+        if self.num_registers:
             self.register_tokens = nn.Parameter(
-                torch.zeros(1, num_registers, self.embed_dims))
-        self.patch_size, self.fit_patch = patch_size, fit_patch
-        self.window_size, self.with_cp = window_size, with_cp
+                torch.zeros(1, self.num_registers, self.embed_dims))
         if global_blocks is None:
             quarter = max(self.num_layers // 4, 1)
             global_blocks = range(quarter - 1, self.num_layers, quarter)
         self.global_blocks = self._indices('global_blocks', global_blocks)
-        if num_registers or window_size or list(self.out_indices) != sorted(
-                set(self.out_indices)):
+        if self.num_registers or self.window_size or list(
+                self.out_indices) != sorted(set(self.out_indices)):
             self.plain_class = None  # mmpretrain's has none of that
-        self.tune(tuner, keep_frozen, line_by_line, skip_dropped, in_channels,
-                  fit_channels, base_dtype, allow_random_base, map_final_norm)
 
     def _indices(self, name: str, given) -> Tuple[int, ...]:
         """Indices of blocks, none of them negative."""
@@ -301,51 +273,26 @@ class TunedVisionTransformer(TunedFamily, VisionTransformer):
     def facts(self) -> Dict[str, Any]:
         """What a checkpoint must agree with, beyond shapes."""
         block = self.layers[0]
-        found = unusual(
-            in_channels=(self.in_channels, 3),
-            fit_channels=(self.fit_channels, None),
-            fit_patch=(self.fit_patch, False),
-            num_registers=(self.num_registers, 0),
+        layers = getattr(block.ffn, 'layers', None)
+        act = 'SwiGLU' if layers is None else type(layers[0][1]).__name__
+        unusual = dict(
             pre_norm=(not isinstance(self.pre_norm, nn.Identity), False),
             qkv_bias=(block.attn.qkv.bias is not None, True),
             ffn=(type(block.ffn).__name__, 'FFN'),
-            activation=(self._activation(), 'GELU'),
-            norm_eps=(block.ln1.eps, 1e-6),
-            window_size=(self.window_size, 0))
+            activation=(act, 'GELU'),
+            norm_eps=(block.ln1.eps, 1e-6))
+        found = {k: v for k, (v, usual) in unusual.items() if v != usual}
         if self.window_size:
             found['global_blocks'] = list(self.global_blocks)
         return dict(
-            family='vit',
-            embed_dims=self.embed_dims,
-            num_layers=self.num_layers,
-            num_heads=block.attn.num_heads,
-            feedforward_channels=self.arch_settings['feedforward_channels'],
-            patch_size=self.patch_size,
-            img_size=list(self.img_size),
-            with_cls_token=self.with_cls_token,
-            layer_scale=not isinstance(block.attn.gamma1, nn.Identity),
-            final_norm=self.final_norm,
-            out_indices=list(self.out_indices),
-            out_type=self.out_type,
-            **found)
-
-    def _activation(self) -> str:
-        layers = getattr(self.layers[0].ffn, 'layers', None)
-        return 'SwiGLU' if layers is None else type(layers[0][1]).__name__
+            super().facts(), **found,
+            layer_scale=not isinstance(block.attn.gamma1, nn.Identity))
 
     def arguments(self, facts: Dict[str, Any]) -> Dict[str, Any]:
         """The arguments behind facts: an arch by its name if it has one."""
-        arch = {k: facts.get(k) for k in (
-            'embed_dims', 'num_layers', 'num_heads', 'feedforward_channels')}
-        same = ('patch_size', 'img_size', 'with_cls_token', 'final_norm',
-                'out_indices', 'out_type')
-        usual = dict(in_channels=3, fit_channels=None, fit_patch=False,
-                     num_registers=0, pre_norm=False, qkv_bias=True,
-                     window_size=0, global_blocks=None)
-        return dict(
-            arch_arguments(arch, self.arch_zoo),
-            **{k: facts.get(k) for k in same},
-            **{k: facts.get(k, v) for k, v in usual.items()})
+        usual = dict(pre_norm=False, qkv_bias=True, global_blocks=None)
+        return dict(super().arguments(facts),
+                    **{k: facts.get(k, v) for k, v in usual.items()})
 
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
         """Extract features.

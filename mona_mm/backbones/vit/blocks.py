@@ -1,7 +1,6 @@
 """The ViT block: frozen parts in their fast form, and the tuner's sites."""
 from typing import Optional, Tuple
 
-import torch
 from mmcv.cnn.bricks import DropPath
 from mmcv.cnn.bricks.transformer import FFN
 from mmengine.model import BaseModule
@@ -10,7 +9,6 @@ from mmpretrain.models.backbones.vision_transformer import (
 )
 from mmpretrain.models.utils import MultiheadAttention
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mona_mm.ops import runs_line_by_line
 from mona_mm.ops.frozen import CastOnce, Forgetful
@@ -109,11 +107,7 @@ class TunedViTBlock(TunedBlock, Forgetful, BaseModule):
         """
         share = (step or Step([self])).of(self, x)
         x, extra = self.enter(x)
-        args = x, hw_shape, extra + before, share
-        if self.with_cp and torch.is_grad_enabled():
-            x = checkpoint(self._run, *args, use_reentrant=False)
-        else:
-            x = self._run(*args)
+        x = self.recompute(self._run, x, hw_shape, extra + before, share)
         return self.leave(x, hw_shape, extra, before)
 
     def joining(self, x: Tensor) -> Tuple[None, None]:
@@ -148,7 +142,7 @@ class TunedViTBlock(TunedBlock, Forgetful, BaseModule):
         standard = type(attn) is MultiheadAttention and not attn.v_shortcut
         if not self.window_size and not (fast and standard):
             return attn(t)
-        linear = self.casts.linear if fast else _call
+        linear = self.casts.linear if fast else nn.Module.__call__
         drop_rate = attn.attn_drop if self.training else 0.
         qkv = linear(attn.qkv, t)
         if self.window_size:
@@ -165,11 +159,3 @@ class TunedViTBlock(TunedBlock, Forgetful, BaseModule):
         if runs_line_by_line(self) or type(self.ffn) is not FFN:
             return self.ffn(t)
         return self.ffn.gamma2(self.casts.layers(self.ffn.layers, t))
-
-    def forget(self) -> None:
-        """Forget casts."""
-        self.casts.clear()
-
-
-def _call(layer: nn.Module, x: Tensor) -> Tensor:
-    return layer(x)

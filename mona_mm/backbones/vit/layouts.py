@@ -12,23 +12,15 @@ What has no place in a ViT keeps its name, and is left out, or refused, by
 whoever loads it.
 """
 import re
-from typing import Dict, Iterable, List, Tuple
+from typing import Dict, List, Tuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mona_mm.checkpoint.layouts import (
-    Layout,
-    Names,
-    StateDict,
-    rename_keys,
-    substitute,
-)
+from mona_mm.checkpoint.layouts import Layout, Names, Rules, StateDict
 from mona_mm.errors import CheckpointError
 from mona_mm.registry import LAYOUTS
-
-Rules = Tuple[Tuple[str, str], ...]
 
 #: Beginnings of the names of what is no part of a backbone: classifiers,
 #: decoders of masked pre-training, CLIP's projection and its text tower.
@@ -131,15 +123,6 @@ def resize_kernel(weight: Tensor, size: Tuple[int, int],
     return found.to(weight.dtype)
 
 
-def rename(state: StateDict, rules: Rules) -> StateDict:
-    """Rename every tensor by all rules, in order.
-
-    Raises:
-        CheckpointError: If two tensors would get the same name.
-    """
-    return rename_keys(state, lambda key: substitute(key, rules))
-
-
 def join_thirds(state: StateDict) -> StateDict:
     """Join ``attn.query``, ``attn.key`` and ``attn.value`` to ``attn.qkv``.
 
@@ -177,61 +160,45 @@ def with_class_position(state: StateDict) -> StateDict:
     return state
 
 
-class ViTLayout(Layout):
-    """A layout that one kind of key gives away.
-
-    Attributes:
-        sign (re.Pattern): How such a key starts.
-    """
-
-    sign: 're.Pattern[str]'
-
-    def knows(self, keys: Iterable[str]) -> bool:
-        """Whether a file with these keys has this layout."""
-        return any(map(self.sign.match, keys))
-
-
-class Timm(ViTLayout):
+class Timm(Layout):
     """timm's and Meta's: DINOv2, MAE, DeiT."""
 
     name = 'timm'
-    sign = re.compile(r'blocks\.(\d+\.)?\d+\.norm1\.')
+    mark = r'^blocks\.(\d+\.)?\d+\.norm1\.'
+    rules, back = _TIMM, _TO_TIMM
 
     def to_mm(self, state: StateDict) -> StateDict:
         """Rename.
 
         A distillation token (DeiT) becomes a register token: its position is
-        added to it, as the network does.
+        added to it, as the network does. It stays one on the way back.
         """
-        state = rename(state, _TIMM)
+        state = super().to_mm(state)
         if 'dist_token' in state and 'pos_embed' in state:
             pos = state['pos_embed']
             state['register_tokens'] = state.pop('dist_token') + pos[:, 1:2]
             state['pos_embed'] = torch.cat([pos[:, :1], pos[:, 2:]], dim=1)
         return with_class_position(state)
 
-    def from_mm(self, state: StateDict) -> StateDict:
-        """Rename; a distillation token stays a register token."""
-        return rename(state, _TO_TIMM)
 
-
-class HuggingFace(ViTLayout):
+class HuggingFace(Layout):
     """Hugging Face's ViT, ViTMAE and Dinov2."""
 
     name = 'hf'
-    sign = re.compile(
-        r'(\w+\.)?encoder\.layer\.\d+\.attention\.attention\.')
+    mark = r'^(\w+\.)?encoder\.layer\.\d+\.attention\.attention\.'
+    rules = _HF
 
     def to_mm(self, state: StateDict) -> StateDict:
         """Rename; query, key and value become one."""
-        return with_class_position(join_thirds(rename(state, _HF)))
+        return with_class_position(join_thirds(super().to_mm(state)))
 
 
-class Clip(ViTLayout):
+class Clip(Layout):
     """CLIP's, of OpenAI and OpenCLIP: the image tower."""
 
     name = 'clip'
-    sign = re.compile(r'visual\.transformer\.resblocks\.')
+    mark = r'^visual\.transformer\.resblocks\.'
+    rules = _CLIP
 
     def to_mm(self, state: StateDict) -> StateDict:
         """Rename, and add the axes that others have."""
@@ -239,7 +206,7 @@ class Clip(ViTLayout):
                  if k.startswith('visual.')}
         text = {k: v for k, v in state.items() if k not in tower
                 and not k.startswith('visual.')}
-        tower = rename(tower, _CLIP)
+        tower = super().to_mm(tower)
         for name in {'cls_token', 'pos_embed'} & set(tower):
             value = tower[name]  # (C, ) and (1 + N, C) in the file
             tower[name] = value.reshape(
@@ -247,7 +214,7 @@ class Clip(ViTLayout):
         return {**{f'text.{k}': v for k, v in text.items()}, **tower}
 
 
-class Augreg(ViTLayout):
+class Augreg(Layout):
     """Google's arrays.
 
     Kernels are (in, out) there: the convolution's (H, W, in, out), those of
@@ -256,12 +223,13 @@ class Augreg(ViTLayout):
     """
 
     name = 'augreg'
-    sign = re.compile(r'Transformer/encoderblock_')
+    mark = r'^Transformer/encoderblock_'
+    rules = _AUGREG
 
     def to_mm(self, state: StateDict) -> StateDict:
         """Rename and transpose."""
         found = {}
-        for key, value in rename(state, _AUGREG).items():
+        for key, value in super().to_mm(state).items():
             if _THIRD.fullmatch(key):
                 value = value.flatten(1).T if key.endswith(
                     'weight') else value.flatten()

@@ -1,6 +1,7 @@
 """ImageNet-R: art, cartoons and other renditions of 200 ImageNet classes."""
 import os
 import os.path as osp
+from pathlib import Path
 from typing import List
 
 from mmpretrain.datasets import BaseDataset
@@ -42,21 +43,18 @@ class ImageNetR(BaseDataset):
         names = class_folders(self.data_root)
         self._metainfo.setdefault('classes', tuple(names))
         labels = {name: i for i, name in enumerate(names)}
-        return [
-            dict(img_path=osp.join(self.data_root, path),
-                 gt_label=labels[path.split('/')[0]])
-            for path in self._paths(names)
-        ]
-
-    def _paths(self, names: List[str]) -> List[str]:
         if self.split == 'all':
-            return pictures(self.data_root, names)
-        if not osp.isfile(self.ann_file):
+            paths = pictures(self.data_root, names)
+        elif osp.isfile(self.ann_file):
+            paths = Path(self.ann_file).read_text('utf-8').split('\n')[:-1]
+        else:
             raise ConfigError(
                 f'ImageNetR: {self.ann_file!r} does not exist; '
                 '`python tools/prepare_data.py imagenet_r` writes it')
-        with open(self.ann_file, encoding='utf-8') as file:
-            return file.read().split('\n')[:-1]
+        return [
+            dict(img_path=osp.join(self.data_root, path),
+                 gt_label=labels[path.split('/')[0]]) for path in paths
+        ]
 
 
 def class_folders(root: str) -> List[str]:

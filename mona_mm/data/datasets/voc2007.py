@@ -18,14 +18,6 @@ class Labelled(NamedTuple):
     difficult: bool
 
 
-def _largest_box(objects: Sequence[Labelled]) -> str:
-    return max(objects, key=lambda o: o.area).name
-
-
-def _first(objects: Sequence[Labelled]) -> str:
-    return objects[0].name
-
-
 def _most_objects(objects: Sequence[Labelled]) -> str:
     counts = Counter(o.name for o in objects)
     return max(objects, key=lambda o: (counts[o.name], o.area)).name
@@ -40,8 +32,8 @@ def _most_area(objects: Sequence[Labelled]) -> str:
 
 #: Rules that pick the label of an image from its objects.
 RULES: Dict[str, Callable[[Sequence[Labelled]], str]] = dict(
-    largest_box=_largest_box,
-    first=_first,
+    largest_box=lambda objects: max(objects, key=lambda o: o.area).name,
+    first=lambda objects: objects[0].name,
     most_objects=_most_objects,
     most_area=_most_area)
 
@@ -100,12 +92,11 @@ class VOC2007SingleLabel(VOC):
 
 def read_objects(xml: bytes) -> List[Labelled]:
     """Read the objects of an annotation file, in its order."""
-    return [_labelled(node)
-            for node in ElementTree.fromstring(xml).iterfind('object')]
-
-
-def _labelled(node: ElementTree.Element) -> Labelled:
-    x1, y1, x2, y2 = (float(node.findtext(f'bndbox/{key}'))
-                      for key in ('xmin', 'ymin', 'xmax', 'ymax'))
-    return Labelled(node.findtext('name'), (x2 - x1 + 1) * (y2 - y1 + 1),
-                    node.findtext('difficult', '0') == '1')
+    found = []
+    for node in ElementTree.fromstring(xml).iterfind('object'):
+        x1, y1, x2, y2 = (float(node.findtext(f'bndbox/{key}'))
+                          for key in ('xmin', 'ymin', 'xmax', 'ymax'))
+        found.append(Labelled(
+            node.findtext('name'), (x2 - x1 + 1) * (y2 - y1 + 1),
+            node.findtext('difficult', '0') == '1'))
+    return found

@@ -4,6 +4,7 @@ import os.path as osp
 from collections import Counter
 from functools import lru_cache
 from glob import glob
+from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 from xml.etree import ElementTree
 
@@ -109,7 +110,7 @@ def read_dota(leaf: Leaf) -> List[Picture]:
                    'min_gt_bbox_wh=(1, 1), keep_empty=False) after '
                    'ConvertBoxType in the pipeline leaves them out')
     return [
-        Picture(osp.join(folder, _stem(path) + f'.{data.img_suffix}'),
+        Picture(osp.join(folder, f'{Path(path).stem}.{data.img_suffix}'),
                 None, path) for path in files[:_PICTURES]
     ]
 
@@ -245,7 +246,3 @@ def _pictures(found: Scan, labels: str, pictures: str,
         Picture(osp.join(pictures, f'{stem}.jpg'), found.sizes.get(stem),
                 osp.join(labels, f'{stem}.xml')) for stem in ids[:_PICTURES]
     ]
-
-
-def _stem(path: str) -> str:
-    return osp.basename(path)[:-len('.txt')]

@@ -96,7 +96,12 @@ def read_loaded(leaf: Leaf) -> List[Picture]:
     if leaf.classes is None:
         leaf.data.full_init()
         leaf.classes = as_names(leaf.data.metainfo.get('classes'))
-        return _loaded(leaf)
+        infos = [leaf.data.get_data_info(i) for i in range(len(leaf.data))]
+        _in_range(leaf, [(i.get('img_path', '?'), i['gt_label'])
+                         for i in infos if isinstance(i.get('gt_label'), int)],
+                  'its labels')
+        return [Picture(i['img_path']) for i in infos[:_PICTURES]
+                if isinstance(i.get('img_path'), str)]
     return []
 
 
@@ -113,15 +118,6 @@ def _read_list(leaf: Leaf) -> List[Picture]:
     _in_range(leaf, rows, data.ann_file)
     return [Picture(osp.join(data.img_prefix, name))
             for name, _ in rows[:_PICTURES]]
-
-
-def _loaded(leaf: Leaf) -> List[Picture]:
-    infos = [leaf.data.get_data_info(i) for i in range(len(leaf.data))]
-    rows = [(i.get('img_path', '?'), i['gt_label']) for i in infos
-            if isinstance(i.get('gt_label'), int)]
-    _in_range(leaf, rows, 'its labels')
-    return [Picture(i['img_path']) for i in infos[:_PICTURES]
-            if isinstance(i.get('img_path'), str)]
 
 
 def _in_range(leaf: Leaf, rows: Iterable[Tuple[str, int]],

@@ -5,7 +5,7 @@ from typing import Any, Iterator, List, NamedTuple, Optional, Tuple
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
-from mona_mm.config import class_of, name_of
+from mona_mm.config import class_of, datasets, name_of
 
 
 class Wrapped(NamedTuple):
@@ -15,28 +15,20 @@ class Wrapped(NamedTuple):
     other_classes: bool
 
 
-def leaves(dataset: Any,
-           other_classes: bool = False) -> Iterator[Wrapped]:
+def leaves(loader: Any) -> Iterator[Wrapped]:
     """The datasets inside wrappers (repeat, concat, class-balanced, mix ...).
 
     Args:
-        dataset (dict | list, optional): A dataset, a data loader, or several.
-        other_classes (bool): A wrapper's ``ignore_keys`` names ``classes``.
+        loader (dict | list, optional): A data loader, or several.
     """
-    if isinstance(dataset, (list, tuple)):
-        for one in dataset:
-            yield from leaves(one, other_classes)
-    if not isinstance(dataset, dict):
-        return
-    ignored = dataset.get('ignore_keys') or ()
-    other_classes |= 'classes' in (
-        [ignored] if isinstance(ignored, str) else ignored)
-    inner = dataset.get('datasets') or [dataset.get('dataset')]
-    inner = [d for d in inner if isinstance(d, dict)]
-    if not inner:
-        yield Wrapped(dataset, other_classes)
-    for child in inner:
-        yield from leaves(child, other_classes)
+    found = dict(datasets(loader))
+    ignoring = []
+    for path, cfg in (*datasets(loader, wrappers=True), *found.items()):
+        keys = cfg.get('ignore_keys') or ()
+        if 'classes' in ([keys] if isinstance(keys, str) else keys):
+            ignoring.append(f'{path}.')
+    for path, cfg in found.items():
+        yield Wrapped(cfg, f'{path}.'.startswith(tuple(ignoring)))
 
 
 @dataclass

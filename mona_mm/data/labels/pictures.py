@@ -51,8 +51,8 @@ def look_at_pictures(leaf: Leaf, pictures: List[Picture]) -> None:
     told = set()  # one picture of each kind
     for picture in pictures:
         if not osp.isfile(picture.path):
-            leaf.refuse(f'the picture {picture.path} does not exist'
-                        + _named_by(picture))
+            leaf.refuse(f'the picture {picture.path} does not exist' + (
+                f', which {picture.labels} is for' if picture.labels else ''))
             return
         header = read_header(picture.path)
         if header is None:
@@ -138,10 +138,6 @@ def _deep(picture: Picture, header: Header, step: dict) -> Optional[str]:
             'beforehand, or load them with '
             "LoadImageFromFile(color_type='unchanged', to_float32=True) and "
             'set data_preprocessor.mean and std to their range')
-
-
-def _named_by(picture: Picture) -> str:
-    return f', which {picture.labels} is for' if picture.labels else ''
 
 
 def _by(size: Tuple[int, int]) -> str:

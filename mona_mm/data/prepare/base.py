@@ -1,6 +1,7 @@
 """What every dataset's preparation has in common."""
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple, Type
 
@@ -109,14 +110,25 @@ class Preparer:
                 the disk too full.
         """
         remove_leftovers(self.root)
-        found = [(a, self._find(a)) for a in self.archives]
-        missing = [a for a, path in found if path is None]
+        found = {a: next(iter(sorted(self.source.rglob(a.name))), None)
+                 for a in self.archives}
+        missing = [
+            f'- {a.name} ({a.gigabytes:g} GB), '
+            f'{a.url or f"by hand: {self.by_hand}"}'
+            for a, path in found.items() if path is None]
         if missing:
-            raise ConfigError(self._missing(missing))
-        for archive, path in found:
+            raise ConfigError('\n'.join([
+                f'{self.name}: not found in {self.source}:', *missing,
+                'Give their folder with --source, or fetch what has an '
+                'address with --download']))
+        for archive, path in found.items():
             if self.genuine and archive.md5:
                 checksum(path, archive.md5, self.progress)
-            self._place_all(archive, path)
+            if path.suffix in ('.zip', '.tar', '.gz', '.tgz'):
+                extract(path, self.root, partial(self.place, archive),
+                        self.progress)
+            else:
+                link(path, self.root / archive.folder / archive.name)
         self.finish()
 
     def verify(self) -> List[str]:
@@ -124,28 +136,6 @@ class Preparer:
         if not os.path.isdir(self.root):
             return [f'{self.root} does not exist']
         return self.check()
-
-    def _place_all(self, archive: Archive, path: Path) -> None:
-        if path.suffix in ('.zip', '.tar', '.gz', '.tgz'):
-            extract(path, self.root,
-                    lambda member: self.place(archive, member), self.progress)
-        else:
-            link(path, self.root / archive.folder / archive.name)
-
-    def _find(self, archive: Archive) -> Optional[Path]:
-        if not os.path.isdir(self.source):
-            return None
-        found = sorted(self.source.rglob(archive.name))
-        return found[0] if found else None
-
-    def _missing(self, archives: List[Archive]) -> str:
-        lines = [f'{self.name}: not found in {self.source}:']
-        for a in archives:
-            where = a.url or f'by hand: {self.by_hand}'
-            lines.append(f'- {a.name} ({a.gigabytes:g} GB), {where}')
-        lines.append('Give their folder with --source, or fetch what has an '
-                     'address with --download')
-        return '\n'.join(lines)
 
 
 def build(name: str, **kwargs) -> Preparer:

@@ -59,20 +59,14 @@ class VOC(Preparer):
         if not listed.is_file():
             return missing([listed])
         names = read_lines(listed)
+        paths = [root / f'Annotations/{n}.xml' for n in names]
+        bad = [f'{p} ({why})' for p in paths if (why := _wrong(p))]
         return [
             *total(f'{listed}', len(names), count),
             *broken((root / f'JPEGImages/{n}.jpg' for n in names),
                     self.progress),
-            *_annotations([root / f'Annotations/{n}.xml' for n in names]),
+            *[f'{len(bad)} annotations are wrong: {some(bad, 4)}'] * bool(bad),
         ]
-
-
-def _annotations(paths: List[Path]) -> List[str]:
-    bad = [f'{p} ({reason})' for p in paths
-           for reason in [_wrong(p)] if reason]
-    if not bad:
-        return []
-    return [f'{len(bad)} annotations are wrong: {some(bad, 4)}']
 
 
 def _wrong(path: Path) -> str:

@@ -1,5 +1,6 @@
 """Reading archives: nothing is written outside the folder it belongs to."""
 import os
+import stat
 import tarfile
 import zipfile
 from contextlib import contextmanager
@@ -71,7 +72,9 @@ def extract(archive: Path, root: Path, place: Place,
             with open(partial, 'wb') as file:
                 for block in _blocks(archive, member):
                     file.write(block)
-            _check_size(archive, member.name, partial, member.size)
+            if os.path.getsize(partial) != member.size:
+                raise ConfigError(f'{archive}: {member.name!r} ends early; '
+                                  'fetch the archive again')
         written += 1
     return written
 
@@ -108,7 +111,8 @@ def _members(archive: Path) -> Iterator[Member]:
                         raise ConfigError(
                             f'{archive} is encrypted ({info.filename!r}): '
                             'unpack it by hand, or fetch the published one')
-                    if not info.is_dir() and not _is_link(info):
+                    mode = info.external_attr >> 16
+                    if not info.is_dir() and not stat.S_ISLNK(mode):
                         yield Member(info.filename, info.file_size,
                                      lambda i=info: file.open(i))
             return
@@ -179,10 +183,6 @@ def _is_gzip(archive: Path) -> bool:
         return file.read(2) == b'\x1f\x8b'
 
 
-def _is_link(info: zipfile.ZipInfo) -> bool:
-    return (info.external_attr >> 16) & 0o170000 == 0o120000
-
-
 def _check_room(archive: Path, root: Path, sizes) -> None:
     """Compare the sizes of files to be written with the disk."""
     needed, free = sum(map(_on_disk, sizes)), free_bytes(root)
@@ -218,9 +218,3 @@ def _inside(archive: Path, root: Path, target: str) -> Path:
         raise ConfigError(f'{archive}: {target!r} leads out of {root}: '
                           'there is a link on the way')
     return path
-
-
-def _check_size(archive: Path, name: str, path: str, size: int) -> None:
-    if os.path.getsize(path) != size:
-        raise ConfigError(f'{archive}: {name!r} ends early; fetch the '
-                          'archive again')

@@ -37,6 +37,9 @@ class DOTA(Preparer):
     splits = ('train', 'val', 'test')
     classes = CLASSES
     expected = dict(train=1_411, val=458, test=937)
+    #: Where the splits go, and whether that has labels.
+    places = dict(train='trainval', val='trainval', test='test')
+    labelled = ('trainval', )
 
     def download(self) -> None:
         """Refuse: the pages hand out links to people only."""
@@ -55,46 +58,46 @@ class DOTA(Preparer):
                 raise ConfigError(f'{self.name}: {self.source / split} does '
                                   f'not exist. {self.by_hand}')
         for split in self.splits:
-            self._unpack(split)
+            remove_leftovers(self._raw(split))
+            for archive in sorted((self.source / split).rglob('*.zip')):
+                extract(archive, self._raw(split), lambda member: member,
+                        self.progress)
             self.arrange(split, self.pictures(split), self.labels(split))
 
     def arrange(self, split: str, pictures: Dict[str, Path],
                 labels: Dict[str, Path]) -> None:
         """Cut a split; train and val go into ``trainval``."""
         self._compare(split, pictures, labels, split != 'test')
-        place = 'test' if split == 'test' else 'trainval'
-        cut(pictures, {} if split == 'test' else labels, self.root / place,
-            self.progress)
+        place = self.places[split]
+        cut(pictures, labels if place in self.labelled else {},
+            self.root / place, self.progress)
         write_lines(self.root / f'{split}.txt', sorted(pictures))
 
     def check(self) -> List[str]:
         """Compare patches, labels, and the pictures they come from."""
-        problems, whole = [], {'trainval': set(), 'test': set()}
+        problems: List[str] = []
+        whole: Dict[str, set] = {}
         for split in self.splits:
             listed = self.root / f'{split}.txt'
             found = read_lines(listed) if listed.is_file() else []
             problems += total(f'{listed}, pictures', len(found),
                               self.expected[split])
-            whole['test' if split == 'test' else 'trainval'] |= set(found)
+            whole.setdefault(self.places[split], set()).update(found)
         for place, pictures in whole.items():
-            problems += self._check_patches(place, pictures)
-        return problems
-
-    def _check_patches(self, place: str, pictures: set) -> List[str]:
-        root = self.root / place
-        patches = names(root / 'images', '.png')
-        problems = same(f'{root}, pictures',
-                        {n.split('__')[0] for n in patches}, pictures,
-                        ('patches', 'the lists'))
-        problems += broken((root / f'images/{n}.png' for n in patches),
-                           self.progress)
-        if place != 'test':
-            files = names(root / 'annfiles', '.txt')
-            problems += same(f'{root}', patches, files,
-                             ('images', 'annfiles'))
-            problems += wrong_labels(
-                [root / f'annfiles/{n}.txt' for n in files], self.classes,
-                self.progress)
+            root = self.root / place
+            there = names(root / 'images', '.png')
+            problems += same(
+                f'{root}, pictures', {n.split('__')[0] for n in there},
+                pictures, ('images', 'the lists'))
+            problems += broken((root / f'images/{n}.png' for n in there),
+                               self.progress)
+            if place in self.labelled:
+                files = names(root / 'annfiles', '.txt')
+                problems += same(f'{root}', there, files,
+                                 ('images', 'annfiles'))
+                problems += wrong_labels(
+                    [root / f'annfiles/{n}.txt' for n in files],
+                    self.classes, self.progress)
         return problems
 
     def pictures(self, split: str) -> Dict[str, Path]:
@@ -113,12 +116,6 @@ class DOTA(Preparer):
 
     def _raw(self, split: str) -> Path:
         return self.root.parent / f'{self.name}_raw' / split
-
-    def _unpack(self, split: str) -> None:
-        remove_leftovers(self._raw(split))
-        for archive in sorted((self.source / split).rglob('*.zip')):
-            extract(archive, self._raw(split), lambda member: member,
-                    self.progress)
 
     def _compare(self, split: str, pictures: Dict[str, Path],
                  labels: Dict[str, Path], labelled: bool) -> None:
@@ -149,6 +146,8 @@ class STAR(DOTA):
                'object-TXT)')
     splits = ('train', 'test')
     expected = dict(train=771, test=264)
+    places = dict(train='train', test='test')
+    labelled = ('train', 'test')
 
     @property
     def classes(self) -> tuple:
@@ -169,30 +168,3 @@ class STAR(DOTA):
                 write_lines(self.root / f'test/annfiles/{name}.txt',
                             [la.line() for la in read_labels(labels[name])])
         write_lines(self.root / f'{split}.txt', sorted(pictures))
-
-    def check(self) -> List[str]:
-        """Compare patches, labels, whole pictures and lists."""
-        problems = []
-        for split in self.splits:
-            listed = self.root / f'{split}.txt'
-            found = read_lines(listed) if listed.is_file() else []
-            problems += total(f'{listed}, pictures', len(found),
-                              self.expected[split])
-            if split == 'train':
-                problems += self._check_patches(split, set(found))
-            else:
-                problems += self._check_whole(set(found))
-        return problems
-
-    def _check_whole(self, pictures: set) -> List[str]:
-        root = self.root / 'test'
-        there = names(root / 'images', '.png')
-        files = names(root / 'annfiles', '.txt')
-        return [
-            *same(f'{root}', there, pictures, ('images', 'the list')),
-            *same(f'{root}', there, files, ('images', 'annfiles')),
-            *broken((root / f'images/{n}.png' for n in there),
-                    self.progress),
-            *wrong_labels([root / f'annfiles/{n}.txt' for n in files],
-                          self.classes, self.progress),
-        ]

@@ -7,7 +7,6 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.optim import OptimWrapperDict
 from mmengine.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.runner import Runner
 from torch import nn
@@ -26,7 +25,7 @@ from mona_mm.errors import CheckpointError
 from mona_mm.registry import HOOKS
 from mona_mm.text import some
 
-from ..optim import DeltaOptimWrapperConstructor
+from ..optim import DeltaOptimWrapperConstructor, wrappers_of
 
 #: Of what a fingerprint holds. The first one, which did not say so, had only
 #: the settings that a config gave, as JSON.
@@ -146,7 +145,7 @@ def fingerprint(runner: Runner) -> Dict[str, Any]:
         loaded frozen base) and ``groups``.
     """
     model = unwrapped(runner.model)
-    groups = _named_groups(model, _param_groups(runner.optim_wrapper))
+    groups = _named_groups(model, _param_groups(runner))
     return dict(_described(runner.cfg, model), format=FORMAT,
                 base=_checksum(tuned_backbone(model)), groups=list(groups))
 
@@ -180,11 +179,9 @@ def _named_groups(model: nn.Module, groups: Iterable[dict]
         yield [(names.get(id(p), '?'), p.numel()) for p in group['params']]
 
 
-def _param_groups(wrapper) -> Iterator[dict]:
-    wrappers = wrapper.values() if isinstance(
-        wrapper, OptimWrapperDict) else [wrapper]
-    for one in wrappers:
-        yield from one.optimizer.param_groups  # without mmengine's own
+def _param_groups(runner: Runner) -> List[dict]:
+    return [group for wrapper in wrappers_of(runner)
+            for group in wrapper.optimizer.param_groups]  # not mmengine's own
 
 
 def _differences(saved: dict, own: dict,
@@ -247,8 +244,7 @@ def _other_counts(optimizer: dict, runner: Runner) -> List[str]:
     if 'param_groups' not in optimizer:
         return []
     then = [len(group['params']) for group in optimizer['param_groups']]
-    now = [len(group['params'])
-           for group in _param_groups(runner.optim_wrapper)]
+    now = [len(group['params']) for group in _param_groups(runner)]
     return [] if then == now else [
         f'optimizer groups of {then} parameters then, of {now} now'
     ]
@@ -259,9 +255,8 @@ def _kept_settings(optimizer: dict, runner: Runner) -> Iterator[str]:
 
     mmengine takes the optimizer's groups from the checkpoint, whole.
     """
-    now = list(_param_groups(runner.optim_wrapper))
     for i, (then, own) in enumerate(
-            zip(optimizer.get('param_groups', []), now)):
+            zip(optimizer.get('param_groups', []), _param_groups(runner))):
         rate = 'initial_lr' if 'initial_lr' in then else 'lr'
         for key in (rate, 'weight_decay', 'betas', 'momentum'):
             before, wanted = then.get(key), own.get(key)

@@ -220,8 +220,13 @@ class AtomicCheckpointHook(CheckpointHook):
             hub.runtime_info.get('last_ckpt'))}
         for name in self._outdated if is_main_process() else []:
             if name not in current:
-                path = self.file_backend.join_path(self.out_dir, name)
-                _remove(self.file_backend, path)
+                backend = self.file_backend
+                path = backend.join_path(self.out_dir, name)
+                with suppress(FileNotFoundError):
+                    if backend.isdir(path):  # DeepSpeed's are folders
+                        backend.rmtree(path)
+                    elif backend.isfile(path):
+                        backend.remove(path)
                 runner.logger.info(f'{path}: removed; newer ones are kept')
         self._outdated.clear()
         runner.message_hub.update_info(_OUTDATED, [])
@@ -240,14 +245,6 @@ class _Postponed:
 
     def __getattr__(self, name: str):
         return getattr(self.backend, name)
-
-
-def _remove(backend, path) -> None:
-    with suppress(FileNotFoundError):
-        if backend.isdir(path):  # DeepSpeed's checkpoints are folders
-            backend.rmtree(path)
-        elif backend.isfile(path):
-            backend.remove(path)
 
 
 def _tell_what_is_left_out(runner: Runner) -> None:

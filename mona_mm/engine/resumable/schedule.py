@@ -4,12 +4,13 @@ import warnings
 from typing import Any, Dict, Iterator
 
 from mmengine.hooks import Hook
-from mmengine.optim import OptimWrapperDict
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mona_mm.compat import resumes, started_from
 from mona_mm.errors import ConfigError
 from mona_mm.registry import HOOKS
+
+from ..optim import wrappers_of
 
 #: Of a scheduler's state: where it is, not what it does.
 _PLACE = ('last_step', '_global_step', '_last_value', 'base_values',
@@ -75,10 +76,8 @@ class ScheduleHook(Hook):
         """Bring the config's schedule to where the run is."""
         if not (self.renew and resumes(runner)):
             return
-        wrapper = runner.optim_wrapper
-        for one in wrapper.values() if isinstance(
-                wrapper, OptimWrapperDict) else [wrapper]:
-            for group in one.optimizer.param_groups:
+        for wrapper in wrappers_of(runner):
+            for group in wrapper.optimizer.param_groups:
                 for key in [k for k in group if k.startswith('initial_')]:
                     if (value := key.removeprefix('initial_')) in group:
                         group[value] = group[key]

@@ -9,7 +9,6 @@ from typing import Any, Callable, List, Optional
 import torch
 import torch.distributed as dist
 from mmengine.hooks import EMAHook, Hook
-from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 
 from mona_mm.compat import in_children, installed, is_inside
@@ -17,6 +16,7 @@ from mona_mm.errors import Interrupted
 from mona_mm.registry import HOOKS
 from mona_mm.starting import usual
 
+from ..optim import wrappers_of
 from .saving import AtomicCheckpointHook
 from .state import RunStateHook, find_hook
 
@@ -76,11 +76,8 @@ class StopOnSignalHook(Hook):
             Interrupted: Once the checkpoint is in place.
         """
         wanted = self._agreed() if self.group else self.asked is not None
-        wrapper = runner.optim_wrapper
-        if not isinstance(wrapper, OptimWrapperDict):
-            wrapper = dict(one=wrapper)
         # No accumulated gradient is to be lost.
-        if wanted and all(w.should_update() for w in wrapper.values()):
+        if wanted and all(w.should_update() for w in wrappers_of(runner)):
             self._stop(runner, dict(epoch=runner.epoch, iter=runner.iter + 1))
 
     def after_val_iter(self, runner: Runner, *args, **kwargs) -> None:

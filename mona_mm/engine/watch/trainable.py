@@ -4,13 +4,14 @@ from typing import Dict, List, Tuple
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mona_mm.checkpoint.models import unwrapped
 from mona_mm.registry import HOOKS
 from mona_mm.text import some
+
+from ..optim import wrappers_of
 
 
 @HOOKS.register_module()
@@ -53,9 +54,7 @@ class TrainabilityCheckHook(Hook):
                 self.handles.append(
                     param.register_post_accumulate_grad_hook(
                         partial(self._note, name)))
-        wrapper = runner.optim_wrapper
-        wrappers = list(wrapper.values()) if isinstance(
-            wrapper, OptimWrapperDict) else [wrapper]
+        wrappers = wrappers_of(runner)
         self.steps = [0] * len(wrappers)
 
         def count(i: int, *args) -> None:

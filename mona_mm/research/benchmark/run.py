@@ -1,5 +1,6 @@
 """Measure comparisons one after the other, and report as they finish."""
 import copy
+import json
 import warnings
 from typing import Callable, Dict, List, Sequence
 
@@ -91,11 +92,13 @@ def _measure(comparison: Comparison, classes: List[type], options: Options,
     found = dict(
         name=comparison.name,
         configs=comparison.configs,
-        backbone=_plain_data(comparison.backbone),
-        optim_wrapper=_plain_data(comparison.optim_wrapper),
-        methods=_plain_data(comparison.tuners),
         references=copy.deepcopy(comparison.references),
-        sizes={})
+        sizes={},
+        # With nothing in it that JSON does not know.
+        **json.loads(json.dumps(dict(
+            backbone=comparison.backbone,
+            optim_wrapper=comparison.optim_wrapper,
+            methods=comparison.tuners), default=str)))
     show(title(comparison))
     told = len(comparison.notes)
 
@@ -120,17 +123,6 @@ def _measure(comparison: Comparison, classes: List[type], options: Options,
         show(f'\nNote: {note}.')
     found['notes'] = comparison.notes
     return found
-
-
-def _plain_data(value: object) -> object:
-    """The value with nothing in it that JSON does not know."""
-    if isinstance(value, dict):
-        return {str(k): _plain_data(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain_data(v) for v in value]
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return str(value)
 
 
 def header(result: dict) -> str:

@@ -122,7 +122,7 @@ def published_saved_mib(comparison: Comparison, dtype: str, size: Size,
             comparison.backbone['drop_path_rate'] != 0.3
             or not family.saved_mib):
         return None
-    zoo = family.plain_class.arch_zoo
+    zoo = family.zoo
     row = next((row for (name, at), row in family.saved_mib.items()
                 if zoo[name] == zoo.get(arch) and at == str(size)), {})
     whole = method == 'Full' or method.startswith('full (')

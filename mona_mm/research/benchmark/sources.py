@@ -4,14 +4,15 @@ from typing import Dict, List, Optional, Sequence, Union
 
 from mmengine.config import Config
 
-from mona_mm.backbones import tuned_class, tuned_types
-from mona_mm.config import backbone_of, name_of
+from mona_mm.backbones import require_tuned, tuned_class, tuned_types
+from mona_mm.checkpoint.describe import defaults
+from mona_mm.config import backbone_of
 from mona_mm.engine.launch import read_config
 from mona_mm.errors import ConfigError
 from mona_mm.registry import MODELS
 
 from .methods import choose_tuners, own_tuner
-from .subjects import FULL, PLAIN, Comparison, arguments_of
+from .subjects import FULL, PLAIN, Comparison
 
 Arch = Union[str, dict]
 #: The optimizer where no config names one; the rules are our schedules'.
@@ -49,9 +50,8 @@ def from_arch(arch: Arch,
     if cls is None:
         raise ConfigError(f'--family {family!r}: expected one of '
                           f'{tuned_types()}')
-    zoo = getattr(cls.plain_class, 'arch_zoo',
-                  getattr(cls.plain_class, 'arch_settings', {}))
-    if 'arch' not in arguments_of(cls):
+    zoo = getattr(cls, 'zoo', {})
+    if 'arch' not in defaults(cls):
         raise ConfigError(f'--family {family!r}: its sizes have no names; '
                           'give a config')
     if isinstance(arch, str):
@@ -98,7 +98,7 @@ def from_configs(paths: Sequence[str],
         # A class that is called after a method differs in its default alone.
         backbone['type'] = MODELS.get(
             described['type']).general or described['type']
-        arguments = arguments_of(MODELS.get(backbone['type']))
+        arguments = defaults(MODELS.get(backbone['type']))
         backbone.setdefault('drop_path_rate', arguments['drop_path_rate'])
         if 'with_cp' in arguments:
             backbone['with_cp'] = with_cp or backbone.get('with_cp', False)
@@ -142,13 +142,8 @@ def described_backbone(path: str, cfg: Config) -> dict:
     Raises:
         ConfigError: If the backbone takes no tuner.
     """
-    found = backbone_of(cfg)
-    cls = tuned_class(found, cfg.get('default_scope'))
-    if cls is None:
-        raise ConfigError(
-            f'the backbone {name_of(found.get("type"))!r} of {path} takes no '
-            f'tuner; expected one of {tuned_types()}')
-    described = found.to_dict()
+    cls = require_tuned(cfg, path)
+    described = backbone_of(cfg).to_dict()
     if cls.__module__.startswith('mona_mm.'):
         described['type'] = f'mona_mm.{cls.__name__}'
     return described

@@ -1,12 +1,12 @@
 """What is compared: backbones that differ in their tuner only."""
 import gc
-import inspect
 from dataclasses import dataclass, field
 from typing import Callable, Dict, List, Sequence, Tuple
 
 import torch
 from torch import nn
 
+from mona_mm.checkpoint.describe import defaults
 from mona_mm.registry import MODELS
 
 from .methods import choose_tuners
@@ -127,14 +127,7 @@ class Comparison:
             **self.family.plain_arguments(self.backbone))
 
     def _has_line_by_line(self) -> bool:
-        return 'line_by_line' in arguments_of(self.family)
-
-
-def arguments_of(cls: type) -> dict:
-    """The arguments of a class and of its bases, with their defaults."""
-    return {name: parameter.default
-            for base in reversed(cls.__mro__) if base is not object
-            for name, parameter in inspect.signature(base).parameters.items()}
+        return 'line_by_line' in defaults(self.family)
 
 
 def set_skip(model: nn.Module, value) -> None:

@@ -133,16 +133,14 @@ def _places(gpus: int, at_once: Optional[int]) -> queue.Queue:
             own = [ids[(i * gpus + k) % len(ids)] for k in range(gpus)]
             place['CUDA_VISIBLE_DEVICES'] = ','.join(own)
         else:
-            place.update(_share_of_cores(number), CUDA_VISIBLE_DEVICES='')
+            cores = max((os.cpu_count() or 1) // number, 1)
+            # Threads that wait by spinning starve each other on shared cores.
+            place.update({
+                k: os.environ.get(k, v) for k, v in dict(
+                    OMP_NUM_THREADS=str(cores), GOMP_SPINCOUNT='10000'
+                ).items()}, CUDA_VISIBLE_DEVICES='')
         places.put(place)
     return places
-
-
-def _share_of_cores(number: int) -> Dict[str, str]:
-    cores = max((os.cpu_count() or 1) // number, 1)
-    # Threads that wait by spinning starve each other on shared cores.
-    wanted = dict(OMP_NUM_THREADS=str(cores), GOMP_SPINCOUNT='10000')
-    return {k: os.environ.get(k, v) for k, v in wanted.items()}
 
 
 def _gpu_ids() -> List[str]:

@@ -187,6 +187,7 @@ class TestEveryTuner:
                                    atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_traces_without_a_graph_break():
     net = nano_vit('Mona', arch=dict(NANO, num_layers=1), window_size=3,
                    num_registers=1, drop_path_rate=.1).eval()

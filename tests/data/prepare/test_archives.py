@@ -25,7 +25,7 @@ PACKED = ('zip', 'tar', 'tgz')
 
 @pytest.fixture(autouse=True)
 def _soon():
-    with at_most(20):
+    with at_most(120):
         yield
 
 

@@ -23,7 +23,7 @@ MD5 = hashlib.md5(BODY).hexdigest()
 
 @pytest.fixture(autouse=True)
 def _soon():
-    with at_most(20):
+    with at_most(120):
         yield
 
 

@@ -213,13 +213,27 @@ def test_scripts_ask_for_gpus_or_none_and_what_else_is_said(scripts):
     assert not [w for w in words if w.startswith('--time')]
 
 
+def sinfo(at, does):
+    (at / 'bin/sinfo').write_text(f'#!/bin/sh\n{does}\n')
+    (at / 'bin/sinfo').chmod(0o755)
+
+
+def test_cluster_that_does_not_answer_is_told_from_one_that_refuses(
+        scripts, at):
+    sinfo(at, 'exit 1')
+    done = scripts('slurm_train.sh', 'p', 'j', 'c.py', REFUSE='1')
+    assert done.returncode == 1 and done.stdout == ''
+    assert 'no slurm answers' in done.stderr
+    assert 'GPUS_PER_NODE' not in done.stderr
+
+
 def test_job_that_fits_no_node_is_not_left_waiting(scripts, at):
+    sinfo(at, 'exit 0')  # no node is down
     for script in ('slurm_train.sh', 'slurm_test.sh'):
         done = scripts(script, 'p', 'j', 'c.py', 'x.pth', REFUSE='1')
         assert done.returncode == 1 and 'GPUS_PER_NODE' in done.stderr
         assert done.stdout == ''
-    (at / 'bin/sinfo').write_text('#!/bin/sh\necho 1\n')  # a node is down
-    (at / 'bin/sinfo').chmod(0o755)
+    sinfo(at, 'echo 1')  # a node is down
     done = scripts('slurm_train.sh', 'p', 'j', 'c.py', REFUSE='1')
     assert done.stdout.startswith('srun\n') and 'waiting' in done.stderr
 
