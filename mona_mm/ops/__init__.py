@@ -17,10 +17,23 @@ def runs_line_by_line(module: nn.Module) -> bool:
     It is if its ``line_by_line`` says so, and while ``torch.compile`` or
     ``torch.jit`` traces (for ONNX, or to count FLOPs): a compiler fuses the
     written form itself, and no tracer can look into functions with a backward
-    pass of their own.
+    pass of their own. Nor can mmcv's counter of FLOPs.
     """
     return (module.line_by_line or torch.compiler.is_compiling()
-            or is_traced())
+            or is_traced() or _is_counted(module))
+
+
+def _is_counted(module: nn.Module) -> bool:
+    """Whether mmcv counts its FLOPs, by a hook on every layer.
+
+    Functions call no hooks. Whoever counts calls ``eval()`` before; in
+    training, where launches are dear, nothing is looked for.
+    """
+    if module.training:
+        return False
+    layer = next((m for m in module.modules()
+                  if type(m) in (nn.LayerNorm, nn.Linear)), None)
+    return hasattr(layer, '__flops_handle__')  # mmcv's name for the hook
 
 
 def is_traced() -> bool:
