@@ -54,6 +54,11 @@ def test_file_holds_what_pytorch_computes(trained, tmp_path, name, kind):
     pytest.importorskip('onnxruntime')
     cfg, checkpoint = trained(name)
     out = str(tmp_path / f'model{export.FORMATS[kind][1]}')
+    if name.startswith('upernet') and kind == 'onnx-trace':
+        with pytest.raises(ConfigError, match='adaptive_avg_pool2d'):
+            export.export(cfg, checkpoint, out, kind, SIZE)
+        assert not list(tmp_path.iterdir())
+        return
     lines = export.export(cfg, checkpoint, out, kind, SIZE)
     names, left = WHAT[name]
     assert f'output {", ".join(names)}' in lines
