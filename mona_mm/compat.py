@@ -23,7 +23,9 @@ import ast
 import importlib
 import logging
 import os
+import signal
 import sys
+import threading
 from functools import partial
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -139,6 +141,8 @@ LEAVE = 'MONA_MM_LEAVE_LIBRARIES'
 _undo: Dict[str, Callable[[], None]] = {}
 _in_children: List[Callable[[], None]] = []
 _listens = False
+#: The signals that were blocked before a thread forked.
+_held = threading.local()
 
 
 # What acts on the whole process
@@ -208,12 +212,16 @@ def in_children(callback: Callable[[], None]) -> None:
     """Call something in every process that is forked from this one.
 
     Pools and data loaders end their workers by signals, which a parent that
-    saves on signals has taught its children to ignore. Python can register a
-    handler and not take it back; hence one that goes through a list.
+    saves on signals has taught its children to ignore. A pool sends its
+    signal once and waits: one that comes before a child has unlearnt that is
+    held back until then. Python can register a handler and not take it back;
+    hence one that goes through a list.
     """
     global _listens
     if not _listens and hasattr(os, 'register_at_fork'):
-        os.register_at_fork(after_in_child=_forked)
+        os.register_at_fork(
+            before=_hold_signals, after_in_parent=_release_signals,
+            after_in_child=_forked)
         _listens = True
     if callback not in _in_children:
         _in_children.append(callback)
@@ -223,6 +231,19 @@ def in_children(callback: Callable[[], None]) -> None:
 def _forked() -> None:
     for callback in _in_children:
         callback()
+    _release_signals()
+
+
+def _hold_signals() -> None:
+    if _in_children:
+        _held.before = signal.pthread_sigmask(
+            signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+
+
+def _release_signals() -> None:
+    if hasattr(_held, 'before'):
+        signal.pthread_sigmask(signal.SIG_SETMASK, _held.before)
+        del _held.before
 
 
 def left_alone() -> bool:

@@ -9,6 +9,7 @@ import pytest
 import runs
 import torch
 
+from mona_mm import compat
 from mona_mm.checkpoint import read_checkpoint
 from mona_mm.engine.resumable import stop as stop_module
 from mona_mm.errors import Interrupted
@@ -204,6 +205,37 @@ def test_child_forked_in_training_dies_of_a_signal(base, tmp_path):
     runner.register_hook(hook)
     runner.train()
     assert hook.status == -signal.SIGTERM
+
+
+class Forks(runs.Hook):
+    """Forks a child that waits."""
+
+    def before_train_iter(self, *args, **kwargs):
+        child = os.fork()
+        if not child:
+            time.sleep(30)
+            os._exit(0)
+        self.status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_signal_before_a_child_has_unlearnt_to_save_ends_it(base, tmp_path):
+    """A pool may end a worker that has hardly begun, and waits for it."""
+    parent = os.getpid()
+
+    def strike() -> None:
+        if os.getpid() != parent:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    compat.in_children(strike)  # is called before what training adds
+    compat._in_children.sort(key=lambda callback: callback is not strike)
+    try:
+        runner = runs.start(config(tmp_path, base))
+        forks = Forks()
+        runner.register_hook(forks)
+        runner.train()
+    finally:
+        compat._in_children.remove(strike)
+    assert forks.status == -signal.SIGTERM
 
 
 class Slow(runs.Hook):

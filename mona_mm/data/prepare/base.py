@@ -110,8 +110,9 @@ class Preparer:
                 the disk too full.
         """
         remove_leftovers(self.root)
+        there = os.path.isdir(self.source)  # a name may be too long to ask
         found = {a: next(iter(sorted(self.source.rglob(a.name))), None)
-                 for a in self.archives}
+                 if there else None for a in self.archives}
         missing = [
             f'- {a.name} ({a.gigabytes:g} GB), '
             f'{a.url or f"by hand: {self.by_hand}"}'

@@ -37,9 +37,14 @@ def base(name) -> Config:
     return Config.fromfile(ROOT / f'configs/_base_/datasets/{name}.py')
 
 
+#: Small sets that are read as their publishers lay them out.
+AS_THEY_COME = ('bccd', 'fruits_nuts_masks')
+
+
 def test_every_dataset_of_the_configs_has_a_preparer():
     bases = {p.stem for p in (ROOT / 'configs/_base_/datasets').glob('*.py')
              if not p.stem.startswith('shapes')
+             and p.stem not in AS_THEY_COME
              and '\n_base_ = ' not in p.read_text()}  # the same data again
     assert bases == set(READS)
     assert {r[0] for r in READS.values()} == set(PREPARERS)
