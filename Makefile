@@ -1,5 +1,5 @@
 # make quickstart   install, train, test, show      make test   the tests
-# make mini-study   all methods on four tasks (FORM=full: three seeds)
+# make mini-study   four methods on four tasks (FORM=full: all methods)
 # make real-study   real pictures, a real backbone (FORM=full: many hours)
 # make test-slurm   the tests on a slurm of this machine
 # make docs         the site, into build/docs/index.html
@@ -39,7 +39,7 @@ quickstart: install
 	$(RUN) tools/quickstart.py
 
 mini-study: install
-	@echo "60 runs: about an hour on two cores (FORM=full: 180 longer ones)."
+	@echo "48 runs, laid out for an hour on two cores (FORM=full: 300 longer ones)."
 	$(RUN) tools/mini_study.py --form $(FORM)
 
 # The wheel lies beside what is made of it; pip checks its hash.

@@ -3,10 +3,13 @@ from contextlib import contextmanager
 from unittest import mock
 
 import torch
+from mmengine.config import Config
 from mmpretrain.models import SwinTransformer
+from paths import ROOT
 
 from mona_mm.backbones import TunedSwinTransformer
 from mona_mm.backbones.tuned import lacking
+from mona_mm.checkpoint import read_checkpoint
 from mona_mm.tuners import build_tuner, known_tuners
 
 NANO = dict(embed_dims=16, depths=[2, 2, 2, 2], num_heads=[1, 2, 4, 8])
@@ -39,6 +42,14 @@ def on_meta():
             'mmengine.model.weight_init._no_grad_trunc_normal_',
             lambda tensor, *args: tensor):
         yield
+
+
+def shipped_base() -> dict:
+    """The tensors of the base that the quickstarts start from."""
+    nano = Config.fromfile(ROOT / 'configs/_base_/models/swin-nano.py').nano
+    state = read_checkpoint(nano.init_cfg.checkpoint)['state_dict']
+    return {k: v.float() if v.is_floating_point() else v
+            for k, v in state.items()}
 
 
 def plain_nano(**kwargs) -> SwinTransformer:

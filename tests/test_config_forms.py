@@ -63,7 +63,7 @@ def _shapes(tmp_path_factory):
     """Tiny data of every layout, where configs expect them."""
     folder = tmp_path_factory.mktemp('shapes')
     make_shapes(folder / 'data/shapes', train=4, val=2, per_class=1,
-                val_per_class=1, source_per_class=1)
+                val_per_class=1)
     SHAPES[:] = [folder]
 
 
@@ -118,10 +118,16 @@ def as_in(cfg, cls, name=None):
 
 
 def refusal(cfg):
-    """Nothing is there: neither data nor base."""
     with pytest.raises(ConfigError) as error:
         preflight.preflight(cfg, ('train', 'val'))
     return str(error.value)
+
+
+def without_data(cfg):
+    for phase in ('train', 'val'):
+        for _, leaf in datasets(cfg[f'{phase}_dataloader']):
+            leaf.data_root = f'nowhere/{leaf.data_root}'
+    return refusal(cfg)
 
 
 def class_counts(cfg):
@@ -211,7 +217,7 @@ def benchmarked(cfg):
     return label, described['type'], cfg.model.backbone.arch
 
 
-PLACES = [amp, resumable, on_cpu, refusal, class_counts, other_tuner, out,
+PLACES = [amp, resumable, on_cpu, without_data, class_counts, other_tuner, out,
           masks, show, tta, counts, memory_needed, optimizer, fingerprint,
           unchanged, merged, benchmarked]
 

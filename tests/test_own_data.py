@@ -10,12 +10,12 @@ import runpy
 
 import pytest
 import torch
+from helpers import shipped_base
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub
 from mmengine.registry import DATASETS, DefaultScope, init_default_scope
 
-from mona_mm.backbones import TunedSwinTransformer
 from mona_mm.engine import launch
 
 #: {config: (images per step and per evaluation, steps)}. Detectors that find
@@ -64,14 +64,6 @@ def workspace(root, real_data, tmp_path_factory):
         assert len(scripts) == 2
         for script in scripts:
             exec(script, {})
-        name = config_of(root, 'retinanet_swin-nano-mona_bccd')
-        cfg = Config.fromfile(name).model.backbone
-    torch.manual_seed(0)
-    base = TunedSwinTransformer(
-        arch=cfg.arch, window_size=cfg.window_size, out_indices=())
-    path = folder / 'work_dirs/quickstart/base.pth'
-    path.parent.mkdir(parents=True)
-    torch.save(base.state_dict(), path)
     return folder
 
 
@@ -126,7 +118,7 @@ def metrics(hub, phase) -> dict:
 
 
 def check_moves(watch):
-    base = torch.load('work_dirs/quickstart/base.pth')
+    base = shipped_base()
     state = watch.backbone.state_dict()
     for key, value in base.items():
         assert torch.equal(state[key], value), f'{key} was frozen'

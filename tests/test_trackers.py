@@ -5,11 +5,8 @@ import struct
 from importlib.util import find_spec
 
 import pytest
-import torch
-from mmengine.config import Config
 from paths import ROOT
 
-from mona_mm.backbones import TunedSwinTransformer
 from mona_mm.engine import launch
 from mona_mm.errors import ConfigError
 from mona_mm.research.shapes import make_shapes
@@ -36,13 +33,7 @@ def needs(name):
 def workspace(tmp_path_factory):
     folder = tmp_path_factory.mktemp('workspace')
     make_shapes(folder / 'data/shapes', train=4, val=1, per_class=1,
-                val_per_class=1, source_per_class=1)
-    cfg = Config.fromfile(CONFIG).model.backbone
-    path = folder / 'work_dirs/quickstart/base.pth'
-    path.parent.mkdir(parents=True)
-    torch.save(TunedSwinTransformer(
-        arch=cfg.arch, window_size=cfg.window_size,
-        out_indices=()).state_dict(), path)
+                val_per_class=1)
     return folder
 
 

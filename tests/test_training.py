@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
+from helpers import shipped_base
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
@@ -41,17 +41,11 @@ def with_tuner(root, family, tuner) -> tuple:
 
 
 @pytest.fixture(scope='module')
-def workspace(root, tmp_path_factory):
-    """A folder with tiny data and a random base where configs expect them."""
+def workspace(tmp_path_factory):
+    """A folder with tiny data where configs expect them."""
     folder = tmp_path_factory.mktemp('workspace')
     make_shapes(folder / 'data/shapes', train=8, val=2, per_class=1,
-                val_per_class=1, source_per_class=1)
-    cfg = Config.fromfile(config_of(root, 'retinanet')).model.backbone
-    base = TunedSwinTransformer(
-        arch=cfg.arch, window_size=cfg.window_size, out_indices=())
-    path = folder / 'work_dirs/quickstart/base.pth'
-    path.parent.mkdir(parents=True)
-    torch.save(base.state_dict(), path)
+                val_per_class=1)
     return folder
 
 
@@ -108,7 +102,7 @@ def metrics_of(config, work_dir, checkpoint):
 
 
 def check_moves(run):
-    base = torch.load('work_dirs/quickstart/base.pth')
+    base = shipped_base()
     state = run.backbone.state_dict()
     released = {
         k for k, p in run.backbone.base_parameters().items()

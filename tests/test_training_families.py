@@ -23,7 +23,7 @@ NANOS = ('pvt-nano', 'convnext-nano', 'swinv2-nano')
 def data(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp('shapes')
     make_shapes(folder / 'data/shapes', train=4, val=2, per_class=1,
-                val_per_class=1, source_per_class=1)
+                val_per_class=1)
     return folder
 
 

@@ -25,7 +25,7 @@ def workspace(root, tmp_path_factory):
     """A folder with tiny data and a random base where configs expect them."""
     folder = tmp_path_factory.mktemp('workspace')
     make_shapes(folder / 'data/shapes', train=8, val=2, per_class=1,
-                val_per_class=1, source_per_class=1)
+                val_per_class=1)
     cfg = Config.fromfile(config_of(root, '')).model.backbone
     path = folder / cfg.init_cfg.checkpoint
     path.parent.mkdir(parents=True)

@@ -18,24 +18,20 @@ pytestmark = [
 #: A user's config that inherits from the package, and is soon done.
 CONFIG = '''
 _base_ = 'mona_mm::quickstart/retinanet_swin-nano-mona_shapes.py'
-arch = dict(embed_dims=8, depths=[1] * 4, num_heads=[1, 1, 2, 2])
 model = dict(
-    backbone=dict(arch=arch),
-    neck=dict(in_channels=[16, 32, 64]),
     bbox_head=dict(stacked_convs=1),
     test_cfg=dict(score_thr=0.0))
 train_cfg = dict(max_epochs=1, val_interval=1)
 '''
-#: Its pretrained backbone.
+#: Its pretrained backbone comes with the wheel.
 BASE = '''
+import os
 from mmengine.config import Config
-from mona_mm.backbones import TunedSwinTransformer
-import mona_mm, os, torch
+from mona_mm.checkpoint import fetch
+import mona_mm
 backbone = Config.fromfile('my_config.py').model.backbone
-path = backbone.init_cfg.checkpoint
-os.makedirs(os.path.dirname(path))
-torch.save(TunedSwinTransformer(arch=backbone.arch, out_indices=(),
-           window_size=backbone.window_size).state_dict(), path)
+path = fetch(backbone.init_cfg.checkpoint)
+assert path.startswith(os.path.dirname(mona_mm.__file__)), path
 print('from', mona_mm.__file__)
 '''
 

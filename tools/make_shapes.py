@@ -16,11 +16,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help='folder to create')
     for name, default, text in (
             ('train', 320, 'detection-like training images'),
-            ('val', 192, 'detection-like validation images'),
+            ('val', 800, 'detection-like validation images'),
             ('size', 128, 'side of those images in pixels'),
             ('per-class', 100, 'training images of each target class'),
-            ('source-per-class', 400, 'training images of each source class'),
+            ('source-per-class', 0, 'training images of each source class'),
             ('val-per-class', 60, 'validation images of each class'),
+            ('source-scenes', 0, 'training images of source objects'),
+            ('val-source-scenes', 0, 'validation images of source objects'),
             ('seed', 0, 'seed of all randomness')):
         parser.add_argument(f'--{name}', type=int, default=default, help=text)
     parser.add_argument('--overwrite', action='store_true',

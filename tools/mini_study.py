@@ -1,6 +1,6 @@
 #!/usr/bin/env python
-"""The paper's comparison in miniature: ten methods and five variants of Mona
-on four tasks, on generated pictures.
+"""The paper's comparison in miniature, on generated pictures: four methods on
+four tasks, or ten and five variants of Mona.
 """
 import argparse
 
@@ -16,8 +16,9 @@ def parse_args(argv=None) -> argparse.Namespace:
         epilog='Run it again to go on: finished runs are skipped.')
     parser.add_argument(
         '--form', choices=sorted(mini_study.FORMS), default='short',
-        help='short: one seed, about an hour on two cores; full: three '
-        'seeds and three times the epochs (default: short)')
+        help='short: four methods, three seeds; full: all methods and '
+        'variants of Mona, five seeds and three times the epochs (default: '
+        'short)')
     parser.add_argument(
         '--jobs', type=int, default=2, metavar='N',
         help='runs at a time (default: 2)')

@@ -7,7 +7,7 @@ _base_ = [
 ]
 model = dict(
     backbone=_base_.nano,
-    neck=dict(in_channels=[24, 48, 96, 192], out_channels=64),
+    neck=dict(in_channels=[32, 64, 128, 256], out_channels=64),
     rpn_head=dict(
         in_channels=64,
         feat_channels=64,
@@ -39,3 +39,4 @@ model = dict(
     test_cfg=dict(
         rpn=dict(nms_pre=200, max_per_img=50), rcnn=dict(max_per_img=20)))
 default_hooks = dict(logger=dict(interval=10))
+randomness = dict(seed=0)

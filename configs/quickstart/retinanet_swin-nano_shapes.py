@@ -6,7 +6,7 @@ _base_ = [
 ]
 model = dict(
     backbone=_base_.nano,
-    neck=dict(in_channels=[48, 96, 192], out_channels=64),
+    neck=dict(in_channels=[64, 128, 256], out_channels=64),
     bbox_head=dict(
         num_classes=6,
         in_channels=64,
@@ -15,4 +15,5 @@ model = dict(
         # The shapes are 18 to 56 pixels wide.
         anchor_generator=dict(octave_base_scale=3)))
 default_hooks = dict(logger=dict(interval=10))
-train_cfg = dict(max_epochs=20, val_interval=5)
+train_cfg = dict(max_epochs=10, val_interval=2)
+randomness = dict(seed=0)

@@ -7,5 +7,6 @@ _base_ = [
 model = dict(
     data_preprocessor=dict(num_classes=6),
     backbone=_base_.nano,
-    head=dict(in_channels=192, num_classes=6))
+    head=dict(in_channels=256, num_classes=6))
 default_hooks = dict(logger=dict(interval=10))
+randomness = dict(seed=0)

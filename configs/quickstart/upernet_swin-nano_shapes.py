@@ -11,13 +11,13 @@ model = dict(
     data_preprocessor=dict(size=(128, 128)),
     backbone=_base_.nano,
     decode_head=dict(
-        in_channels=[24, 48, 96, 192],
+        in_channels=[32, 64, 128, 256],
         channels=64,
         num_classes=7,
         norm_cfg=norm_cfg,
         loss_decode=dict(class_weight=class_weight)),
     auxiliary_head=dict(
-        in_channels=96,
+        in_channels=128,
         channels=32,
         num_classes=7,
         norm_cfg=norm_cfg,
@@ -27,3 +27,4 @@ default_hooks = dict(
     logger=dict(interval=10, log_metric_by_epoch=True),
     checkpoint=dict(by_epoch=True, interval=1))
 log_processor = dict(by_epoch=True)
+randomness = dict(seed=0)

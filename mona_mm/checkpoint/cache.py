@@ -1,8 +1,9 @@
-"""Checkpoints on servers: fetched once, and kept by address.
+"""Checkpoints that are named, not pointed at: on servers, in the package.
 
-A file's name says little about where it is from, so what is fetched lies in
-PyTorch's cache in a folder of its address. Files that somebody put into the
-cache itself, under their own names, are taken as well.
+Those on servers are fetched once, and kept by address. A file's name says
+little about where it is from, so what is fetched lies in PyTorch's cache in a
+folder of its address. Files that somebody put into the cache itself, under
+their own names, are taken as well.
 """
 import hashlib
 import logging
@@ -26,6 +27,9 @@ from .receiving import check_url, receive
 
 #: What an address on a Hugging Face hub begins with.
 HUB = 'hf://'
+#: What the name of a file that comes with the package begins with.
+SHIPPED = 'mona_mm://'
+_BASES = osp.join(osp.dirname(osp.dirname(__file__)), 'bases')
 _NAMED_HASH = re.compile(r'-([a-f0-9]{8,64})\.(?:pth|safetensors)$')
 
 
@@ -33,13 +37,15 @@ def fetch(source: str) -> str:
     """Return the local path of a checkpoint, downloading a URL once.
 
     The hash at the end of a name such as ``base-4f79f7c0.pth`` is compared
-    with the file. For a URL, downloaded now or before, it must be the file's;
-    for a path another one is a warning, because mmengine's
-    ``published_keys`` names files by a hash that is not quite theirs.
+    with the file. For a URL, downloaded now or before, and for a file of the
+    package it must be the file's; for a path another one is a warning,
+    because mmengine's ``published_keys`` names files by a hash that is not
+    quite theirs.
     (Digits without a letter are taken for a date.)
 
     Args:
-        source (str): A path, an http(s) URL, or ``hf://USER/NAME/FILE``.
+        source (str): A path, an http(s) URL, ``hf://USER/NAME/FILE``, or
+            ``mona_mm://FILE`` for one of ``mona_mm/bases``.
 
     Raises:
         CheckpointError: If the path is not that of a file, the download
@@ -48,7 +54,7 @@ def fetch(source: str) -> str:
     """
     source = on_hub(os.fspath(source))
     remote = is_url(source)
-    path = _from_url(source) if remote else osp.expanduser(source)
+    path = _from_url(source) if remote else on_disk(source)
     if not osp.isfile(path):
         what = (f'is no regular file but a {kind_of(path)}'
                 if osp.exists(path) else
@@ -59,10 +65,22 @@ def fetch(source: str) -> str:
     if told and remote:
         raise CheckpointError(f'{told}: it is damaged or another file. Remove '
                               'it, to have it fetched again')
+    if told and source.startswith(SHIPPED):
+        raise CheckpointError(f'{told}: install mona_mm again')
     if told:
         print_log(f'{told}; was it changed?', logger='current',
                   level=logging.WARNING)
     return path
+
+
+def on_disk(source: str) -> str:
+    """The path that a name without a server stands for.
+
+    ``mona_mm://FILE`` is a file that comes with the package.
+    """
+    if source.startswith(SHIPPED):
+        return osp.join(_BASES, osp.basename(source))
+    return osp.expanduser(source)
 
 
 def on_hub(source: str) -> str:

@@ -20,7 +20,7 @@ from mona_mm.compat import (
 from mona_mm.errors import CheckpointError
 from mona_mm.hub import UNPUBLISHED
 
-from .cache import HUB
+from .cache import HUB, SHIPPED
 from .embedded import objection
 from .io import TRUST, read_checkpoint, trust, trusted
 
@@ -28,7 +28,7 @@ from .io import TRUST, read_checkpoint, trust, trusted
 def install() -> None:
     """Let mmengine read every checkpoint with :func:`read_checkpoint`."""
     read_checkpoints_with({
-        '': load_from_local,
+        ('', SHIPPED): load_from_local,
         ('http://', 'https://', HUB): load_from_local,
         (r'(\S+\:)?s3://', r'(\S+\:)?petrel://'): load_from_ceph,
         ('modelzoo://', 'torchvision://'): load_from_torchvision,

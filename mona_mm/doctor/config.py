@@ -7,7 +7,7 @@ from mmengine.config import Config
 from torch import nn
 
 from mona_mm.backbones.counting import count_backbone
-from mona_mm.checkpoint.cache import cached, is_url
+from mona_mm.checkpoint.cache import SHIPPED, cached, is_url
 from mona_mm.checkpoint.candidates import pretrained_cfg
 from mona_mm.checkpoint.models import tuned_backbone
 from mona_mm.config import backbone_of
@@ -79,7 +79,8 @@ def _base(cfg: Config, model: nn.Module) -> Iterator[Finding]:
                 ': the frozen base would stay random; set --cfg-options '
                 'model.backbone.init_cfg.type=Pretrained '
                 'model.backbone.init_cfg.checkpoint=PATH' if frozen else ''))
-    elif '://' in source and not (is_url(source) and cached(source)):
+    elif '://' in source and not source.startswith(SHIPPED) and not (
+            is_url(source) and cached(source)):
         yield Finding(NOTE, 'base', f'{source} is downloaded, and checked, '
                       'when training starts')
     else:

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import LOOPS
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
-from mona_mm.checkpoint.cache import is_url, on_hub
+from mona_mm.checkpoint.cache import SHIPPED, is_url, on_disk, on_hub
 from mona_mm.checkpoint.candidates import pretrained_cfg
 from mona_mm.checkpoint.receiving import check_url
 from mona_mm.config import (
@@ -238,9 +238,9 @@ def _missing_base(model: dict) -> List[str]:
         except ValueError as error:
             return [f'model.backbone.init_cfg.checkpoint {source!r} is no '
                     f'address of a file: {error}']
-    if '://' in source:
+    if '://' in source and not source.startswith(SHIPPED):
         return []
-    if osp.isfile(osp.expanduser(source)):
+    if osp.isfile(on_disk(source)):
         return []
     return [
         f'model.backbone.init_cfg.checkpoint {source!r} does not exist '

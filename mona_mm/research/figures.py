@@ -1,6 +1,6 @@
 """Pictures of detections."""
 from pathlib import Path
-from typing import Dict, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -13,7 +13,8 @@ _SCALE = 2
 
 
 def draw_detections(predictions: Dict[str, Dict[str, dict]],
-                    cfg: Config,
+                    truths: Sequence[dict],
+                    classes: Sequence[str],
                     path: Path,
                     count: int = 6,
                     threshold: float = 0.3) -> None:
@@ -22,21 +23,23 @@ def draw_detections(predictions: Dict[str, Dict[str, dict]],
     Args:
         predictions (dict): By method, by picture name: ``bboxes`` (K, 4) in
             pixels, ``scores`` (K, ) and ``labels`` (K, ).
-        cfg (Config): Where the test dataset is described.
+        truths (Sequence[dict]): Of :func:`ground_truth`.
+        classes (Sequence[str]): Their names.
         path (Path): A .png file.
         count (int): How many pictures. Defaults to 6.
         threshold (float): Lowest score drawn. Defaults to 0.3.
     """
-    truths = _ground_truth(cfg)[:count]
-    classes = cfg.metainfo['classes']
-    panels = {f'truth, {name}': _with_boxes(image, boxes, labels, classes)
-              for name, image, boxes, labels in truths}
+    shown = [(t, cv2.imread(t['path'])) for t in truths[:count]]
+    panels = {
+        f'truth, {truth["name"]}': _with_boxes(
+            image, truth['bboxes'], truth['labels'], classes)
+        for truth, image in shown}
     for method, found in predictions.items():
         panels.update(
-            (f'{method}, {name}', _with_boxes(
-                image, *_best(found[name], threshold), classes))
-            for name, image, *_ in truths)
-    write_picture(str(path), side_by_side(panels, len(truths)))
+            (f'{method}, {truth["name"]}', _with_boxes(
+                image, *_best(found[truth['name']], threshold), classes))
+            for truth, image in shown)
+    write_picture(str(path), side_by_side(panels, len(shown)))
 
 
 def _best(found: dict, threshold: float) -> Tuple[np.ndarray, np.ndarray]:
@@ -49,7 +52,16 @@ def _best(found: dict, threshold: float) -> Tuple[np.ndarray, np.ndarray]:
     return boxes[kept], np.asarray(found['labels'])[kept]
 
 
-def _ground_truth(cfg: Config) -> list:
+def ground_truth(cfg: Config) -> List[dict]:
+    """What is on the pictures that a config tests with, in their order.
+
+    Args:
+        cfg (Config): Of a detector of mmdet.
+
+    Returns:
+        list[dict]: ``name``, ``path``, ``bboxes`` (N, 4) in pixels and
+        ``labels`` (N, ) of each.
+    """
     from mmdet.registry import DATASETS
     from mmdet.utils import register_all_modules
     register_all_modules(init_default_scope=False)
@@ -57,10 +69,10 @@ def _ground_truth(cfg: Config) -> list:
     truths = []
     for info in (dataset.get_data_info(i) for i in range(len(dataset))):
         objects = info['instances']
-        truths.append((Path(info['img_path']).stem,
-                       cv2.imread(info['img_path']),
-                       np.array([o['bbox'] for o in objects]),
-                       np.array([o['bbox_label'] for o in objects])))
+        truths.append(dict(
+            name=Path(info['img_path']).stem, path=info['img_path'],
+            bboxes=np.array([o['bbox'] for o in objects]),
+            labels=np.array([o['bbox_label'] for o in objects])))
     return truths
 
 

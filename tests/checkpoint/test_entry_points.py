@@ -17,6 +17,7 @@ from mona_mm.engine import launch
 from mona_mm.errors import CheckpointError
 
 IMAGE = np.random.RandomState(0).randint(0, 255, (96, 96, 3), np.uint8)
+BASE = 'work_dirs/quickstart/base.pth'
 #: Heads that are as small as they can be, for speed.
 SMALL = {
     'retinanet': {'model.bbox_head.stacked_convs': 1},
@@ -34,7 +35,8 @@ def config_of(root, family) -> Config:
     cfg = Config.fromfile(root / 'configs/quickstart' / name)
     cfg.merge_from_dict(SMALL[family])
     cfg.model.backbone.arch = dict(
-        embed_dims=24, depths=[1] * 4, num_heads=[1, 2, 4, 8])
+        embed_dims=32, depths=[1] * 4, num_heads=[1, 2, 4, 8])
+    cfg.model.backbone.init_cfg.checkpoint = BASE
     return cfg
 
 
@@ -42,7 +44,7 @@ def config_of(root, family) -> Config:
 def folder(root, tmp_path_factory):
     """A folder with a base, and per family a config, a full and a delta."""
     folder = tmp_path_factory.mktemp('entry')
-    base = folder / 'work_dirs/quickstart/base.pth'
+    base = folder / BASE
     base.parent.mkdir(parents=True)
     for family in SMALL:
         cfg = config_of(root, family)
@@ -57,9 +59,9 @@ def folder(root, tmp_path_factory):
         init_default_scope(cfg.default_scope)
         model = MODELS.build(cfg.model)
         model.backbone.init_weights()
-        described.init_cfg.checkpoint = 'work_dirs/quickstart/base.pth'
+        described.init_cfg.checkpoint = BASE
         model.backbone.frozen.source = model.backbone.base._replace(
-            source='work_dirs/quickstart/base.pth')
+            source=BASE)
         move(model)
         meta = dict(cfg=cfg.pretty_text,
                     dataset_meta=dict(classes=tuple('abcdefg'),

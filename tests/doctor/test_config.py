@@ -61,10 +61,13 @@ def test_config_that_would_run_is_sound(options, tmp_path):
     found, wrong = examine(options)
     assert not wrong
     assert 'fits SwinTransformerMona' in found['base'].text
-    # README: Mona trains 79,904 numbers in this backbone.
-    assert 'Mona: 79,904 inserted and 0 pretrained' in found['backbone'].text
-    head = 192 * 6 + 6
-    assert found['model'].text.startswith(f'{79904 + head:,} of ')
+    # A layer: 37 C + 1664; two per block, blocks of 2 x 32, 2 x 64, 4 x 128
+    # and 256 channels, 960 together.
+    inserted = 2 * 37 * 960 + 18 * 1664
+    assert f'Mona: {inserted:,} inserted and 0 pretrained' in (
+        found['backbone'].text)
+    head = 256 * 6 + 6
+    assert found['model'].text.startswith(f'{inserted + head:,} of ')
     assert 'an estimate' in found['memory'].text
     assert '8 x 64 x 64' in found['memory'].text
     assert not (tmp_path / 'work').exists()  # looking leaves nothing

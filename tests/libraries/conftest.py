@@ -47,7 +47,7 @@ def shop(tmp_path_factory):
     """A folder to work in; ``made(family)`` adds a family once."""
     folder = tmp_path_factory.mktemp('demo')
     make_shapes(folder / 'data/shapes', train=2, val=2, per_class=1,
-                source_per_class=1, val_per_class=1)
+                val_per_class=1)
     base = folder / BASE
     base.parent.mkdir(parents=True)
     torch.manual_seed(0)
@@ -74,6 +74,7 @@ def _family(folder, family) -> SimpleNamespace:
     name, small, picture = FAMILIES[family]
     cfg = Config.fromfile(ROOT / f'configs/quickstart/{name}.py')
     cfg.model.backbone.arch = ARCH
+    cfg.model.backbone.init_cfg.checkpoint = BASE
     cfg.merge_from_dict(small)
     path = folder / f'{family}.py'
     cfg.dump(path)

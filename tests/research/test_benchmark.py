@@ -237,7 +237,7 @@ def test_command_writes_json_and_a_chart(main, tmp_path, capsys):
         found['environment'])
     (comparison, ) = found['comparisons']
     assert comparison['configs'] == [config]
-    assert comparison['backbone']['arch']['embed_dims'] == 24
+    assert comparison['backbone']['arch']['embed_dims'] == 32
     of_size = comparison['sizes']['1x32x64']
     assert (of_size['batch'], of_size['height'], of_size['width']) == (
         1, 32, 64)

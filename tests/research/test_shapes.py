@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 import pytest
 from hostile import small_files
+from mmengine.config import Config
+from paths import ROOT
 
 import mona_mm.research.shapes as shapes
 from mona_mm.research.shapes import (
@@ -28,12 +30,17 @@ from mona_mm.research.shapes.formats import (
     mask_box,
     mask_polygons,
 )
-from mona_mm.research.shapes.scene import render_scene, render_single
+from mona_mm.research.shapes.scene import (
+    SOURCE,
+    TARGET,
+    render_scene,
+    render_single,
+)
 
 SMALL = dict(train=6, val=3, size=96, per_class=2, source_per_class=2,
-             val_per_class=1)
+             val_per_class=1, source_scenes=4, val_source_scenes=2)
 TINY = dict(train=1, val=1, size=32, per_class=1, source_per_class=0,
-            val_per_class=0)
+            val_per_class=0, source_scenes=0, val_source_scenes=0)
 ADE = {'train': 'training', 'val': 'validation'}
 VOC_LISTS = {'train': 'trainval', 'val': 'test'}
 
@@ -279,9 +286,46 @@ def test_every_class_folder_is_filled(root: Path, group: str,
             assert [i.shape for i in images] == [(64, 64, 3)] * count
 
 
+def test_source_scenes_are_labelled_by_class_above_background(
+        root: Path) -> None:
+    found = set()
+    for split, count in (('training', 4), ('validation', 2)):
+        folder = root / 'source_scenes'
+        images = sorted((folder / 'images' / split).iterdir())
+        assert [p.name for p in images] == [
+            f'{i:05d}.jpg' for i in range(count)]
+        for path in images:
+            labels = cv2.imread(str(
+                folder / 'annotations' / split / f'{path.stem}.png'),
+                cv2.IMREAD_UNCHANGED)
+            assert labels.shape == cv2.imread(str(path)).shape[:2] == (96, 96)
+            found |= set(np.unique(labels).tolist())
+    # 0 is the border, 1 the background, then the classes.
+    assert {0, 1} < found <= set(range(2 + len(SOURCE_CLASSES)))
+    assert len(found) > 10
+
+
+def test_config_of_the_pre_training_names_the_source_classes() -> None:
+    cfg = Config.fromfile(
+        ROOT / 'configs/quickstart/pretrain_swin-nano_source.py')
+    assert cfg.metainfo.classes == ('background', *SOURCE_CLASSES)
+    assert cfg.model.decode_head.num_classes == 1 + len(SOURCE_CLASSES)
+    assert len(cfg.loss_decode.class_weight) == 1 + len(SOURCE_CLASSES)
+
+
+def test_source_objects_stay_half_visible_and_target_ones_more() -> None:
+    for style in (SOURCE, TARGET):
+        for seed in range(8):
+            scene = render_scene(np.random.default_rng(seed), 96, style)
+            for item in scene.objects:
+                share = item.mask.sum() / abs(shoelace(item.corners))
+                # A whole outline fills over 0.25 of its box.
+                assert style.visible * 0.25 < share < 1.1
+
+
 def test_source_and_target_classes_are_disjoint() -> None:
     assert len(set(TARGET_CLASSES)) == len(TARGET_CLASSES) == 6
-    assert len(set(SOURCE_CLASSES)) == len(SOURCE_CLASSES) == 12
+    assert len(set(SOURCE_CLASSES)) == len(SOURCE_CLASSES) == 24
     assert not set(TARGET_CLASSES) & set(SOURCE_CLASSES)
     assert len(set(PALETTE)) == len(TARGET_CLASSES)
 

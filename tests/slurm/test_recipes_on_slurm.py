@@ -3,11 +3,8 @@ import json
 import re
 
 import pytest
-import torch
-from mmengine.config import Config
 from one_machine import submitted, until
 
-from mona_mm.backbones import TunedSwinTransformer
 from mona_mm.research.shapes import make_shapes
 
 pytestmark = pytest.mark.slurm
@@ -16,17 +13,11 @@ CONFIG = 'configs/quickstart/swin-nano-mona_shapes.py'
 
 @pytest.fixture
 def checkout(root, tmp_path):
-    """The project with data and a base, as `make quickstart` leaves it."""
+    """The project with data, as `make quickstart` leaves it."""
     for name in ('configs', 'mona_mm', 'tools'):
         (tmp_path / name).symlink_to(root / name)
     make_shapes(tmp_path / 'data/shapes', train=2, val=1, per_class=8,
-                val_per_class=2, source_per_class=1)
-    cfg = Config.fromfile(root / CONFIG).model.backbone
-    path = tmp_path / 'work_dirs/quickstart/base.pth'
-    path.parent.mkdir(parents=True)
-    torch.save(TunedSwinTransformer(
-        arch=cfg.arch, window_size=cfg.window_size,
-        out_indices=()).state_dict(), path)
+                val_per_class=2)
     return tmp_path
 
 

@@ -4,7 +4,7 @@ pvt_nano = dict(
     _delete_=True,
     type='mona_mm.TunedPyramidVisionTransformer',
     tuner=dict(type='Full'),
-    embed_dims=24,
+    embed_dims=32,
     num_layers=[2, 2, 2, 2],
     num_heads=[1, 2, 4, 8],
     pretrain_img_size=64,

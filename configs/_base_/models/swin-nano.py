@@ -3,12 +3,12 @@
 nano = dict(
     arch=dict(
         _delete_=True,
-        embed_dims=24,
-        depths=[2, 2, 2, 2],
+        embed_dims=32,
+        depths=[2, 2, 4, 1],
         num_heads=[1, 2, 4, 8]),
     # 4 divides the maps of 64 and 128 pixel pictures; 7 would mostly pad.
     window_size=4,
     drop_path_rate=0.1,
-    # Written by quickstart/pretrain_swin-nano_source.py.
+    # Comes with the package: see mona_mm/bases/swin-nano_shapes.json.
     init_cfg=dict(
-        type='Pretrained', checkpoint='work_dirs/quickstart/base.pth'))
+        type='Pretrained', checkpoint='mona_mm://swin-nano_shapes-259c6a63.pth'))

@@ -5,7 +5,7 @@ swinv2_nano = dict(
     type='mona_mm.TunedSwinTransformerV2',
     tuner=dict(type='Full'),
     arch=dict(
-        embed_dims=24,
+        embed_dims=32,
         depths=[2, 2, 2, 2],
         num_heads=[1, 2, 4, 8],
         extra_norm_every_n_blocks=0),

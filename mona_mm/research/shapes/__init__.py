@@ -1,6 +1,7 @@
 """A generated picture set, written in every OpenMMLab family's format."""
 
 import hashlib
+import inspect
 import json
 import os
 import shutil
@@ -12,9 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from .formats import SPLITS, SplitWriter, write_image, write_json
+from .formats import (
+    SPLITS,
+    SourceWriter,
+    SplitWriter,
+    write_image,
+    write_json,
+)
 from .scene import (
     PALETTE,
+    SOURCE,
     SOURCE_CLASSES,
     TARGET_CLASSES,
     render_scene,
@@ -25,21 +33,23 @@ __all__ = ['PALETTE', 'SOURCE_CLASSES', 'TARGET_CLASSES', 'VERSION',
            'make_shapes']
 
 GENERATOR = 'mona_mm.research.shapes'
-VERSION = 1
+VERSION = 2
 META_NAME = 'meta.json'
 MIN_SIZE = 32
 
 # Image streams: the middle number of each image's random seed.
 _STREAMS = {(group, split): number for number, (group, split) in enumerate(
-    (group, split) for group in ('scenes', 'folders', 'source')
+    (group, split) for group in (
+        'scenes', 'folders', 'source', 'source_scenes')
     for split in SPLITS)}
 
 Tick = Callable[[], None]
 
 
 def make_shapes(root: str | os.PathLike[str], *, train: int = 320,
-                val: int = 192, size: int = 128, per_class: int = 100,
-                source_per_class: int = 400, val_per_class: int = 60,
+                val: int = 800, size: int = 128, per_class: int = 100,
+                source_per_class: int = 0, val_per_class: int = 60,
+                source_scenes: int = 0, val_source_scenes: int = 0,
                 seed: int = 0, overwrite: bool = False,
                 progress: bool = False) -> dict[str, Any]:
     """Render the set under ``root``, or return at once if it is there.
@@ -54,7 +64,10 @@ def make_shapes(root: str | os.PathLike[str], *, train: int = 320,
         size: Side of those images in pixels, 32 or more.
         per_class: Training images of each target class.
         source_per_class: Training images of each source class.
-        val_per_class: Validation images of each target and source class.
+        val_per_class: Validation images of each target class, and of each
+            source class where it has training images.
+        source_scenes: Training images of several source objects.
+        val_source_scenes: Validation images of several source objects.
         seed: Seed of all randomness, 0 or more.
         overwrite: Replace a set made with other arguments.
         progress: Show a progress bar.
@@ -70,12 +83,14 @@ def make_shapes(root: str | os.PathLike[str], *, train: int = 320,
     """
     arguments = dict(train=train, val=val, size=size, per_class=per_class,
                      source_per_class=source_per_class,
-                     val_per_class=val_per_class, seed=seed)
+                     val_per_class=val_per_class,
+                     source_scenes=source_scenes,
+                     val_source_scenes=val_source_scenes,
+                     seed=seed)
     _check(arguments)
     folder = Path(root).resolve()
     old = _read_meta(folder)
-    if old and (old.get('version'), old.get('arguments')) == (
-            VERSION, arguments):
+    if old and _same(old, arguments):
         return dict(old, reused=True)
     _refuse_foreign(folder, old, overwrite)
     with _replacing(folder) as target:
@@ -96,6 +111,17 @@ def _check(arguments: dict[str, int]) -> None:
         if not whole or value < least:
             raise ValueError(f'{name}={value!r}: expected an integer of '
                              f'{least} or more')
+
+
+def _same(meta: dict[str, Any], arguments: dict[str, int]) -> bool:
+    """Tell whether a set was made with these arguments.
+
+    Arguments that it does not know of added nothing: the default of theirs.
+    """
+    known = inspect.signature(make_shapes).parameters
+    defaults = {name: known[name].default for name in arguments}
+    return meta.get('version') == VERSION and (
+        {**defaults, **meta.get('arguments', {})} == arguments)
 
 
 def _read_meta(folder: Path) -> dict[str, Any] | None:
@@ -169,14 +195,19 @@ def _write_all(root: Path, arguments: dict[str, int],
     """Write every layout and return the number of images and objects."""
     seed, size = arguments['seed'], arguments['size']
     scenes = [(split, arguments[split]) for split in SPLITS]
+    sources = [
+        (split, arguments[key]) for split, key in (
+            ('train', 'source_scenes'), ('val', 'val_source_scenes'))
+        if arguments[key]]
     singles = [
         (group, split, names,
          arguments[key if split == 'train' else 'val_per_class'])
         for group, names, key in (
             ('folders', TARGET_CLASSES, 'per_class'),
             ('source', SOURCE_CLASSES, 'source_per_class'))
-        for split in SPLITS]
-    total = sum(count for _, count in scenes) + sum(
+        for split in SPLITS
+        if group == 'folders' or arguments[key]]
+    total = sum(count for *_, count in scenes + sources) + sum(
         count * len(names) for _, _, names, count in singles)
     counts: dict[str, int] = {}
     with _progress(total, progress) as tick:
@@ -184,6 +215,9 @@ def _write_all(root: Path, arguments: dict[str, int],
             counts[f'{split}_images'] = count
             counts[f'{split}_objects'] = _write_scenes(
                 root, split, count, size, seed, tick)
+        for split, count in sources:
+            counts[f'source_scenes_{split}_images'] = count
+            _write_source(root, split, count, size, seed, tick)
         for group, split, names, count in singles:
             counts[f'{group}_{split}_images'] = count * len(names)
             _write_folders(root, group, split, names, count, seed, tick)
@@ -200,6 +234,17 @@ def _write_scenes(root: Path, split: str, count: int, size: int, seed: int,
         writer.add(render_scene(rng, size))
         tick()
     return writer.close()
+
+
+def _write_source(root: Path, split: str, count: int, size: int, seed: int,
+                  tick: Tick) -> None:
+    """Write one split of source scenes."""
+    writer = SourceWriter(root, split)
+    for index in range(count):
+        rng = np.random.default_rng(
+            [seed, _STREAMS['source_scenes', split], index])
+        writer.add(render_scene(rng, size, SOURCE), index)
+        tick()
 
 
 def _write_folders(root: Path, group: str, split: str,

@@ -10,7 +10,9 @@ Array = NDArray[np.float32]
 TARGET_CLASSES = ('circle', 'square', 'triangle', 'star', 'cross', 'ring')
 SOURCE_CLASSES = ('pentagon', 'hexagon', 'heart', 'crescent', 'arrow',
                   'letter_l', 'letter_t', 'half_disc', 'gear', 'drop',
-                  'bolt', 'chevron')
+                  'bolt', 'chevron', 'trapezoid', 'parallelogram', 'kite',
+                  'house', 'letter_h', 'letter_u', 'letter_z', 'letter_f',
+                  'hourglass', 'leaf', 'flower', 'fish')
 # Turns after which a shape looks the same (0: any turn). Angles stay within
 # one such turn, or the oriented box would have an angle pixels do not show.
 FOLDS = {'circle': 0, 'ring': 0, 'square': 4, 'cross': 4, 'triangle': 3,
@@ -54,6 +56,23 @@ def _crescent() -> Array:
     return np.concatenate([_arc(50, 310), inner])
 
 
+def _leaf() -> Array:
+    # Where the unit circle is cut by its mirror image 1.2 further down.
+    half = float(np.degrees(np.arccos(0.6)))
+    upper = _arc(270 - half, 270 + half) + (0, 0.6)
+    return np.concatenate([upper, -upper])
+
+
+def _flower() -> Array:
+    angle = 2 * np.pi * np.arange(80) / 80
+    return polar(0.72 + 0.28 * np.cos(6 * angle))
+
+
+def _fish() -> Array:
+    body = _arc(30, 330) * (1.0, 0.62)
+    return np.concatenate([body, [(1.5, -0.75), (1.5, 0.75)]])
+
+
 def _normalise(contours: list[Array]) -> list[Array]:
     """Centre the outer contour's box on 0 and make its longer side 1."""
     low, high = contours[0].min(0), contours[0].max(0)
@@ -94,5 +113,27 @@ OUTLINES: dict[str, list[Array]] = {
                         (1.9, -0.9), (0.2, -0.9), (1.6, -3)),
         'chevron': _points((-3, -2), (0, 0.3), (3, -2), (3, 0.7), (0, 3),
                            (-3, 0.7)),
+        'trapezoid': _points((-1.3, -2), (1.3, -2), (3, 2), (-3, 2)),
+        'parallelogram': _points((-1.2, -1.8), (3, -1.8), (1.2, 1.8),
+                                 (-3, 1.8)),
+        'kite': _points((0, -2.2), (1.9, -0.7), (0, 3), (-1.9, -0.7)),
+        'house': _points((0, -3), (2.6, -0.6), (2, -0.6), (2, 2.6),
+                         (-2, 2.6), (-2, -0.6), (-2.6, -0.6)),
+        'letter_h': _points((-2.6, -3), (-1, -3), (-1, -0.8), (1, -0.8),
+                            (1, -3), (2.6, -3), (2.6, 3), (1, 3), (1, 0.8),
+                            (-1, 0.8), (-1, 3), (-2.6, 3)),
+        'letter_u': _points((-2.6, -3), (-1, -3), (-1, 1.3), (1, 1.3),
+                            (1, -3), (2.6, -3), (2.6, 3), (-2.6, 3)),
+        'letter_z': _points((-2.6, -3), (2.6, -3), (2.6, -1.8), (-0.7, 1.5),
+                            (2.6, 1.5), (2.6, 3), (-2.6, 3), (-2.6, 1.8),
+                            (0.7, -1.5), (-2.6, -1.5)),
+        'letter_f': _points((-2.2, -3), (2.2, -3), (2.2, -1.5), (-0.6, -1.5),
+                            (-0.6, -0.4), (1.6, -0.4), (1.6, 1),
+                            (-0.6, 1), (-0.6, 3), (-2.2, 3)),
+        'hourglass': _points((-2.2, -3), (2.2, -3), (0.5, 0), (2.2, 3),
+                             (-2.2, 3), (-0.5, 0)),
+        'leaf': [_leaf()],
+        'flower': [_flower()],
+        'fish': [_fish()],
     }.items()
 }

@@ -16,14 +16,46 @@ Rng = np.random.Generator
 PALETTE = ((220, 20, 60), (30, 144, 255), (255, 165, 0), (148, 0, 211),
            (34, 139, 34), (0, 206, 209))
 TEXTURES = ('flat', 'stripes', 'dots', 'checker', 'gradient', 'noise')
+SOURCE_TEXTURES = (*TEXTURES, 'rings', 'bricks', 'zigzag')
 SINGLE_SIZE = 64
 _CALM_TEXTURES = ('flat', 'gradient')
 _CALM_TURN = 0.35
 
-MIN_VISIBLE = 0.7
-MAX_OVERLAP = 0.25
 _SUPERSAMPLE = 4
 _PLACE_TRIES = 12
+
+
+@dataclass(frozen=True)
+class Style:
+    """What a scene may look like.
+
+    Args:
+        classes: Names of the objects' outlines.
+        objects: Fewest and most objects that are tried.
+        extents: Shortest and longest of the objects' longer sides in pixels,
+            at most a third and a half of the picture's.
+        visible: Share of an object that later ones leave visible at least.
+        overlap: Share of an object that covers earlier ones at most.
+        textures: Fillings of the objects.
+        stretch: By how much an outline's height is scaled at most, up or
+            down.
+        varied: Whether backgrounds have textures too, objects shadows, rims
+            and shading, and pictures a contrast, a tint and a blur.
+    """
+
+    classes: tuple[str, ...]
+    objects: tuple[int, int]
+    extents: tuple[float, float]
+    visible: float
+    overlap: float
+    textures: tuple[str, ...]
+    stretch: float = 1.0
+    varied: bool = False
+
+
+TARGET = Style(TARGET_CLASSES, (1, 5), (18, 56), 0.7, 0.25, TEXTURES)
+SOURCE = Style(SOURCE_CLASSES, (3, 9), (12, 64), 0.5, 0.5, SOURCE_TEXTURES,
+               stretch=1.35, varied=True)
 
 
 @dataclass
@@ -31,7 +63,7 @@ class SceneObject:
     """One drawn object.
 
     Args:
-        label: Index into ``TARGET_CLASSES``.
+        label: Index into the classes of the scene's style.
         mask: (H, W) bool, the pixels that later objects leave visible.
         corners: (4, 2) pixel coordinates (x, y) of the box around the whole
             object in its own frame, clockwise from its top left corner.
@@ -91,6 +123,8 @@ def _texture(rng: Rng, kind: str, size: int, centre: Array,
     u, v = u + rng.uniform(0, extent), v + rng.uniform(0, extent)
     period = max(5.0, extent * rng.uniform(0.14, 0.26))
     wave_u, wave_v = (np.sin(2 * np.pi * w / period) for w in (u, v))
+    # Every other row of bricks is shifted by half a brick.
+    shifted = u + period / 2 * (np.floor(v / period * 2) % 2)
     makers: dict[str, Callable[[], Array]] = {
         'flat': lambda: np.zeros_like(u),
         'stripes': lambda: 0.5 + 2 * wave_u,
@@ -98,6 +132,13 @@ def _texture(rng: Rng, kind: str, size: int, centre: Array,
         'checker': lambda: 0.5 + 3 * wave_u * wave_v,
         'gradient': lambda: 0.5 + (u - u.mean()) / extent,
         'noise': lambda: _smooth_noise(rng, size, max(4, size // 5)),
+        'rings': lambda: 0.5 + 2 * np.sin(2 * np.pi * np.hypot(u, v)
+                                          / period),
+        'bricks': lambda: 3 * np.minimum(
+            np.abs(np.sin(np.pi * shifted / period)),
+            np.abs(np.sin(2 * np.pi * v / period))) - 0.2,
+        'zigzag': lambda: 0.5 + 2 * np.sin(
+            2 * np.pi * (u + np.abs(v % period - period / 2)) / period),
     }
     return np.clip(makers[kind](), 0, 1)[..., None]
 
@@ -130,8 +171,12 @@ def _add_lines(rng: Rng, image: Array) -> None:
     image += np.float32(rng.uniform(0.25, 0.6)) * (drawn - image)
 
 
-def _background(rng: Rng, size: int) -> Array:
-    """Return (size, size, 3) clutter in 0..255."""
+def _background(rng: Rng, size: int, textured: bool = False) -> Array:
+    """Return (size, size, 3) clutter in 0..255.
+
+    Args:
+        textured: Blend a texture in now and then.
+    """
     first, second = (_colour(rng, (0, 0.6), (0.2, 0.95)) for _ in range(2))
     centre = np.full(2, size / 2, np.float32)
     ramp = _axes(size, centre, rng.uniform(0, 2 * np.pi))[0] / size + 0.5
@@ -139,6 +184,11 @@ def _background(rng: Rng, size: int) -> Array:
     waves = _smooth_noise(rng, size, int(rng.integers(3, 9)))
     weight = np.clip(mix * ramp + (1 - mix) * waves, 0, 1)[..., None]
     image = (first + weight * (second - first)).astype(np.float32)
+    if textured and rng.random() < 0.4:
+        kind = SOURCE_TEXTURES[rng.integers(1, len(SOURCE_TEXTURES))]
+        pattern = _texture(rng, kind, size, centre, size * rng.uniform(.2, 1))
+        pattern *= np.float32(rng.uniform(0.2, 0.8))
+        image += pattern * (_colour(rng, (0, 0.8), (0.1, 1)) - image)
     for _ in range(rng.integers(1, 5)):
         _add_blob(rng, image)
     _add_lines(rng, image)
@@ -170,7 +220,7 @@ class _Draft:
 
 
 def _draft(rng: Rng, name: str, size: int, extents: tuple[float, float],
-           turn_limit: float = np.pi) -> _Draft:
+           turn_limit: float = np.pi, stretch: float = 1.0) -> _Draft:
     """Pick the scale, rotation and place of one object inside the image."""
     extent = float(rng.uniform(*extents))
     folds = FOLDS.get(name, 1)
@@ -179,6 +229,9 @@ def _draft(rng: Rng, name: str, size: int, extents: tuple[float, float],
         angle = float(rng.uniform(-turn_limit, turn_limit)) / folds
     cos, sin = np.cos(angle), np.sin(angle)
     turn = extent * np.asarray([[cos, sin], [-sin, cos]], np.float32)
+    if stretch > 1:
+        turn[1] *= np.exp(rng.uniform(-1, 1) * np.log(stretch))
+        turn *= min(1, extent / np.linalg.norm(turn[1]))
     w, h = np.abs(OUTLINES[name][0]).max(0)
     box = np.asarray([(-w, -h), (w, -h), (w, h), (-w, h)]) @ turn
     reach = np.abs(box).max(0) + 1
@@ -199,22 +252,56 @@ def _paint(rng: Rng, image: Array, draft: _Draft,
     image += draft.alpha[..., None] * (colour + grain - image)
 
 
+def _add_shadow(rng: Rng, image: Array, draft: _Draft) -> None:
+    """Darken where an object's shadow falls, before it is painted."""
+    size = len(image)
+    dx, dy = rng.uniform(-0.05, 0.05, 2) * size
+    move = np.asarray([[1, 0, dx], [0, 1, dy]], np.float32)
+    alpha = cv2.warpAffine(draft.alpha, move, (size, size))
+    alpha = cv2.GaussianBlur(alpha, (0, 0), size * rng.uniform(0.005, 0.03))
+    image *= 1 - np.float32(rng.uniform(0.2, 0.6)) * alpha[..., None]
+
+
+def _add_relief(rng: Rng, image: Array, draft: _Draft) -> None:
+    """Shade a painted object from one side, or draw its rim."""
+    alpha = draft.alpha[..., None]
+    if rng.random() < 0.5:
+        u = _axes(len(image), draft.centre, rng.uniform(0, 2 * np.pi))[0]
+        light = 1 + np.float32(rng.uniform(0.2, 0.8)) * u / draft.extent
+        image *= 1 + alpha * (light[..., None] - 1)
+        return
+    width = int(rng.integers(2, 5))
+    inner = cv2.erode(draft.alpha, np.ones((width, width), np.uint8))
+    rim = (draft.alpha - inner)[..., None]
+    image += rim * (_colour(rng, (0, 1), (0, 1)) - image)
+
+
+def _finish(rng: Rng, image: Array) -> Array:
+    """Return the picture with another contrast, tint and sharpness."""
+    tint = rng.uniform(0.8, 1.2, 3).astype(np.float32)
+    level = np.float32(rng.uniform(0.5, 1.2))
+    image = (image - 128) * level * tint + 128 + rng.uniform(-30, 30)
+    if rng.random() < 0.3:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.2))
+    return image.astype(np.float32)
+
+
 def _fits(mask: NDArray[np.bool_], below: list[SceneObject],
-          areas: list[int]) -> bool:
+          areas: list[int], style: Style) -> bool:
     """Tell whether a new object leaves the earlier ones visible enough."""
     for item, area in zip(below, areas, strict=True):
-        if (item.mask & ~mask).sum() < MIN_VISIBLE * area:
+        if (item.mask & ~mask).sum() < style.visible * area:
             return False
     shared = sum((item.mask & mask).sum() for item in below)
-    return bool(shared <= MAX_OVERLAP * mask.sum())
+    return bool(shared <= style.overlap * mask.sum())
 
 
 def _as_bytes(image: Array) -> NDArray[np.uint8]:
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
-def render_scene(rng: Rng, size: int) -> Scene:
-    """Draw a picture of one to five target objects.
+def render_scene(rng: Rng, size: int, style: Style = TARGET) -> Scene:
+    """Draw a picture of several objects.
 
     An object that would hide too much of earlier ones is tried elsewhere and
     left out, unpainted, when no place is found.
@@ -222,24 +309,33 @@ def render_scene(rng: Rng, size: int) -> Scene:
     Args:
         rng: The only source of randomness.
         size: Side of the square picture in pixels, 32 or more.
+        style: What it may look like; by default that of the target classes.
     """
-    image = _background(rng, size)
-    extents = (min(18, size / 3), min(56, size / 2))
+    image = _background(rng, size, style.varied)
+    extents = (min(style.extents[0], size / 3),
+               min(style.extents[1], size / 2))
     objects: list[SceneObject] = []
     areas: list[int] = []
-    for _ in range(rng.integers(1, 6)):
-        label = int(rng.integers(len(TARGET_CLASSES)))
+    for _ in range(rng.integers(style.objects[0], style.objects[1] + 1)):
+        label = int(rng.integers(len(style.classes)))
         for _ in range(_PLACE_TRIES):
-            draft = _draft(rng, TARGET_CLASSES[label], size, extents)
+            draft = _draft(rng, style.classes[label], size, extents,
+                           stretch=style.stretch)
             mask = draft.alpha >= 0.5
-            if not _fits(mask, objects, areas):
+            if not _fits(mask, objects, areas, style):
                 continue
             for item in objects:
                 item.mask = item.mask & ~mask
             objects.append(SceneObject(label, mask, draft.corners))
             areas.append(int(mask.sum()))
-            _paint(rng, image, draft)
+            if style.varied and rng.random() < 0.4:
+                _add_shadow(rng, image, draft)
+            _paint(rng, image, draft, style.textures)
+            if style.varied and rng.random() < 0.5:
+                _add_relief(rng, image, draft)
             break
+    if style.varied:
+        image = _finish(rng, image)
     return Scene(_as_bytes(image), objects)
 
 

@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import TUNERS
-from mmengine.config import Config
 
-from mona_mm.backbones import TunedSwinTransformer
 from mona_mm.engine.resumable import lock
 from mona_mm.errors import ConfigError
 from mona_mm.reports.names import parse
@@ -210,16 +208,10 @@ def test_finished_grid_leaves_nothing_for_slurm(tmp_path):
 
 
 @pytest.fixture
-def workspace(root, tmp_path, monkeypatch):
-    """Tiny pictures and a random base where the quickstart expects them."""
+def workspace(tmp_path, monkeypatch):
+    """Tiny pictures where the quickstart expects them."""
     make_shapes(tmp_path / 'data/shapes', train=2, val=1, per_class=1,
-                val_per_class=1, source_per_class=1)
-    cfg = Config.fromfile(root / QUICK).model.backbone
-    base = TunedSwinTransformer(arch=cfg.arch, window_size=cfg.window_size,
-                                out_indices=())
-    path = tmp_path / 'work_dirs/quickstart/base.pth'
-    path.parent.mkdir(parents=True)
-    torch.save(base.state_dict(), path)
+                val_per_class=1)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
