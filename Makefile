@@ -57,7 +57,7 @@ real-study: install $(REAL_BASE)
 	$(RUN) tools/real_study.py --form $(FORM)
 
 test: install
-	@echo "Tests: about 13 minutes on two cores."
+	@echo "Tests: about 12 minutes on two cores."
 	$(ONE_THREAD) $(RUN) -m pytest \
 		-m "not slow and not abuse and not gpu and not slurm" \
 		-n 2 --dist loadfile

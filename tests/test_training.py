@@ -156,7 +156,7 @@ def test_testing_on_a_base_that_was_never_loaded_stops(root, tmp_path):
 
 def test_base_of_another_architecture_stops_before_training(root, tmp_path):
     wide = TunedSwinTransformer(
-        arch=dict(embed_dims=32, depths=[2] * 4, num_heads=[1, 2, 4, 8]))
+        arch=dict(embed_dims=64, depths=[2, 2, 4, 1], num_heads=[1, 2, 4, 8]))
     torch.save(wide.state_dict(), tmp_path / 'wide.pth')
     with pytest.raises(RuntimeError, match=r'wide\.pth.*instead of'):
         train(config_of(root, 'upernet'), tmp_path / 'a', **{
