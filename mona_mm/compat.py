@@ -229,9 +229,11 @@ def in_children(callback: Callable[[], None]) -> None:
 
 
 def _forked() -> None:
-    for callback in _in_children:
-        callback()
-    _release_signals()
+    try:
+        for callback in _in_children:
+            callback()
+    finally:  # a child that stays deaf could not be ended
+        _release_signals()
 
 
 def _hold_signals() -> None:
