@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.visualization import Visualizer
 from paths import ROOT, SHARED
 from yapf.yapflib import yapf_api
 
@@ -33,6 +34,17 @@ def _formats_once():
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_visualizer_of_another_test():
+    """Every config calls its own `visualizer`, and hooks take the one whose
+    name came last: that of an earlier test, if it had another name."""
+    yield
+    kinds = [Visualizer]
+    for kind in kinds:
+        kind._instance_dict.clear()
+        kinds += kind.__subclasses__()
 
 
 @pytest.fixture(autouse=True)

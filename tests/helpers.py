@@ -1,5 +1,6 @@
 """Small models and files that several tests need."""
 from contextlib import contextmanager
+from itertools import count
 from unittest import mock
 
 import torch
@@ -11,6 +12,14 @@ from mona_mm.backbones import TunedSwinTransformer
 from mona_mm.backbones.tuned import lacking
 from mona_mm.checkpoint import read_checkpoint
 from mona_mm.tuners import build_tuner, known_tuners
+
+_count = count()
+
+
+def new_name(head) -> str:
+    """A name that no other run of this process has."""
+    return f'{head}-{next(_count)}'
+
 
 NANO = dict(embed_dims=16, depths=[2, 2, 2, 2], num_heads=[1, 2, 4, 8])
 

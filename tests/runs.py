@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from helpers import NANO
+from helpers import NANO, new_name
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
@@ -155,13 +155,10 @@ def config(work_dir, base, *, by_epoch=True, iters=None, hook=None,
             default_scope='mmengine'), **extra))
 
 
-_count = iter(range(10**9))
-
-
 def start(cfg: dict, resume=None) -> Runner:
     """Build a Runner as ``tools/train.py`` does."""
     from mmengine.config import Config
-    cfg = Config(dict(cfg, experiment_name=f'run{next(_count)}'))
+    cfg = Config(dict(cfg, experiment_name=new_name('run')))
     launch.set_resumable(cfg)
     launch.set_resume(cfg, resume)
     return Runner.from_cfg(cfg)

@@ -12,6 +12,7 @@ import mmrotate.evaluation.functional.mean_ap as rotated_map
 import pytest
 import torch
 from families import FAMILIES, TINY, library, refuses, tiny
+from helpers import new_name
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from test_training import FAMILIES as TASKS
@@ -107,7 +108,7 @@ def check(root, task, name, tuner, folder):
     cfg = launch.load_config(arguments(
         str(folder / 'config.py'), folder / 'work', **SHORT, **{
             'default_hooks.checkpoint.save_best': None}))
-    cfg.experiment_name = f'{folder.name}-{id(cfg)}'
+    cfg.experiment_name = new_name(folder.name)
     preflight.preflight(cfg, ('train', 'val'))
     base, seen = torch.load(f'{name}.pth'), {}
 

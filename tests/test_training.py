@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import shipped_base
+from helpers import new_name, shipped_base
 from mmengine.registry import DefaultScope
-from mmengine.visualization import Visualizer
 
 from mona_mm.backbones import TunedSwinTransformer
 from mona_mm.engine import evaluate, fit, launch, preflight
@@ -63,7 +62,7 @@ def arguments(config, work_dir, **options):
 
 def cfg_for(config, work_dir, **options):
     cfg = launch.load_config(arguments(config, work_dir, **options))
-    cfg.experiment_name = f'{os.path.basename(work_dir)}-{id(cfg)}'
+    cfg.experiment_name = new_name(os.path.basename(work_dir))
     return cfg
 
 
@@ -227,22 +226,12 @@ def test_test_writes_predictions_and_pictures_with_augmentation(
     assert f'pictures are in {log.parent / "pictures"}' in log.read_text()
 
 
-@pytest.fixture
-def own_visualizer():
-    """Leave no other current visualizer behind."""
-    before = dict(Visualizer._instance_dict)
-    yield
-    Visualizer._instance_dict.clear()
-    Visualizer._instance_dict.update(before)
-
-
 @pytest.mark.parametrize('family, absolute', [
     ('upernet', False), ('', False), ('', True)])
 def test_pictures_go_below_the_time_stamp_unless_the_folder_is_absolute(
-        root, tmp_path, family, absolute, own_visualizer):
+        root, tmp_path, family, absolute):
     cfg = cfg_for(config_of(root, family), tmp_path / 'work', **{
-        'model.backbone.allow_random_base': True,
-        'visualizer.name': str(tmp_path)})  # one by name in a process
+        'model.backbone.allow_random_base': True})
     folder = tmp_path / 'elsewhere' if absolute else Path('pictures')
     evaluate.set_show(cfg, False, str(folder))
     where = launch.run(cfg, lambda runner: runner.test() and runner.log_dir)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import new_name
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
@@ -38,7 +39,7 @@ def load(path, work_dir) -> Config:
     cfg = launch.load_config(argparse.Namespace(
         config=str(path), work_dir=str(work_dir), launcher='none',
         local_rank=0, tuner=None, cfg_options={}))
-    cfg.experiment_name = f'{work_dir.name}-{id(cfg)}'
+    cfg.experiment_name = new_name(work_dir.name)
     return cfg
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 from deltas import MICRO, make_base, micro, same_state
-from helpers import TUNERS, nano, save_plain_base
+from helpers import TUNERS, nano, new_name, save_plain_base
 from mmengine.dataset import pseudo_collate
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import EMAHook
@@ -79,7 +79,7 @@ def runner_for(backbone, work_dir, epochs=1, hooks=(), checkpoint=(),
                 type='CheckpointHook', interval=1, **dict(checkpoint)),
             delta=dict(type='mona_mm.DeltaCheckpointHook')),
         custom_hooks=list(hooks), randomness=dict(seed=3),
-        experiment_name=f'{work_dir}-{id(loader)}', **kwargs)
+        experiment_name=new_name(work_dir), **kwargs)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import runs
 import torch
+from helpers import new_name
 from mmengine.config import Config
 from paths import ROOT
 
@@ -36,7 +37,7 @@ def train(cfg: dict, resume=None, new_schedule=False):
     cfg = Config.fromfile(folder / 'mine.py')
     cfg.launcher = 'none'
     if 'experiment_name' not in cfg:
-        cfg.experiment_name = f'{folder.name}{next(runs._count)}'
+        cfg.experiment_name = new_name(folder.name)
     launch.set_resumable(cfg)
     launch.set_resume(cfg, resume, new_schedule)
     preflight.check_start(cfg)
