@@ -121,7 +121,7 @@ def common_results(study: Study, task: Task) -> Dict[str, List[Cell]]:
         rate = plan.common(study.form, task, study.values)
     except LookupError:
         return {}
-    return {m: plan.tests(study.form, task, m, rate)
+    return {m: plan.common_tests(study.form, task, m, rate, study.values)
             for m in study.form.methods}
 
 
@@ -215,13 +215,12 @@ def status_table(study: Study) -> str:
         for method in study.form.methods:
             chosen_of = plan.choices(study.form, task, method)
             there = [c for c in chosen_of if c in study.values]
-            seeds = len(study.form.seeds_of(method))
             row = [task.title, display_name(method), f'{len(there)} of '
                    f'{len(chosen_of)}' if chosen_of else 'none needed']
             for cells in (own.get(method), for_all.get(method)):
                 done = sum(c in study.values for c in cells or ())
-                row.append(f'{done} of {seeds}' if cells else
-                           f'0 of {seeds}, rate not chosen yet')
+                row.append(f'{done} of {len(cells)}' if cells else
+                           'rate not chosen yet')
             rows.append(row)
     return markdown(['task', 'method', 'runs of the choice',
                      'tests at its own rate', 'tests at the rate for all'],
@@ -391,7 +390,8 @@ after the last epoch.
 """
 _COMMON = """As in the paper, one rate for all: the one with the highest
 mean over the methods on the part that the rates are chosen on. Where a
-method's own rate is this one, its runs are the same.
+method's own rate is this one, its runs are the same; the others have one seed
+in the short form.
 """
 _RULES = f"""## How to read it
 

@@ -91,12 +91,15 @@ class Form(NamedTuple):
         methods (tuple[str]): Which methods, in order.
         seeds (tuple[int]): With which the four foremost are tested.
         fewer (tuple[int]): And the others; the first one chooses.
+        for_all (tuple[int]): With which of them one rate for all is tested,
+            besides what has that rate anyway.
         rates (tuple[float]): The grid, as parts of the head's rate.
         sizes (dict[str, Size]): By config.
     """
     methods: Tuple[str, ...]
     seeds: Tuple[int, ...]
     fewer: Tuple[int, ...]
+    for_all: Tuple[int, ...]
     rates: Tuple[float, ...]
     sizes: Dict[str, Size]
 
@@ -105,14 +108,16 @@ class Form(NamedTuple):
         return self.seeds if method in FOREMOST else self.fewer
 
 
+#: Half a decade apart.
+RATES = (1.0, 0.3, 0.1, 0.03, 0.01)
 FORMS = dict(
     short=Form(
-        FOREMOST, (1, 2, 3), (), (0.3, 0.1, 0.03),
+        FOREMOST, (1, 2, 3), (), (1, ), RATES,
         {CELLS.config: Size((160, 120), 4, 2),
          FRUITS.config: Size((192, 144), 20, 5)}),
     full=Form(
-        (*FOREMOST, *OTHERS), (1, 2, 3, 4, 5), (1, 2, 3),
-        (1.0, 0.3, 0.1, 0.03, 0.01),
+        (*FOREMOST, *OTHERS), (1, 2, 3, 4, 5), (1, 2, 3), (1, 2, 3, 4, 5),
+        RATES,
         {CELLS.config: Size((224, 168), 12, 2),
          FRUITS.config: Size((256, 192), 60, 10)}))
 
@@ -213,6 +218,15 @@ def tests(form: Form, task: Task, method: str, rate: Optional[float]
             for seed in form.seeds_of(method)]
 
 
+def common_tests(form: Form, task: Task, method: str, rate: float,
+                 values: Values) -> List[Cell]:
+    """The runs that are reported of a method at the rate for all: those of
+    ``form.for_all``, and those that its own rate asks for too."""
+    own = chosen(form, task, method, values) in (None, rate)
+    return [c for c in tests(form, task, method, rate)
+            if own or c.seed in form.for_all]
+
+
 def stages(form: Form, values: Values,
            only: Optional[Sequence[str]] = None
            ) -> Iterator[Tuple[str, List[Cell]]]:
@@ -248,7 +262,8 @@ def stages(form: Form, values: Values,
     for task in TASKS if only is None else ():
         rate = common(form, task, values)
         yield f'{task.title}: one rate for all', [
-            c for m in form.methods for c in tests(form, task, m, rate)]
+            c for m in form.methods
+            for c in common_tests(form, task, m, rate, values)]
 
 
 class Study:

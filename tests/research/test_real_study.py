@@ -22,7 +22,7 @@ from mona_mm.research import real_study as study
 from mona_mm.research.fruits_nuts import make_masks, split
 from mona_mm.research.real_study import CELLS, FORMS, FRUITS, TASKS, Cell, Form
 
-TINY = Form(('fixed', 'mona'), (1, 2), (), (1.0, 0.1), {
+TINY = Form(('fixed', 'mona'), (1, 2), (), (1, 2), (1.0, 0.1), {
     CELLS.config: study.Size((64, 48), 1, 1),
     FRUITS.config: study.Size((64, 48), 1, 1)})
 
@@ -114,6 +114,17 @@ def test_rate_is_the_best_on_the_split_and_the_smaller_of_equals():
     assert study.common(form, CELLS, values) == .1
     with pytest.raises(LookupError):
         study.common(form, FRUITS, values)
+
+
+def test_rate_for_all_is_tested_with_its_seeds_alone_where_it_is_no_own_one():
+    form = TINY._replace(methods=('fixed', 'mona', 'full'), for_all=(2, ))
+    _, values = walk(form, lambda c: dict(
+        mona={1.: 10., .1: 50.}, full={1.: 30., .1: 20.}
+    ).get(c.method, {}).get(c.rate, 0.))
+    assert study.common(form, CELLS, values) == .1
+    seeds = {m: [c.seed for c in study.common_tests(
+        form, CELLS, m, .1, values)] for m in form.methods}
+    assert seeds == dict(fixed=[1, 2], mona=[1, 2], full=[2])
 
 
 def test_tests_have_no_say_in_the_choice():
@@ -329,7 +340,7 @@ def test_page_names_what_is_missing(tiny, tmp_path):
     shutil.rmtree(Cell(CELLS, 'mona', .1, 'test', 1).home(tiny))
     text = real_report.section(study.Study(tiny), tmp_path)
     assert '| detection | Mona | 2 of 2 | 1 of 2 | 1 of 2 |' in text
-    waits = '0 of 2, rate not chosen yet'
+    waits = 'rate not chosen yet'
     assert f'| segmentation | Mona | 1 of 2 | {waits} | {waits} |' in text
     assert '| Mona | 40.0 | not run |' in text
     assert 'one seed, nothing to say' in text
@@ -375,7 +386,8 @@ def test_study_runs_stops_goes_on_and_reports(tiny, real_data, tmp_path,
     for name in ('BCCD', 'fruits_nuts'):
         Path('data', name).symlink_to(real_data / name)
     Path('configs').symlink_to(ROOT / 'configs')
-    monkeypatch.setitem(FORMS, tiny, TINY._replace(seeds=(1, ), rates=(.1, )))
+    monkeypatch.setitem(FORMS, tiny, TINY._replace(
+        seeds=(1, ), for_all=(1, ), rates=(.1, )))
     with pytest.raises(ConfigError, match='pip download'):
         study.prepare()
     study.BASE.parent.mkdir(parents=True)
