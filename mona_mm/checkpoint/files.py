@@ -30,7 +30,10 @@ def write_checkpoint(content: Dict[str, Any], path: str) -> None:
             if str(path).endswith('.safetensors'):
                 write_safetensors(content, partial)
             else:
-                torch.save(content, partial)
+                # By a path, the archive would hold its temporary name, and
+                # the same content would have another hash every time.
+                with open(partial, 'wb') as file:
+                    torch.save(content, file)
     except CheckpointError as error:
         raise CheckpointError(f'cannot write {path!r}: {error}') from error
     except UserError as error:
