@@ -20,9 +20,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
             ('size', 128, 'side of those images in pixels'),
             ('per-class', 100, 'training images of each target class'),
             ('source-per-class', 0, 'training images of each source class'),
+            ('varied-per-class', 0,
+             'varied training images of each source class'),
             ('val-per-class', 60, 'validation images of each class'),
-            ('source-scenes', 0, 'training images of source objects'),
-            ('val-source-scenes', 0, 'validation images of source objects'),
             ('seed', 0, 'seed of all randomness')):
         parser.add_argument(f'--{name}', type=int, default=default, help=text)
     parser.add_argument('--overwrite', action='store_true',

@@ -109,7 +109,7 @@ class Form(NamedTuple):
 
 
 #: Half a decade apart.
-RATES = (1.0, 0.3, 0.1, 0.03, 0.01)
+RATES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 FORMS = dict(
     short=Form(
         FOREMOST, (1, 2, 3), (), (1, ), RATES,

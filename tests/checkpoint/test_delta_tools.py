@@ -1,7 +1,7 @@
 """Full files become deltas, deltas become plain files, and both are told."""
 import hashlib
-import os
 import importlib
+import os
 import re
 import runpy
 from pathlib import Path

@@ -198,11 +198,12 @@ def test_wall_time_and_memory_have_tables_of_their_own(study):
 
 
 def test_task_with_a_single_method_stands_apart(study, tmp_path):
-    write(tmp_path / 'base', 'configs/quickstart/pretrain_swin-nano_source.py',
+    write(tmp_path / 'base',
+          'configs/quickstart/pretrain_swin-nano_singles.py',
           {'accuracy/top1': 65.}, tuner={'type': 'Full'})
     text = render(collect([tmp_path]))
     first, second = text.split('## Runs of tasks with a single method (')
-    assert 'source' not in first and 'pretrain_swin-nano_source' in second
+    assert 'singles' not in first and 'pretrain_swin-nano_singles' in second
 
 
 def test_run_of_no_cell_stands_apart(tmp_path):

@@ -31,16 +31,15 @@ from mona_mm.research.shapes.formats import (
     mask_polygons,
 )
 from mona_mm.research.shapes.scene import (
-    SOURCE,
-    TARGET,
+    MIN_VISIBLE,
     render_scene,
     render_single,
 )
 
 SMALL = dict(train=6, val=3, size=96, per_class=2, source_per_class=2,
-             val_per_class=1, source_scenes=4, val_source_scenes=2)
+             varied_per_class=3, val_per_class=1)
 TINY = dict(train=1, val=1, size=32, per_class=1, source_per_class=0,
-            val_per_class=0, source_scenes=0, val_source_scenes=0)
+            varied_per_class=0, val_per_class=0)
 ADE = {'train': 'training', 'val': 'validation'}
 VOC_LISTS = {'train': 'trainval', 'val': 'test'}
 
@@ -274,7 +273,8 @@ def test_axis_aligned_and_oriented_boxes_of_a_whole_disc_agree() -> None:
 
 
 @pytest.mark.parametrize(('group', 'names', 'train'), [
-    ('folders', TARGET_CLASSES, 2), ('source', SOURCE_CLASSES, 2)])
+    ('folders', TARGET_CLASSES, 2), ('source', SOURCE_CLASSES, 2),
+    ('varied', SOURCE_CLASSES, 3)])
 def test_every_class_folder_is_filled(root: Path, group: str,
                                       names: tuple[str, ...],
                                       train: int) -> None:
@@ -286,41 +286,28 @@ def test_every_class_folder_is_filled(root: Path, group: str,
             assert [i.shape for i in images] == [(64, 64, 3)] * count
 
 
-def test_source_scenes_are_labelled_by_class_above_background(
-        root: Path) -> None:
-    found = set()
-    for split, count in (('training', 4), ('validation', 2)):
-        folder = root / 'source_scenes'
-        images = sorted((folder / 'images' / split).iterdir())
-        assert [p.name for p in images] == [
-            f'{i:05d}.jpg' for i in range(count)]
-        for path in images:
-            labels = cv2.imread(str(
-                folder / 'annotations' / split / f'{path.stem}.png'),
-                cv2.IMREAD_UNCHANGED)
-            assert labels.shape == cv2.imread(str(path)).shape[:2] == (96, 96)
-            found |= set(np.unique(labels).tolist())
-    # 0 is the border, 1 the background, then the classes.
-    assert {0, 1} < found <= set(range(2 + len(SOURCE_CLASSES)))
-    assert len(found) > 10
+def test_varied_pictures_have_busier_surroundings_than_calm_ones() -> None:
+    calm, varied = (np.mean([render_single(
+        np.random.default_rng(seed), name, varied=hard)[:4].std((0, 1))
+        for name in SOURCE_CLASSES for seed in range(4)])
+        for hard in (False, True))
+    assert calm == pytest.approx(3, abs=.5)  # one colour and noise of 3
+    assert varied > 5
 
 
-def test_config_of_the_pre_training_names_the_source_classes() -> None:
-    cfg = Config.fromfile(
-        ROOT / 'configs/quickstart/pretrain_swin-nano_source.py')
-    assert cfg.metainfo.classes == ('background', *SOURCE_CLASSES)
-    assert cfg.model.decode_head.num_classes == 1 + len(SOURCE_CLASSES)
-    assert len(cfg.loss_decode.class_weight) == 1 + len(SOURCE_CLASSES)
+def test_configs_of_the_pre_training_name_all_source_classes() -> None:
+    for part in ('singles', 'varied'):
+        cfg = Config.fromfile(
+            ROOT / f'configs/quickstart/pretrain_swin-nano_{part}.py')
+        assert cfg.model.head.num_classes == len(SOURCE_CLASSES)
 
 
-def test_source_objects_stay_half_visible_and_target_ones_more() -> None:
-    for style in (SOURCE, TARGET):
-        for seed in range(8):
-            scene = render_scene(np.random.default_rng(seed), 96, style)
-            for item in scene.objects:
-                share = item.mask.sum() / abs(shoelace(item.corners))
-                # A whole outline fills over 0.25 of its box.
-                assert style.visible * 0.25 < share < 1.1
+def test_objects_stay_mostly_visible() -> None:
+    for seed in range(8):
+        for item in render_scene(np.random.default_rng(seed), 96).objects:
+            share = item.mask.sum() / abs(shoelace(item.corners))
+            # A whole outline fills over 0.25 of its box.
+            assert MIN_VISIBLE * 0.25 < share < 1.1
 
 
 def test_source_and_target_classes_are_disjoint() -> None:
@@ -404,7 +391,7 @@ def test_a_failure_leaves_the_old_set_and_no_leftovers(
     make_shapes(tmp_path / 'set', **TINY)
     before = contents(tmp_path)
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError('disk on fire')
     monkeypatch.setattr(shapes, 'render_single', fail)
     for name in ('set', 'new'):

@@ -15,14 +15,12 @@ import numpy as np
 
 from .formats import (
     SPLITS,
-    SourceWriter,
     SplitWriter,
     write_image,
     write_json,
 )
 from .scene import (
     PALETTE,
-    SOURCE,
     SOURCE_CLASSES,
     TARGET_CLASSES,
     render_scene,
@@ -40,7 +38,7 @@ MIN_SIZE = 32
 # Image streams: the middle number of each image's random seed.
 _STREAMS = {(group, split): number for number, (group, split) in enumerate(
     (group, split) for group in (
-        'scenes', 'folders', 'source', 'source_scenes')
+        'scenes', 'folders', 'source', 'varied')
     for split in SPLITS)}
 
 Tick = Callable[[], None]
@@ -48,8 +46,8 @@ Tick = Callable[[], None]
 
 def make_shapes(root: str | os.PathLike[str], *, train: int = 320,
                 val: int = 800, size: int = 128, per_class: int = 100,
-                source_per_class: int = 0, val_per_class: int = 60,
-                source_scenes: int = 0, val_source_scenes: int = 0,
+                source_per_class: int = 0, varied_per_class: int = 0,
+                val_per_class: int = 60,
                 seed: int = 0, overwrite: bool = False,
                 progress: bool = False) -> dict[str, Any]:
     """Render the set under ``root``, or return at once if it is there.
@@ -64,10 +62,9 @@ def make_shapes(root: str | os.PathLike[str], *, train: int = 320,
         size: Side of those images in pixels, 32 or more.
         per_class: Training images of each target class.
         source_per_class: Training images of each source class.
+        varied_per_class: Varied training images of each source class.
         val_per_class: Validation images of each target class, and of each
-            source class where it has training images.
-        source_scenes: Training images of several source objects.
-        val_source_scenes: Validation images of several source objects.
+            source class, calm or varied, where it has training images.
         seed: Seed of all randomness, 0 or more.
         overwrite: Replace a set made with other arguments.
         progress: Show a progress bar.
@@ -83,10 +80,8 @@ def make_shapes(root: str | os.PathLike[str], *, train: int = 320,
     """
     arguments = dict(train=train, val=val, size=size, per_class=per_class,
                      source_per_class=source_per_class,
-                     val_per_class=val_per_class,
-                     source_scenes=source_scenes,
-                     val_source_scenes=val_source_scenes,
-                     seed=seed)
+                     varied_per_class=varied_per_class,
+                     val_per_class=val_per_class, seed=seed)
     _check(arguments)
     folder = Path(root).resolve()
     old = _read_meta(folder)
@@ -195,19 +190,16 @@ def _write_all(root: Path, arguments: dict[str, int],
     """Write every layout and return the number of images and objects."""
     seed, size = arguments['seed'], arguments['size']
     scenes = [(split, arguments[split]) for split in SPLITS]
-    sources = [
-        (split, arguments[key]) for split, key in (
-            ('train', 'source_scenes'), ('val', 'val_source_scenes'))
-        if arguments[key]]
     singles = [
         (group, split, names,
          arguments[key if split == 'train' else 'val_per_class'])
         for group, names, key in (
             ('folders', TARGET_CLASSES, 'per_class'),
-            ('source', SOURCE_CLASSES, 'source_per_class'))
+            ('source', SOURCE_CLASSES, 'source_per_class'),
+            ('varied', SOURCE_CLASSES, 'varied_per_class'))
         for split in SPLITS
         if group == 'folders' or arguments[key]]
-    total = sum(count for *_, count in scenes + sources) + sum(
+    total = sum(count for _, count in scenes) + sum(
         count * len(names) for _, _, names, count in singles)
     counts: dict[str, int] = {}
     with _progress(total, progress) as tick:
@@ -215,9 +207,6 @@ def _write_all(root: Path, arguments: dict[str, int],
             counts[f'{split}_images'] = count
             counts[f'{split}_objects'] = _write_scenes(
                 root, split, count, size, seed, tick)
-        for split, count in sources:
-            counts[f'source_scenes_{split}_images'] = count
-            _write_source(root, split, count, size, seed, tick)
         for group, split, names, count in singles:
             counts[f'{group}_{split}_images'] = count * len(names)
             _write_folders(root, group, split, names, count, seed, tick)
@@ -236,17 +225,6 @@ def _write_scenes(root: Path, split: str, count: int, size: int, seed: int,
     return writer.close()
 
 
-def _write_source(root: Path, split: str, count: int, size: int, seed: int,
-                  tick: Tick) -> None:
-    """Write one split of source scenes."""
-    writer = SourceWriter(root, split)
-    for index in range(count):
-        rng = np.random.default_rng(
-            [seed, _STREAMS['source_scenes', split], index])
-        writer.add(render_scene(rng, size, SOURCE), index)
-        tick()
-
-
 def _write_folders(root: Path, group: str, split: str,
                    names: tuple[str, ...], count: int, seed: int,
                    tick: Tick) -> None:
@@ -260,5 +238,5 @@ def _write_folders(root: Path, group: str, split: str,
             rng = np.random.default_rng(
                 [seed, _STREAMS[group, split], index])
             write_image(folder / f'{name}_{number:05d}.jpg',
-                        render_single(rng, name))
+                        render_single(rng, name, varied=group == 'varied'))
             tick()

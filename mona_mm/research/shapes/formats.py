@@ -153,28 +153,6 @@ def _voc_xml(name: str, scene: Scene) -> str:
     return ElementTree.tostring(root, encoding='unicode')
 
 
-class SourceWriter:
-    """Write the source scenes of one split, images and label images only.
-
-    Args:
-        root: The folder that holds all layouts.
-        split: ``'train'`` or ``'val'``.
-    """
-
-    def __init__(self, root: Path, split: str) -> None:
-        """Make the folders; see the class for the arguments."""
-        self._images, self._labels = (
-            root / 'source_scenes' / kind / _ADE_FOLDERS[split]
-            for kind in ('images', 'annotations'))
-        for folder in (self._images, self._labels):
-            folder.mkdir(parents=True, exist_ok=True)
-
-    def add(self, scene: Scene, number: int) -> None:
-        """Write one scene."""
-        write_image(self._images / f'{number:05d}.jpg', scene.image)
-        write_image(self._labels / f'{number:05d}.png', ade_labels(scene))
-
-
 class SplitWriter:
     """Write the images of one split in every detection-like layout.
 

@@ -16,46 +16,19 @@ Rng = np.random.Generator
 PALETTE = ((220, 20, 60), (30, 144, 255), (255, 165, 0), (148, 0, 211),
            (34, 139, 34), (0, 206, 209))
 TEXTURES = ('flat', 'stripes', 'dots', 'checker', 'gradient', 'noise')
-SOURCE_TEXTURES = (*TEXTURES, 'rings', 'bricks', 'zigzag')
+VARIED_TEXTURES = (*TEXTURES, 'rings', 'bricks', 'zigzag')
 SINGLE_SIZE = 64
 _CALM_TEXTURES = ('flat', 'gradient')
 _CALM_TURN = 0.35
+# By how much the height of a varied outline is scaled at most, up or down.
+_STRETCH = 1.35
+# Of an object: what later ones leave visible at least, and what it covers of
+# earlier ones at most.
+MIN_VISIBLE = 0.7
+MAX_OVERLAP = 0.25
 
 _SUPERSAMPLE = 4
 _PLACE_TRIES = 12
-
-
-@dataclass(frozen=True)
-class Style:
-    """What a scene may look like.
-
-    Args:
-        classes: Names of the objects' outlines.
-        objects: Fewest and most objects that are tried.
-        extents: Shortest and longest of the objects' longer sides in pixels,
-            at most a third and a half of the picture's.
-        visible: Share of an object that later ones leave visible at least.
-        overlap: Share of an object that covers earlier ones at most.
-        textures: Fillings of the objects.
-        stretch: By how much an outline's height is scaled at most, up or
-            down.
-        varied: Whether backgrounds have textures too, objects shadows, rims
-            and shading, and pictures a contrast, a tint and a blur.
-    """
-
-    classes: tuple[str, ...]
-    objects: tuple[int, int]
-    extents: tuple[float, float]
-    visible: float
-    overlap: float
-    textures: tuple[str, ...]
-    stretch: float = 1.0
-    varied: bool = False
-
-
-TARGET = Style(TARGET_CLASSES, (1, 5), (18, 56), 0.7, 0.25, TEXTURES)
-SOURCE = Style(SOURCE_CLASSES, (3, 9), (12, 64), 0.5, 0.5, SOURCE_TEXTURES,
-               stretch=1.35, varied=True)
 
 
 @dataclass
@@ -63,7 +36,7 @@ class SceneObject:
     """One drawn object.
 
     Args:
-        label: Index into the classes of the scene's style.
+        label: Index into ``TARGET_CLASSES``.
         mask: (H, W) bool, the pixels that later objects leave visible.
         corners: (4, 2) pixel coordinates (x, y) of the box around the whole
             object in its own frame, clockwise from its top left corner.
@@ -185,7 +158,7 @@ def _background(rng: Rng, size: int, textured: bool = False) -> Array:
     weight = np.clip(mix * ramp + (1 - mix) * waves, 0, 1)[..., None]
     image = (first + weight * (second - first)).astype(np.float32)
     if textured and rng.random() < 0.4:
-        kind = SOURCE_TEXTURES[rng.integers(1, len(SOURCE_TEXTURES))]
+        kind = VARIED_TEXTURES[rng.integers(1, len(VARIED_TEXTURES))]
         pattern = _texture(rng, kind, size, centre, size * rng.uniform(.2, 1))
         pattern *= np.float32(rng.uniform(0.2, 0.8))
         image += pattern * (_colour(rng, (0, 0.8), (0.1, 1)) - image)
@@ -287,21 +260,21 @@ def _finish(rng: Rng, image: Array) -> Array:
 
 
 def _fits(mask: NDArray[np.bool_], below: list[SceneObject],
-          areas: list[int], style: Style) -> bool:
+          areas: list[int]) -> bool:
     """Tell whether a new object leaves the earlier ones visible enough."""
     for item, area in zip(below, areas, strict=True):
-        if (item.mask & ~mask).sum() < style.visible * area:
+        if (item.mask & ~mask).sum() < MIN_VISIBLE * area:
             return False
     shared = sum((item.mask & mask).sum() for item in below)
-    return bool(shared <= style.overlap * mask.sum())
+    return bool(shared <= MAX_OVERLAP * mask.sum())
 
 
 def _as_bytes(image: Array) -> NDArray[np.uint8]:
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
-def render_scene(rng: Rng, size: int, style: Style = TARGET) -> Scene:
-    """Draw a picture of several objects.
+def render_scene(rng: Rng, size: int) -> Scene:
+    """Draw a picture of one to five target objects.
 
     An object that would hide too much of earlier ones is tried elsewhere and
     left out, unpainted, when no place is found.
@@ -309,33 +282,24 @@ def render_scene(rng: Rng, size: int, style: Style = TARGET) -> Scene:
     Args:
         rng: The only source of randomness.
         size: Side of the square picture in pixels, 32 or more.
-        style: What it may look like; by default that of the target classes.
     """
-    image = _background(rng, size, style.varied)
-    extents = (min(style.extents[0], size / 3),
-               min(style.extents[1], size / 2))
+    image = _background(rng, size)
+    extents = (min(18, size / 3), min(56, size / 2))
     objects: list[SceneObject] = []
     areas: list[int] = []
-    for _ in range(rng.integers(style.objects[0], style.objects[1] + 1)):
-        label = int(rng.integers(len(style.classes)))
+    for _ in range(rng.integers(1, 6)):
+        label = int(rng.integers(len(TARGET_CLASSES)))
         for _ in range(_PLACE_TRIES):
-            draft = _draft(rng, style.classes[label], size, extents,
-                           stretch=style.stretch)
+            draft = _draft(rng, TARGET_CLASSES[label], size, extents)
             mask = draft.alpha >= 0.5
-            if not _fits(mask, objects, areas, style):
+            if not _fits(mask, objects, areas):
                 continue
             for item in objects:
                 item.mask = item.mask & ~mask
             objects.append(SceneObject(label, mask, draft.corners))
             areas.append(int(mask.sum()))
-            if style.varied and rng.random() < 0.4:
-                _add_shadow(rng, image, draft)
-            _paint(rng, image, draft, style.textures)
-            if style.varied and rng.random() < 0.5:
-                _add_relief(rng, image, draft)
+            _paint(rng, image, draft)
             break
-    if style.varied:
-        image = _finish(rng, image)
     return Scene(_as_bytes(image), objects)
 
 
@@ -347,27 +311,50 @@ def _calm_background(rng: Rng, size: int) -> Array:
     return np.clip(image, 0, 255)
 
 
-def render_single(rng: Rng, name: str,
-                  size: int = SINGLE_SIZE) -> NDArray[np.uint8]:
+def render_single(rng: Rng, name: str, size: int = SINGLE_SIZE,
+                  varied: bool = False) -> NDArray[np.uint8]:
     """Draw one object of a named class; (size, size, 3) uint8 in RGB.
 
     Source classes are drawn calmly (plain backgrounds, plain fillings, little
     rotation), so that a network that starts from nothing learns them within
-    minutes; adapting to the clutter of the target classes is left to tuning.
+    minutes; what has learnt that goes on with varied ones.
 
     Args:
         rng: The only source of randomness.
         name: A target or source class.
         size: Side of the square picture in pixels.
+        varied: Draw any class with more or less clutter, textures that
+            target classes do not have, rotation, other proportions, shadows,
+            rims, shading, tints and blur.
 
     Raises:
         ValueError: If ``name`` is not a known class.
     """
     if name not in OUTLINES:
         raise ValueError(f'name={name!r}: expected one of {list(OUTLINES)}')
+    if varied:
+        return _render_varied(rng, name, size)
     calm = name in SOURCE_CLASSES
     image = (_calm_background if calm else _background)(rng, size)
     draft = _draft(rng, name, size, (size * 0.38, size * 0.66),
                    _CALM_TURN if calm else np.pi)
     _paint(rng, image, draft, _CALM_TEXTURES if calm else TEXTURES)
     return _as_bytes(image)
+
+
+def _render_varied(rng: Rng, name: str, size: int) -> NDArray[np.uint8]:
+    # From calm to hard: what cannot be told apart yet teaches nothing.
+    hard = np.float32(rng.random())
+    image = _calm_background(rng, size)
+    image += hard * (_background(rng, size, textured=True) - image)
+    draft = _draft(rng, name, size,
+                   (size * (0.38 - 0.1 * hard), size * 0.66),
+                   _CALM_TURN + hard * (np.pi - _CALM_TURN),
+                   1 + hard * (_STRETCH - 1))
+    if rng.random() < 0.5 * hard:
+        _add_shadow(rng, image, draft)
+    _paint(rng, image, draft,
+           VARIED_TEXTURES if rng.random() < hard else _CALM_TEXTURES)
+    if rng.random() < 0.5 * hard:
+        _add_relief(rng, image, draft)
+    return _as_bytes(image + hard * (_finish(rng, image) - image))

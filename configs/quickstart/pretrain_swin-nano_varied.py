@@ -1,0 +1,22 @@
+# The second half of the base's training: on from the first, whose calm
+# pictures a network that starts from nothing can learn, with twice as many of
+# the same 24 classes in clutter, turned, stretched, shaded and blurred.
+#   python tools/make_shapes.py data/varied --train 0 --val 0 --per-class 0 \
+#       --varied-per-class 1200 --val-per-class 40
+#   python tools/train.py configs/quickstart/pretrain_swin-nano_varied.py
+#   python tools/ship_base.py work_dirs/pretrain_swin-nano_varied \
+#       --pictures data/singles data/varied
+_base_ = ['./pretrain_swin-nano_singles.py']
+model = dict(
+    backbone=dict(
+        allow_random_base=False,
+        init_cfg=dict(
+            _delete_=True,
+            type='Pretrained',
+            checkpoint='mona_mm://swin-nano_shapes-259c6a63.pth')))
+data_root = 'data/varied/varied'
+train_dataloader = dict(dataset=dict(data_root=data_root))
+val_dataloader = dict(dataset=dict(data_root=data_root))
+test_dataloader = val_dataloader
+train_cfg = dict(max_epochs=8, val_interval=1)
+randomness = dict(seed=2)
