@@ -10,7 +10,7 @@ import os
 import pickle
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import combinations
 from pathlib import Path
 from typing import Dict, List, Sequence, Tuple
@@ -28,7 +28,15 @@ from mona_mm.text import write_atomically
 
 from .figures import draw_detections, ground_truth
 from .shapes import make_shapes
-from .sweep import Job, exit_status, fitting, of_task, run_locally, show
+from .sweep import (
+    Job,
+    Outcome,
+    exit_status,
+    fitting,
+    of_task,
+    run_locally,
+    show,
+)
 
 OUT = Path('work_dirs/quickstart')
 CONFIGS = Path('configs/quickstart')
@@ -60,17 +68,23 @@ def run(methods: Sequence[str]) -> int:
     say(1, 'pictures: five data formats (half a minute)')
     claim(OUT, pictures())
     say(2, f'training: RetinaNet on a frozen base, with {", ".join(methods)}; '
-        f'{AT_ONCE} at a time (logs: {OUT}/*/sweep.log)')
-    jobs = [_job(method) for method in methods]
-    with one_thread():
-        outcomes = run_locally(jobs, AT_ONCE)
+        f'{AT_ONCE} at a time, tested as they end (logs: {OUT}/*/sweep.log)')
+    jobs = {method: _job(method) for method in methods}
+    tests: Dict[Job, Future] = {}
+    with one_thread(), ThreadPoolExecutor(1) as pool:
+
+        def test(outcome: Outcome) -> None:
+            if outcome.state in ('finished', 'skipped'):
+                tests[outcome.job] = pool.submit(_test, outcome.job)
+
+        outcomes = run_locally(list(jobs.values()), AT_ONCE, test)
         status = exit_status(outcomes)
         if status:
             show(outcomes)
             return status
-        say(3, 'test, table and pictures (a minute)')
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            rows = list(pool.map(_test, methods, jobs))
+        say(3, 'table and pictures')
+        rows = [dict(tests[job].result(), method=method)
+                for method, job in jobs.items()]
     _report(rows)
     return status
 
@@ -145,7 +159,7 @@ def _job(method: str) -> Job:
         f'val_dataloader.dataset.indices={_WATCHED}', ))
 
 
-def _test(method: str, job: Job) -> dict:
+def _test(job: Job) -> dict:
     """Test what was trained; where that is done, read what was found."""
     done = job.folder / 'result.json'
     if done.is_file():
@@ -166,7 +180,6 @@ def _test(method: str, job: Job) -> dict:
     metrics = max(job.folder.glob('test/*/*.json')).read_text()
     record = read_record(job.folder / 'run.json')
     row = dict(
-        method=method,
         metric=json.loads(metrics)['pascal_voc/mAP'],
         trained=record['trained'],
         share=record['share'])

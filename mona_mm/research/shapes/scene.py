@@ -343,8 +343,9 @@ def render_single(rng: Rng, name: str, size: int = SINGLE_SIZE,
 
 
 def _render_varied(rng: Rng, name: str, size: int) -> NDArray[np.uint8]:
-    # From calm to hard: what cannot be told apart yet teaches nothing.
-    hard = np.float32(rng.random())
+    # From calm to hard, most of them calm: from hard ones alone, nothing is
+    # learnt.
+    hard = np.float32(rng.random()**2)
     image = _calm_background(rng, size)
     image += hard * (_background(rng, size, textured=True) - image)
     draft = _draft(rng, name, size,
