@@ -59,7 +59,8 @@ class MonaLayer(Foldable):
 
     ``x + project2(dropout(gelu(conv(project1(norm(x)*gamma + x*gammax)))))``
 
-    The layer is not the identity at the start.
+    The layer is not the identity at the start, unless ``linear_init`` asks
+    for that.
 
     Args:
         dims (int): C, the width of the residual stream.
@@ -93,10 +94,12 @@ class MonaLayer(Foldable):
         self.adapter_conv = MonaConv(bottleneck_dims, kernel_sizes)
         self.dropout = nn.Dropout(drop_rate)
         self.project2 = nn.Linear(bottleneck_dims, dims)
-        if linear_init == 'trunc_normal':
+        if linear_init != 'pytorch':
             for linear in (self.project1, self.project2):
                 trunc_normal_(linear.weight, std=.02)
                 nn.init.zeros_(linear.bias)
+        if linear_init == 'identity':
+            nn.init.zeros_(self.project2.weight)
 
     def forward(self,
                 x: Tensor,
@@ -214,7 +217,9 @@ class Mona(Tuner):
         drop_rate (float): Dropout rate. Defaults to 0.1.
         linear_init (str): How linear layers start: ``'trunc_normal'`` (0.02,
             zero bias) as published, ``'pytorch'`` (PyTorch's
-            default) as in STAR-MMRotate; the paper says Kaiming uniform.
+            default) as in STAR-MMRotate, ``'identity'`` (as published, but
+            the second at zero, so that the layer changes nothing at first:
+            ours, for comparison); the paper says Kaiming uniform.
             Convolutions keep PyTorch's default. Defaults to
             ``'trunc_normal'``.
 
@@ -245,9 +250,10 @@ class Mona(Tuner):
             raise ValueError(
                 'Mona: kernel_sizes must be a non-empty sequence of odd '
                 f'positive integers, but got {kernel_sizes!r}')
-        if linear_init not in ('trunc_normal', 'pytorch'):
-            raise ValueError("Mona: linear_init must be 'trunc_normal' or "
-                             f"'pytorch', but got {linear_init!r}")
+        if linear_init not in ('trunc_normal', 'pytorch', 'identity'):
+            raise ValueError("Mona: linear_init must be 'trunc_normal', "
+                             "'pytorch' or 'identity', but got "
+                             f'{linear_init!r}')
         self.bottleneck_dims = bottleneck_dims
         self.kernel_sizes = tuple(kernel_sizes)
         self.scaled_norm = scaled_norm

@@ -88,3 +88,12 @@ def test_linear_layers_start_as_told(init, std):
     assert spread == pytest.approx(std, rel=.02)
     zero = not any(p.bias.any() for p in (mona.project1, mona.project2))
     assert zero == (init == 'trunc_normal')
+
+
+def test_layer_that_starts_as_the_identity_changes_nothing_and_learns():
+    mona = layer(32, bottleneck_dims=8, linear_init='identity')
+    x = torch.randn(2, 16, 32)
+    y = mona(x, (4, 4))
+    assert torch.equal(y, x)
+    y.square().sum().backward()
+    assert mona.project2.weight.grad.abs().max() > 0
