@@ -13,6 +13,7 @@ model = dict(
         init_cfg=dict(
             _delete_=True,
             type='Pretrained',
+            # What tools/ship_base.py made of the first half.
             checkpoint='mona_mm://swin-nano_shapes-259c6a63.pth')))
 data_root = 'data/varied/varied'
 train_dataloader = dict(dataset=dict(data_root=data_root))

@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from typing import Optional, Sequence
 
+from mmengine.config import Config
+
 from mona_mm.errors import ConfigError
 from mona_mm.reports.logs import read_log
 from mona_mm.text import read_json, write_atomically
@@ -71,6 +73,7 @@ def ship(work_dir: str, name: str, pictures: Sequence[str],
         parameters=sum(v.numel() for v in state.values()
                        if v.is_floating_point()),
         command=f'python tools/train.py {run["config"]}',
+        started_from=_start(work / Path(run['config']).name, folder),
         changed=run['changed'],
         seed=run['seed'],
         iterations=done,
@@ -92,3 +95,11 @@ def ship(work_dir: str, name: str, pictures: Sequence[str],
         if other != path:
             os.remove(other)
     return path
+
+
+def _start(config: Path, folder: Path):
+    """The record of the base that a training went on from, or its name."""
+    start = Config.fromfile(config).model.backbone.get('init_cfg') or {}
+    name = os.path.basename(start.get('checkpoint', ''))
+    records = [read_json(p, 'a record') for p in folder.glob('*.json')]
+    return next((r for r in records if r['file'] == name), name or None)

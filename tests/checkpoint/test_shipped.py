@@ -88,6 +88,9 @@ def work(tmp_path):
         '{"mIoU": 12.5, "step": 2}\n'
         '{"loss": 1.0, "iter": 4, "step": 4, "time": 0.1}\n'
         '{"mIoU": 13.5, "step": 4}\n')
+    (folder / 'x.py').write_text(
+        "model = dict(backbone=dict(init_cfg=dict(\n"
+        "    type='Pretrained', checkpoint='mona_mm://first-01234567.pth')))\n")
     (tmp_path / 'pictures').mkdir()
     (tmp_path / 'pictures/meta.json').write_text(json.dumps(dict(
         generator='g', version=2, arguments={}, sha256='0')))
@@ -100,8 +103,11 @@ def test_backbone_is_shipped_in_half_precision_with_what_made_it(
     out = tmp_path / 'bases'
     out.mkdir()
     (out / 'small-00000000.pth').touch()  # an earlier one
+    first = dict(file='first-01234567.pth', seed=7)
+    (out / 'first.json').write_text(json.dumps(first))
     path = ship(str(folder), 'small', [str(tmp_path / 'pictures')], out)
-    assert {p.name for p in out.iterdir()} == {path.name, 'small.json'}
+    assert {p.name for p in out.iterdir()} == {
+        path.name, 'small.json', 'first.json'}
     state = torch.load(path, weights_only=True)['state_dict']
     for name, value in net.state_dict().items():
         if value.is_floating_point():
@@ -111,6 +117,11 @@ def test_backbone_is_shipped_in_half_precision_with_what_made_it(
     assert record['iterations'] == 3 and record['planned'] == '5 iters'
     assert [v['mIoU'] for v in record['validations']] == [12.5]
     assert record['validations'][0]['iter'] == 2
+    assert record['started_from'] == first
+    (out / 'first.json').unlink()
+    ship(str(folder), 'small', [str(tmp_path / 'pictures')], out)
+    record = json.loads((out / 'small.json').read_text())
+    assert record['started_from'] == 'first-01234567.pth'
 
 
 def test_base_that_is_too_large_is_not_shipped(work, tmp_path, monkeypatch):
