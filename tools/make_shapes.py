@@ -15,7 +15,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('root', nargs='?', default='data/shapes',
                         help='folder to create')
     for name, default, text in (
-            ('train', 320, 'detection-like training images'),
+            ('train', 640, 'detection-like training images'),
             ('val', 800, 'detection-like validation images'),
             ('size', 128, 'side of those images in pixels'),
             ('per-class', 100, 'training images of each target class'),

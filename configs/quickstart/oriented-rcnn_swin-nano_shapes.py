@@ -22,6 +22,6 @@ model = dict(
         rpn=dict(nms_pre=200, max_per_img=100),
         rcnn=dict(nms_pre=200, max_per_img=20)))
 # mmrotate's evaluation starts processes of its own: once is enough.
-train_cfg = dict(val_interval=12)
+train_cfg = dict(val_interval=6)
 default_hooks = dict(logger=dict(interval=10))
 randomness = dict(seed=0)

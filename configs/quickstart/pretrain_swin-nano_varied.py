@@ -5,7 +5,7 @@
 #       --varied-per-class 1200 --val-per-class 40
 #   python tools/train.py configs/quickstart/pretrain_swin-nano_varied.py
 #   python tools/ship_base.py work_dirs/pretrain_swin-nano_varied \
-#       --pictures data/singles data/varied
+#       --pictures data/varied
 _base_ = ['./pretrain_swin-nano_singles.py']
 model = dict(
     backbone=dict(

@@ -8,5 +8,6 @@ model = dict(
     data_preprocessor=dict(num_classes=6),
     backbone=_base_.nano,
     head=dict(in_channels=256, num_classes=6))
+train_cfg = dict(max_epochs=12, val_interval=4)
 default_hooks = dict(logger=dict(interval=10))
 randomness = dict(seed=0)

@@ -75,11 +75,11 @@ class Form(NamedTuple):
 
 
 TASKS = (
-    Task('retinanet_swin-nano', 'detection', 10, 5, 'AP50',
+    Task('retinanet_swin-nano', 'detection', 4, 2, 'AP50',
          'pascal_voc/mAP'),
-    Task('upernet_swin-nano', 'segmentation', 10, 5, 'mIoU', 'mIoU'),
+    Task('upernet_swin-nano', 'segmentation', 5, 5, 'mIoU', 'mIoU'),
     # mmrotate's evaluation starts processes of its own: once is enough.
-    Task('oriented-rcnn_swin-nano', 'oriented detection', 6, 6, 'AP50',
+    Task('oriented-rcnn_swin-nano', 'oriented detection', 3, 3, 'AP50',
          'dota/mAP'),
     Task('swin-nano', 'classification', 12, 4, 'Top 1 Accuracy',
          'accuracy/top1'),

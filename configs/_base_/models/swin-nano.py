@@ -11,4 +11,4 @@ nano = dict(
     drop_path_rate=0.1,
     # Comes with the package: see mona_mm/bases/swin-nano_shapes.json.
     init_cfg=dict(
-        type='Pretrained', checkpoint='mona_mm://swin-nano_shapes-259c6a63.pth'))
+        type='Pretrained', checkpoint='mona_mm://swin-nano_shapes-060e46c7.pth'))

@@ -17,7 +17,7 @@ param_scheduler = [
         eta_min_ratio=0.01,
         convert_to_iter_based=True)
 ]
-train_cfg = dict(by_epoch=True, max_epochs=12, val_interval=4)
+train_cfg = dict(by_epoch=True, max_epochs=6, val_interval=2)
 val_cfg = dict()
 test_cfg = dict()
 auto_scale_lr = dict(enable=False, base_batch_size=8)

@@ -44,7 +44,7 @@ _STREAMS = {(group, split): number for number, (group, split) in enumerate(
 Tick = Callable[[], None]
 
 
-def make_shapes(root: str | os.PathLike[str], *, train: int = 320,
+def make_shapes(root: str | os.PathLike[str], *, train: int = 640,
                 val: int = 800, size: int = 128, per_class: int = 100,
                 source_per_class: int = 0, varied_per_class: int = 0,
                 val_per_class: int = 60,
