@@ -4,18 +4,14 @@ _base_ = [
     '../_base_/datasets/shapes_voc.py', '../_base_/schedules/quickstart.py',
     '../_base_/default_runtime_det.py'
 ]
-# Not the paper's: minutes are short, and a head with norms learns sooner.
-norm_cfg = dict(type='GN', num_groups=8, requires_grad=True)
 model = dict(
     backbone=_base_.nano,
-    neck=dict(
-        in_channels=[64, 128, 256], out_channels=64, norm_cfg=norm_cfg),
+    neck=dict(in_channels=[64, 128, 256], out_channels=64),
     bbox_head=dict(
         num_classes=6,
         in_channels=64,
         stacked_convs=2,
         feat_channels=64,
-        norm_cfg=norm_cfg,
         # The shapes are 18 to 56 pixels wide.
         anchor_generator=dict(octave_base_scale=3)))
 default_hooks = dict(logger=dict(interval=10))
