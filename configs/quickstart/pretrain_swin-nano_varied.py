@@ -1,6 +1,5 @@
-# The second half of the base's training: on from the first, whose calm
-# pictures a network that starts from nothing can learn, with twice as many of
-# the same 24 classes in clutter, turned, stretched, shaded and blurred.
+# The base's second half: the same 24 classes in clutter, turned, stretched,
+# shaded and blurred. The first half is what it can start from.
 #   python tools/make_shapes.py data/varied --train 0 --val 0 --per-class 0 \
 #       --varied-per-class 1200 --val-per-class 40
 #   python tools/train.py configs/quickstart/pretrain_swin-nano_varied.py
