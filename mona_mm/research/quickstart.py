@@ -45,7 +45,7 @@ TASK = str(CONFIGS / 'retinanet_swin-nano_shapes.py')
 METHODS = ('mona', 'fixed', 'full')
 #: Learning rate of what trains in the backbone over that of neck and head,
 #: where it is not 1: chosen on other pictures, see docs/get_started.md.
-RATES = dict(full=0.1)
+RATES = dict(full=0.3)
 SEED = 0
 #: Runs at a time, a thread each.
 AT_ONCE = 2
