@@ -129,7 +129,9 @@ def check_moves(watch):
         assert moved, f'{key} did not move'
 
 
-@pytest.mark.parametrize('name', CONFIGS)
+@pytest.mark.parametrize('name', [
+    pytest.param(name, marks=pytest.mark.slow if name.startswith(
+        ('oriented', 'cascade')) else ()) for name in CONFIGS])
 def test_config_trains_on_real_data_and_its_checkpoint_scores_the_same(
         root, name, watch, tmp_path):
     images, steps = CONFIGS[name]

@@ -46,7 +46,7 @@ def trained(tmp_path_factory):
 
 @pytest.mark.parametrize('name, kind', [
     pytest.param(name, kind, marks=[] if (
-        name.startswith('retinanet') and kind in ('onnx', 'torchscript'))
+        name.startswith('retinanet') and kind == 'onnx')
         else pytest.mark.slow)
     for name in WHAT for kind in export.FORMATS])
 def test_file_holds_what_pytorch_computes(trained, tmp_path, name, kind):
@@ -122,6 +122,7 @@ def test_odd_arguments_are_named(tmp_path, out, kind, told):
         export.export(None, 'x', str(tmp_path / out), kind, SIZE)
 
 
+@pytest.mark.slow
 def test_size_that_a_graph_cannot_leave_open_is_told(trained, tmp_path):
     cfg, checkpoint = trained('swin-nano-mona')
     with pytest.raises(ConfigError, match='does not run .* at .128, 160'):

@@ -292,7 +292,7 @@ def test_varied_pictures_have_busier_surroundings_than_calm_ones() -> None:
         for name in SOURCE_CLASSES for seed in range(4)])
         for hard in (False, True))
     assert calm == pytest.approx(3, abs=.5)  # one colour and noise of 3
-    assert varied > 5
+    assert varied > calm + 1
 
 
 def test_configs_of_the_pre_training_name_all_source_classes() -> None:
