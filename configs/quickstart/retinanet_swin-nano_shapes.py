@@ -16,6 +16,6 @@ model = dict(
         anchor_generator=dict(octave_base_scale=3)))
 default_hooks = dict(logger=dict(interval=10))
 train_dataloader = dict(batch_size=4)
-train_cfg = dict(max_epochs=4, val_interval=1)
+train_cfg = dict(max_epochs=3, val_interval=1)
 auto_scale_lr = dict(base_batch_size=4)
 randomness = dict(seed=0)
