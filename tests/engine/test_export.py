@@ -46,7 +46,7 @@ def trained(tmp_path_factory):
 
 @pytest.mark.parametrize('name, kind', [
     pytest.param(name, kind, marks=[] if (
-        name.startswith('retinanet') and kind == 'onnx')
+        name.startswith('retinanet') and kind in ('onnx', 'torchscript'))
         else pytest.mark.slow)
     for name in WHAT for kind in export.FORMATS])
 def test_file_holds_what_pytorch_computes(trained, tmp_path, name, kind):
