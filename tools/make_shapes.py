@@ -1,6 +1,7 @@
 """Generate the shapes picture set in every layout."""
 
 import argparse
+import os
 import sys
 
 from mona_mm.research.shapes import make_shapes
@@ -23,7 +24,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
             ('varied-per-class', 0,
              'varied training images of each source class'),
             ('val-per-class', 60, 'validation images of each class'),
-            ('seed', 0, 'seed of all randomness')):
+            ('seed', 0, 'seed of all randomness'),
+            ('processes', min(os.cpu_count() or 1, 8),
+             'how many draw; the pictures are the same with any number')):
         parser.add_argument(f'--{name}', type=int, default=default, help=text)
     parser.add_argument('--overwrite', action='store_true',
                         help='replace a set made with other arguments')

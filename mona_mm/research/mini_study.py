@@ -24,7 +24,7 @@ from mona_mm.reports.records import collect
 from mona_mm.reports.results import render
 from mona_mm.text import write_atomically
 
-from .quickstart import CONFIGS, claim, one_thread, pictures
+from .quickstart import CONFIGS, claim, one_thread, own_rate, pictures
 from .sweep import Job, Outcome, expand, run_locally
 
 OUT = Path('work_dirs/mini_study')
@@ -101,19 +101,20 @@ def run(form: str, at_once: Optional[int] = None) -> List[Outcome]:
 
 
 def jobs(form: str) -> List[Job]:
-    """All runs of a form, method by method so that tasks advance together."""
+    """All runs of a form: seed by seed, so that what is finished compares,
+    and within a seed method by method."""
     methods, seeds, times = FORMS[form]
-    per_task = [
-        expand(
+    return [
+        job for seed in seeds for method in methods for task in TASKS
+        for job in expand(
             tasks=[str(CONFIGS / f'{task.config}.py')],
-            method_names=methods,
-            seeds=seeds,
+            method_names=[method],
+            seeds=[seed],
             work_dir=str(OUT / form),
             options=(
                 f'train_cfg.max_epochs={task.epochs * times}',
-                f'train_cfg.val_interval={task.every * times}'))
-        for task in TASKS]
-    return [job for together in zip(*per_task) for job in together]
+                f'train_cfg.val_interval={task.every * times}',
+                *own_rate(method)))]
 
 
 def report(form: str, out: Optional[str] = None) -> List[Path]:

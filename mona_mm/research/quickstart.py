@@ -47,7 +47,7 @@ METHODS = ('mona', 'fixed', 'full')
 #: where it is not 1: chosen on other pictures, see docs/get_started.md.
 RATES = dict(full=0.3)
 SEED = 0
-#: Runs at a time, a thread each.
+#: Processes at a time, a thread each.
 AT_ONCE = 2
 #: Of the test pictures, for the errors of differences.
 DRAWS = 500
@@ -102,8 +102,8 @@ def pictures() -> str:
         ConfigError: If ``data/shapes`` holds others.
     """
     try:
-        return make_shapes('data/shapes', progress=sys.stderr.isatty())[
-            'sha256']
+        return make_shapes('data/shapes', progress=sys.stderr.isatty(),
+                           processes=AT_ONCE)['sha256']
     except FileExistsError as error:
         raise ConfigError(
             f'{error} (make clean-quickstart removes it, and the results on '
@@ -156,13 +156,18 @@ class one_thread:
             os.environ['OMP_NUM_THREADS'] = self._old
 
 
+def own_rate(method: str) -> Tuple[str, ...]:
+    """What ``--cfg-options`` gets for the learning rate of a method."""
+    if method not in RATES:
+        return ()
+    return ('optim_wrapper.paramwise_cfg.custom_keys.backbone.'
+            f'lr_mult={RATES[method]:g}', )
+
+
 def _job(method: str) -> Job:
     config, tuner = of_task(TASK, method)
-    options = [f'val_dataloader.dataset.indices={_WATCHED}']
-    if method in RATES:
-        options.append('optim_wrapper.paramwise_cfg.custom_keys.backbone.'
-                       f'lr_mult={RATES[method]:g}')
-    return Job(config, SEED, OUT / method, tuner, tuple(options))
+    return Job(config, SEED, OUT / method, tuner, (
+        f'val_dataloader.dataset.indices={_WATCHED}', *own_rate(method)))
 
 
 def _test(job: Job) -> dict:

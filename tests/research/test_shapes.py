@@ -116,9 +116,9 @@ def each_image(root: Path) -> list[tuple[str, str, list[dict[str, Any]]]]:
             for stem, items in coco(root, split).items()]
 
 
-def test_same_arguments_give_the_same_bytes(root: Path,
-                                            tmp_path: Path) -> None:
-    make_shapes(tmp_path / 'again', **SMALL)
+def test_same_arguments_give_the_same_bytes_with_any_number_of_processes(
+        root: Path, tmp_path: Path) -> None:
+    make_shapes(tmp_path / 'again', **SMALL, processes=2)
     assert contents(tmp_path / 'again') == contents(root)
 
 
@@ -404,7 +404,8 @@ def test_a_failure_leaves_the_old_set_and_no_leftovers(
 @pytest.mark.parametrize(('name', 'value', 'least'), [
     ('train', -1, 0), ('val', -3, 0), ('size', 31, 32), ('size', 64.0, 32),
     ('per_class', -1, 0), ('source_per_class', '4', 0),
-    ('val_per_class', None, 0), ('seed', -1, 0), ('train', True, 0)])
+    ('val_per_class', None, 0), ('seed', -1, 0), ('train', True, 0),
+    ('processes', 0, 1)])
 def test_bad_arguments_are_named_with_what_is_expected(
         tmp_path: Path, name: str, value: object, least: int) -> None:
     expected = f'{name}={value!r}: expected an integer of {least} or more'

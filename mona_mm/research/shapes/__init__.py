@@ -3,15 +3,18 @@
 import hashlib
 import inspect
 import json
+import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .formats import (
     SPLITS,
@@ -23,6 +26,7 @@ from .scene import (
     PALETTE,
     SOURCE_CLASSES,
     TARGET_CLASSES,
+    Scene,
     render_scene,
     render_single,
 )
@@ -49,7 +53,8 @@ def make_shapes(root: str | os.PathLike[str], *, train: int = 640,
                 source_per_class: int = 0, varied_per_class: int = 0,
                 val_per_class: int = 60,
                 seed: int = 0, overwrite: bool = False,
-                progress: bool = False) -> dict[str, Any]:
+                progress: bool = False,
+                processes: int = 1) -> dict[str, Any]:
     """Render the set under ``root``, or return at once if it is there.
 
     The same arguments give the same bytes. The files appear under ``root``
@@ -68,6 +73,9 @@ def make_shapes(root: str | os.PathLike[str], *, train: int = 640,
         seed: Seed of all randomness, 0 or more.
         overwrite: Replace a set made with other arguments.
         progress: Show a progress bar.
+        processes: How many draw pictures; more are faster and draw the
+            same. They are started anew, so that a script that asks for more
+            than one needs the usual ``if __name__ == '__main__'``.
 
     Returns:
         The content of ``meta.json`` and ``reused``: True if nothing was
@@ -82,14 +90,14 @@ def make_shapes(root: str | os.PathLike[str], *, train: int = 640,
                      source_per_class=source_per_class,
                      varied_per_class=varied_per_class,
                      val_per_class=val_per_class, seed=seed)
-    _check(arguments)
+    _check(dict(arguments, processes=processes))
     folder = Path(root).resolve()
     old = _read_meta(folder)
     if old and _same(old, arguments):
         return dict(old, reused=True)
     _refuse_foreign(folder, old, overwrite)
     with _replacing(folder) as target:
-        counts = _write_all(target, arguments, progress)
+        counts = _write_all(target, arguments, progress, processes)
         meta = dict(
             generator=GENERATOR, version=VERSION, arguments=arguments,
             seed=seed, counts=counts, target_classes=list(TARGET_CLASSES),
@@ -101,7 +109,7 @@ def make_shapes(root: str | os.PathLike[str], *, train: int = 640,
 def _check(arguments: dict[str, int]) -> None:
     """Raise ValueError for the first argument out of its range."""
     for name, value in arguments.items():
-        least = MIN_SIZE if name == 'size' else 0
+        least = dict(size=MIN_SIZE, processes=1).get(name, 0)
         whole = isinstance(value, int) and not isinstance(value, bool)
         if not whole or value < least:
             raise ValueError(f'{name}={value!r}: expected an integer of '
@@ -185,8 +193,20 @@ def _progress(total: int, shown: bool) -> Iterator[Tick]:
         yield partial(bar.advance, bar.add_task('Rendering', total=total))
 
 
-def _write_all(root: Path, arguments: dict[str, int],
-               progress: bool) -> dict[str, int]:
+@contextmanager
+def _mapping(processes: int) -> Iterator[Callable[..., Iterator[Any]]]:
+    """Yield what maps a function over arguments, in their order."""
+    if processes == 1:
+        yield map
+        return
+    # Not forked: cv2's threads, of whoever calls this, do not survive it.
+    with ProcessPoolExecutor(
+            processes, multiprocessing.get_context('spawn')) as pool:
+        yield partial(pool.map, chunksize=20)
+
+
+def _write_all(root: Path, arguments: dict[str, int], progress: bool,
+               processes: int) -> dict[str, int]:
     """Write every layout and return the number of images and objects."""
     seed, size = arguments['seed'], arguments['size']
     scenes = [(split, arguments[split]) for split in SPLITS]
@@ -202,41 +222,42 @@ def _write_all(root: Path, arguments: dict[str, int],
     total = sum(count for _, count in scenes) + sum(
         count * len(names) for _, _, names, count in singles)
     counts: dict[str, int] = {}
-    with _progress(total, progress) as tick:
+    with _progress(total, progress) as tick, _mapping(processes) as over:
         for split, count in scenes:
+            writer = SplitWriter(root, split)
+            for scene in over(partial(_scene, seed, split, size),
+                              range(count)):
+                writer.add(scene)
+                tick()
             counts[f'{split}_images'] = count
-            counts[f'{split}_objects'] = _write_scenes(
-                root, split, count, size, seed, tick)
+            counts[f'{split}_objects'] = writer.close()
         for group, split, names, count in singles:
             counts[f'{group}_{split}_images'] = count * len(names)
-            _write_folders(root, group, split, names, count, seed, tick)
+            for name in names:
+                (root / group / split / name).mkdir(parents=True)
+            images = over(partial(_single, seed, group, split, names),
+                          range(count * len(names)))
+            for index, image in enumerate(images):
+                name = names[index % len(names)]
+                number = index // len(names)
+                write_image(root / group / split / name
+                            / f'{name}_{number:05d}.jpg', image)
+                tick()
     return counts
 
 
-def _write_scenes(root: Path, split: str, count: int, size: int, seed: int,
-                  tick: Tick) -> int:
-    """Write one split of detection-like images; return the object count."""
-    writer = SplitWriter(root, split)
-    for index in range(count):
-        rng = np.random.default_rng(
-            [seed, _STREAMS['scenes', split], index])
-        writer.add(render_scene(rng, size))
-        tick()
-    return writer.close()
+def _scene(seed: int, split: str, size: int, index: int) -> Scene:
+    """Draw one detection-like image."""
+    return render_scene(np.random.default_rng(
+        [seed, _STREAMS['scenes', split], index]), size)
 
 
-def _write_folders(root: Path, group: str, split: str,
-                   names: tuple[str, ...], count: int, seed: int,
-                   tick: Tick) -> None:
-    """Write one split of single-object images, a folder for each class."""
-    for label, name in enumerate(names):
-        folder = root / group / split / name
-        folder.mkdir(parents=True)
-        for number in range(count):
-            # Interleaved, so that a larger count only adds images.
-            index = number * len(names) + label
-            rng = np.random.default_rng(
-                [seed, _STREAMS[group, split], index])
-            write_image(folder / f'{name}_{number:05d}.jpg',
-                        render_single(rng, name, varied=group == 'varied'))
-            tick()
+def _single(seed: int, group: str, split: str, names: tuple[str, ...],
+            index: int) -> NDArray[np.uint8]:
+    """Draw one single-object image.
+
+    Classes take turns, so that a larger count only adds images.
+    """
+    rng = np.random.default_rng([seed, _STREAMS[group, split], index])
+    return render_single(rng, names[index % len(names)],
+                         varied=group == 'varied')
