@@ -19,10 +19,11 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument(
         '--form', choices=sorted(real_study.FORMS), default='short',
         help='short: four methods on small pictures, about an hour on two '
-        'cores; full: nine methods, many hours there (default: short)')
+        'cores; full: nine methods on larger ones, many hours there '
+        '(default: short)')
     parser.add_argument(
         '--methods', nargs='+', metavar='METHOD',
-        help='run these of the form alone, each at its own rate')
+        help='run these alone, each at its own rate: any of the nine')
     parser.add_argument(
         '--jobs', type=int, metavar='N',
         help='runs at a time (default: one per GPU, or two without one)')

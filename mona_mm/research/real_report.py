@@ -122,7 +122,7 @@ def common_results(study: Study, task: Task) -> Dict[str, List[Cell]]:
     except LookupError:
         return {}
     return {m: plan.common_tests(study.form, task, m, rate, study.values)
-            for m in study.form.methods}
+            for m in study.form.usual}
 
 
 def _by_seed(study: Study, found: Dict[str, List[Cell]]

@@ -89,14 +89,17 @@ class Form(NamedTuple):
 
     Attributes:
         methods (tuple[str]): Which methods, in order.
+        usual (tuple[str]): Those of them that are run where none are named;
+            one rate for all is chosen on these.
         seeds (tuple[int]): With which the four foremost are tested.
-        fewer (tuple[int]): And the others; the first one chooses.
+        fewer (tuple[int]): And the others. The first of ``seeds`` chooses.
         for_all (tuple[int]): With which of them one rate for all is tested,
             besides what has that rate anyway.
         rates (tuple[float]): The grid, as parts of the head's rate.
         sizes (dict[str, Size]): By config.
     """
     methods: Tuple[str, ...]
+    usual: Tuple[str, ...]
     seeds: Tuple[int, ...]
     fewer: Tuple[int, ...]
     for_all: Tuple[int, ...]
@@ -108,16 +111,16 @@ class Form(NamedTuple):
         return self.seeds if method in FOREMOST else self.fewer
 
 
+ALL = (*FOREMOST, *OTHERS)
 #: Half a decade apart.
 RATES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 FORMS = dict(
     short=Form(
-        FOREMOST, (1, 2, 3), (), (1, ), RATES,
+        ALL, FOREMOST, (1, 2, 3), (1, ), (1, ), RATES,
         {CELLS.config: Size((160, 120), 4, 2),
          FRUITS.config: Size((192, 144), 20, 5)}),
     full=Form(
-        (*FOREMOST, *OTHERS), (1, 2, 3, 4, 5), (1, 2, 3), (1, 2, 3, 4, 5),
-        RATES,
+        ALL, ALL, (1, 2, 3, 4, 5), (1, 2, 3), (1, 2, 3, 4, 5), RATES,
         {CELLS.config: Size((224, 168), 12, 2),
          FRUITS.config: Size((256, 192), 60, 10)}))
 
@@ -200,12 +203,12 @@ def chosen(form: Form, task: Task, method: str, values: Values
 
 
 def common(form: Form, task: Task, values: Values) -> float:
-    """One rate for all: best in the mean over the methods that have one.
+    """One rate for all: best in the mean over the usual methods.
 
     Raises:
         LookupError: If a run that it is chosen among is missing.
     """
-    cells = [c for m in form.methods for c in choices(form, task, m)]
+    cells = [c for m in form.usual for c in choices(form, task, m)]
     return best({rate: sum(values[c] for c in cells if c.rate == rate)
                  for rate in form.rates})
 
@@ -235,14 +238,14 @@ def stages(form: Form, values: Values,
     Args:
         form (Form): How much.
         only (Sequence[str], optional): Methods, at their own rates, in place
-            of all of them; the rate for all needs all.
+            of the usual ones and of one rate for these.
         values (dict[Cell, float]): What is known. It may grow while this is
             iterated, and has to: a step needs the results of those before.
 
     Yields:
         tuple[str, list[Cell]]: What it is for, and its runs.
     """
-    wanted = [m for m in form.methods if only is None or m in only]
+    wanted = [m for m in form.methods if m in (only or form.usual)]
     groups = [[m for m in wanted if m in FOREMOST],
               [m for m in wanted if m not in FOREMOST]]
     for methods in filter(None, groups):
@@ -262,7 +265,7 @@ def stages(form: Form, values: Values,
     for task in TASKS if only is None else ():
         rate = common(form, task, values)
         yield f'{task.title}: one rate for all', [
-            c for m in form.methods
+            c for m in form.usual
             for c in common_tests(form, task, m, rate, values)]
 
 

@@ -22,7 +22,8 @@ from mona_mm.research import real_study as study
 from mona_mm.research.fruits_nuts import make_masks, split
 from mona_mm.research.real_study import CELLS, FORMS, FRUITS, TASKS, Cell, Form
 
-TINY = Form(('fixed', 'mona'), (1, 2), (), (1, 2), (1.0, 0.1), {
+TWO = ('fixed', 'mona')
+TINY = Form(TWO, TWO, (1, 2), (), (1, 2), (1.0, 0.1), {
     CELLS.config: study.Size((64, 48), 1, 1),
     FRUITS.config: study.Size((64, 48), 1, 1)})
 
@@ -51,18 +52,17 @@ def walk(form, value):
 
 
 def test_forms_have_the_methods_and_seeds_that_they_claim():
-    full = FORMS['full']
-    assert set(full.methods) == {
-        'full', 'fixed', 'bitfit', 'lora', 'adapter', 'adaptformer',
-        'convpass', 'hst', 'mona'}
     for form in FORMS.values():
-        assert set(form.methods) >= {'full', 'fixed', 'adapter', 'mona'}
-        assert all(len(form.seeds_of(m)) >= 3 for m in form.methods)
+        assert set(form.methods) == {
+            'full', 'fixed', 'bitfit', 'lora', 'adapter', 'adaptformer',
+            'convpass', 'hst', 'mona'}
+        assert set(form.usual) >= {'full', 'fixed', 'adapter', 'mona'}
+        assert all(len(form.seeds_of(m)) >= 3 for m in form.usual)
         assert set(form.sizes) == {task.config for task in TASKS}
 
 
 @pytest.mark.parametrize('name', FORMS)
-def test_every_method_is_chosen_for_and_tested_on_every_task(name):
+def test_every_usual_method_is_chosen_for_and_tested_on_every_task(name):
     form = FORMS[name]
     told, values = walk(form, lambda c: c.rate or 0)
     cells = [c for step in told for c in step]
@@ -71,7 +71,7 @@ def test_every_method_is_chosen_for_and_tested_on_every_task(name):
     assert len(homes) == len(values) == len(
         {c.job(name).folder for c in values})
     for task in TASKS:
-        for method in form.methods:
+        for method in form.usual:
             own = [c for c in cells if (c.task, c.method) == (task, method)]
             rates = [c.rate for c in own if c.part == 'split']
             assert rates == ([] if method == 'fixed' else list(form.rates))
@@ -94,8 +94,17 @@ def test_some_methods_alone_are_run_at_their_own_rates():
     _, every = walk(form, lambda c: c.rate or 0)
     assert set(values) == {
         c for c in every if c.method in ('mona', 'fixed')}
-    with pytest.raises(ConfigError, match='lora.*fixed, mona, full, adapter'):
-        study.Study('short').run(1, ['lora'])
+    with pytest.raises(ConfigError, match='vpt.*fixed, mona, full, adapter'):
+        study.Study('short').run(1, ['vpt'])
+
+
+def test_methods_that_are_not_usual_are_run_with_fewer_seeds():
+    form, values = FORMS['short'], {}
+    for _, cells in study.stages(form, values, ['lora']):
+        values.update((c, c.rate or 0) for c in cells)
+    assert {(c.task, c.part, c.rate, c.seed) for c in values} == {
+        (task, *cell) for task in TASKS for cell in (
+            *(('split', rate, 1) for rate in form.rates), ('test', 1., 1))}
 
 
 def test_rate_is_the_best_on_the_split_and_the_smaller_of_equals():
@@ -110,14 +119,15 @@ def test_rate_is_the_best_on_the_split_and_the_smaller_of_equals():
     with pytest.raises(LookupError):
         study.chosen(TINY, FRUITS, 'mona', values)
     # Rate 1: 10 + 30 + 40 = 80; 0.1: 50 + 20 + 41 = 111.
-    form = TINY._replace(methods=('fixed', 'mona', 'full', 'adapter'))
+    form = TINY._replace(usual=('fixed', 'mona', 'full', 'adapter'))
     assert study.common(form, CELLS, values) == .1
     with pytest.raises(LookupError):
         study.common(form, FRUITS, values)
 
 
 def test_rate_for_all_is_tested_with_its_seeds_alone_where_it_is_no_own_one():
-    form = TINY._replace(methods=('fixed', 'mona', 'full'), for_all=(2, ))
+    form = TINY._replace(usual=('fixed', 'mona', 'full'),
+                         methods=('fixed', 'mona', 'full'), for_all=(2, ))
     _, values = walk(form, lambda c: dict(
         mona={1.: 10., .1: 50.}, full={1.: 30., .1: 20.}
     ).get(c.method, {}).get(c.rate, 0.))
