@@ -3,4 +3,10 @@ _base_ = ['./retinanet_swin-nano_shapes.py', '../_base_/models/vit-nano.py']
 model = dict(
     backbone=dict(_delete_=True, **_base_.vit_nano),
     # RetinaNet starts at stride 8.
-    neck=dict(_delete_=True, scales=(2, 1, 0.5), **_base_.vit_pyramid))
+    neck=dict(
+        _delete_=True,
+        type='mona_mm.SimpleFeaturePyramid',
+        in_channels=48,
+        out_channels=32,
+        scales=(2, 1, 0.5),
+        num_outs=3))

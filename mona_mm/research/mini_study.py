@@ -45,6 +45,7 @@ class Task(NamedTuple):
         title (str): What it is.
         epochs (int): In the short form.
         every (int): Epochs between validations, in the short form.
+        tested (int): How many of the test pictures.
         metric (str): What it is measured by, by the paper's name.
         key (str): And as it is logged.
     """
@@ -52,6 +53,7 @@ class Task(NamedTuple):
     title: str
     epochs: int
     every: int
+    tested: int
     metric: str
     key: str
 
@@ -75,13 +77,13 @@ class Form(NamedTuple):
 
 
 TASKS = (
-    Task('retinanet_swin-nano', 'detection', 4, 2, 'AP50',
+    Task('retinanet_swin-nano', 'detection', 4, 2, 800, 'AP50',
          'pascal_voc/mAP'),
-    Task('upernet_swin-nano', 'segmentation', 5, 5, 'mIoU', 'mIoU'),
+    Task('upernet_swin-nano', 'segmentation', 5, 5, 800, 'mIoU', 'mIoU'),
     # mmrotate's evaluation starts processes of its own: once is enough.
-    Task('oriented-rcnn_swin-nano', 'oriented detection', 3, 3, 'AP50',
-         'dota/mAP'),
-    Task('swin-nano', 'classification', 12, 4, 'Top 1 Accuracy',
+    Task('oriented-rcnn_swin-nano', 'oriented detection', 3, 3, 800,
+         'AP50', 'dota/mAP'),
+    Task('swin-nano', 'classification', 12, 4, 360, 'Top 1 Accuracy',
          'accuracy/top1'),
 )
 FORMS = dict(short=Form(FEW, (1, 2, 3), 1),
@@ -114,6 +116,7 @@ def jobs(form: str) -> List[Job]:
             options=(
                 f'train_cfg.max_epochs={task.epochs * times}',
                 f'train_cfg.val_interval={task.every * times}',
+                f'val_dataloader.dataset.indices={task.tested}',
                 *own_rate(method)))]
 
 
