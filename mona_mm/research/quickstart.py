@@ -29,6 +29,7 @@ from mona_mm.text import write_atomically
 from .figures import draw_detections, ground_truth
 from .shapes import make_shapes
 from .sweep import (
+    BACKBONE_RATE,
     Job,
     Outcome,
     exit_status,
@@ -45,7 +46,7 @@ TASK = str(CONFIGS / 'retinanet_swin-nano_shapes.py')
 METHODS = ('mona', 'fixed', 'full')
 #: Learning rate of what trains in the backbone over that of neck and head,
 #: where it is not 1: chosen on other pictures, see docs/get_started.md.
-RATES = dict(full=0.3)
+RATES = dict(mona=3)
 SEED = 0
 #: Processes at a time, a thread each.
 AT_ONCE = 2
@@ -156,18 +157,12 @@ class one_thread:
             os.environ['OMP_NUM_THREADS'] = self._old
 
 
-def own_rate(method: str) -> Tuple[str, ...]:
-    """What ``--cfg-options`` gets for the learning rate of a method."""
-    if method not in RATES:
-        return ()
-    return ('optim_wrapper.paramwise_cfg.custom_keys.backbone.'
-            f'lr_mult={RATES[method]:g}', )
-
-
 def _job(method: str) -> Job:
     config, tuner = of_task(TASK, method)
-    return Job(config, SEED, OUT / method, tuner, (
-        f'val_dataloader.dataset.indices={_WATCHED}', *own_rate(method)))
+    options = [f'val_dataloader.dataset.indices={_WATCHED}']
+    if method in RATES:
+        options.append(f'{BACKBONE_RATE}{RATES[method]:g}')
+    return Job(config, SEED, OUT / method, tuner, tuple(options))
 
 
 def _test(job: Job) -> dict:
@@ -241,9 +236,10 @@ def _report(rows: List[dict]) -> None:
         method: match([found[truth['name']] for truth in truths], truths,
                       classes) for method, found in predictions.items()}
     table = markdown(
-        ('method', 'mAP@.5', 'trained in the backbone', 'share',
+        ('method', 'mAP@.5', 'rate', 'trained in the backbone', 'share',
          's/iteration'), [
              (row['method'], f'{100 * row["metric"]:.1f}',
+              f'{RATES.get(row["method"], 1):g}' if row['trained'] else '-',
               f'{row["trained"]:,}', f'{row["share"]:.2%}',
               f'{seconds_per_step(OUT / row["method"]):.3f}')
              for row in rows], padded=True) + '\n'
@@ -251,7 +247,8 @@ def _report(rows: List[dict]) -> None:
         table += '\n' + differences(compare(matches, DRAWS, SEED))
     with write_atomically(OUT / 'results.md') as path:
         Path(path).write_text(table)
-    print(f'\nShapes, RetinaNet, {len(truths)} test pictures:\n\n{table}')
+    print(f'\nShapes, RetinaNet, {len(truths)} test pictures; rate: learning '
+          f'rate in the backbone over that of the head:\n\n{table}')
     curves = {display_name(m): Line(100 * read_log(OUT / m).curve(
         'pascal_voc/mAP')) for m in methods}
     draw([Panel(curves, 'epochs', f'mAP@.5 (%), {_WATCHED} pictures')],

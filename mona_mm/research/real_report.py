@@ -376,8 +376,10 @@ fruits_nuts (COCO instances of dates, figs and hazelnuts) in
 `data/fruits_nuts`. A finished run is kept as a small file in
 `docs/real_study/runs`, with a fingerprint of its settings; what is there with
 today's settings is not run again, so that commits carry the study from one
-machine to the next; `--methods mona fixed` runs a part of it. This page is
-written by `python tools/real_study.py --report-only`.
+machine to the next. The short form runs the first four methods; `python
+tools/real_study.py --methods bitfit lora adaptformer convpass hst` adds the
+others, with one seed each (about an hour more). This page is written by
+`python tools/real_study.py --report-only`.
 
 Neck and head have the learning rate 5e-4 in every run. What trains in the
 backbone, pretrained or inserted, has a part of it, the *rate* below: one knob
@@ -401,9 +403,9 @@ _RULES = f"""## How to read it
   intervals about one misses by chance alone.
 - The interval covers training again with other seeds. It does not cover other
   test pictures, and there are few: what is shown holds for these.
-- The short form leaves out five methods, sees small pictures, and trains for
-  minutes: no method is done learning. It compares how far they get in
-  the same number of steps.
+- The short form has one seed at most of five methods, of which nothing can be
+  said, sees small pictures, and trains for minutes: no method is done
+  learning. It compares how far they get in the same number of steps.
 - The numbers cannot confirm or refute the paper, whose backbones, data and
   training are hundreds of times larger ([ledger](../ledger/ledger.md)).
 """

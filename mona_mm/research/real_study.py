@@ -23,7 +23,7 @@ from mona_mm.reports.metrics import metric_of
 
 from . import kept
 from .fruits_nuts import make_masks
-from .sweep import Job, Outcome, of_task, run_locally
+from .sweep import BACKBONE_RATE, Job, Outcome, of_task, run_locally
 
 OUT = Path('work_dirs/real_study')
 RUNS = Path('docs/real_study/runs')
@@ -159,8 +159,7 @@ class Cell(NamedTuple):
               for loader, step in zip(('train', 'val', 'test'),
                                       self.task.resize))]
         if self.rate is not None:
-            options.append('optim_wrapper.paramwise_cfg.custom_keys.backbone.'
-                           f'lr_mult={self.rate:g}')
+            options.append(f'{BACKBONE_RATE}{self.rate:g}')
         if self.part == 'split':
             options += [f'{loader}_dataloader.dataset.ann_file={names}'
                         for loader, names in (('train', self.task.train),

@@ -69,8 +69,8 @@ def test_every_method_of_the_table_has_the_seed_and_one_thread(monkeypatch):
         'retinanet_swin-nano-mona_shapes', 'retinanet_swin-nano-fixed_shapes',
         'retinanet_swin-nano_shapes']
     assert {job.seed for job in jobs} == {quickstart.SEED}
-    rates = ['lr_mult=0.3' in ' '.join(job.options) for job in jobs]
-    assert rates == [False, False, True]
+    rates = ['lr_mult=3' in ' '.join(job.options) for job in jobs]
+    assert rates == [True, False, False]
     monkeypatch.setenv('OMP_NUM_THREADS', '3')
     with quickstart.one_thread():
         assert os.environ['OMP_NUM_THREADS'] == '1'

@@ -11,6 +11,9 @@ from mona_mm.text import read_json, write_atomically
 
 _PLAN = 'sweep.json'
 _ROOT = Path(__file__).parents[3]
+#: Of ``--cfg-options``, together with a number: learning rate of what trains
+#: in the backbone over that of neck and head.
+BACKBONE_RATE = 'optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult='
 
 
 @dataclass(frozen=True)
