@@ -25,16 +25,13 @@ from mona_mm.reports.results import render
 from mona_mm.text import write_atomically
 
 from .quickstart import CONFIGS, claim, one_thread, pictures
-from .sweep import BACKBONE_RATE, Job, Outcome, expand, run_locally
+from .sweep import Job, Outcome, expand, run_locally
 
 OUT = Path('work_dirs/mini_study')
 #: Files in ``configs/quickstart/tuners``.
 VARIANTS = ('mona-b8', 'mona-b32', 'mona-k7', 'mona-k333', 'mona-noscale')
 #: What the paper's claims are most about.
 FEW = ('full', 'fixed', 'adapter', 'mona')
-#: Learning rate of what trains in the backbone over that of neck and head,
-#: where it is not the paper's 1: Full loses at that rate what the base knows.
-RATES = dict(full=0.3)
 #: Compared seed by seed.
 PAIRS = (('mona', 'full'), ('mona', 'fixed'), ('mona', 'adapter'),
          ('full', 'fixed'))
@@ -109,7 +106,6 @@ def jobs(form: str) -> List[Job]:
     """All runs of a form: seed by seed, so that what is finished compares,
     and within a seed method by method."""
     methods, seeds, times = FORMS[form]
-    rates = {m: (f'{BACKBONE_RATE}{rate:g}', ) for m, rate in RATES.items()}
     return [
         job for seed in seeds for method in methods for task in TASKS
         for job in expand(
@@ -120,8 +116,7 @@ def jobs(form: str) -> List[Job]:
             options=(
                 f'train_cfg.max_epochs={task.epochs * times}',
                 f'train_cfg.val_interval={task.every * times}',
-                f'val_dataloader.dataset.indices={task.tested}',
-                *rates.get(method, ())))]
+                f'val_dataloader.dataset.indices={task.tested}'))]
 
 
 def report(form: str, out: Optional[str] = None) -> List[Path]:
