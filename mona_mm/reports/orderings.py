@@ -94,12 +94,14 @@ def orderings(results: Dict[str, Results]) -> str:
         results (dict[str, DataFrame]): By the tasks' titles.
 
     Returns:
-        str: One row each, one column per task.
+        str: One column per task, and one row for each that a task can say
+        something of.
     """
     judged = {title: judge(found) for title, found in results.items()}
     rows = [[claim.text, claim.source,
              *(_text(found[claim]) for found in judged.values())]
-            for claim in CLAIMS]
+            for claim in CLAIMS
+            if any(found[claim] for found in judged.values())]
     return markdown(['the paper has', 'where', *judged], rows,
                     left=None) + '\n'
 

@@ -129,7 +129,7 @@ def test_report_renders_what_is_finished(tmp_path, monkeypatch):
              for row in rows}
     assert cells['Mona above Fixed'] == 'no (-3.5)'
     assert cells['3x3, 5x5 and 7x7 above one 7x7'] == 'yes (+2.5)'
-    assert cells['3x3, 5x5 and 7x7 above three 3x3'] == 'not run'
+    assert '3x3, 5x5 and 7x7 above three 3x3' not in cells  # no run of it
     lines = (tmp_path / 'out/differences.md').read_text().splitlines()
     start = lines.index('## segmentation')
     row, = [line for line in lines[start:] if 'Mona - Full' in line][:1]
