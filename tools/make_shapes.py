@@ -17,7 +17,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help='folder to create')
     for name, default, text in (
             ('train', 640, 'detection-like training images'),
-            ('val', 1600, 'detection-like validation images'),
+            ('val', 800, 'detection-like validation images'),
             ('size', 128, 'side of those images in pixels'),
             ('per-class', 100, 'training images of each target class'),
             ('source-per-class', 0, 'training images of each source class'),

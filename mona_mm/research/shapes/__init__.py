@@ -49,7 +49,7 @@ Tick = Callable[[], None]
 
 
 def make_shapes(root: str | os.PathLike[str], *, train: int = 640,
-                val: int = 1600, size: int = 128, per_class: int = 100,
+                val: int = 800, size: int = 128, per_class: int = 100,
                 source_per_class: int = 0, varied_per_class: int = 0,
                 val_per_class: int = 60,
                 seed: int = 0, overwrite: bool = False,
