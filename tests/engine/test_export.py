@@ -15,7 +15,7 @@ WHAT = {
     'swin-nano-mona': (['logits'], ''),
     'upernet_swin-nano-mona': (['logits'], ''),
     'retinanet_swin-nano-mona': (
-        [f'level{i}_{k}' for k in (0, 1) for i in range(5)],
+        [f'level{i}_{k}' for k in (0, 1) for i in range(3)],
         'decoding of boxes and NMS'),
     'cascade-mask-rcnn_swin-nano-mona': (
         [f'map{i}' for i in range(5)]
