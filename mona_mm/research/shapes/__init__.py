@@ -45,6 +45,9 @@ _STREAMS = {(group, split): number for number, (group, split) in enumerate(
         'scenes', 'folders', 'source', 'varied')
     for split in SPLITS)}
 
+# So many images are drawn at most before the first of them is written.
+_AHEAD = 400
+
 Tick = Callable[[], None]
 
 
@@ -195,14 +198,23 @@ def _progress(total: int, shown: bool) -> Iterator[Tick]:
 
 @contextmanager
 def _mapping(processes: int) -> Iterator[Callable[..., Iterator[Any]]]:
-    """Yield what maps a function over arguments, in their order."""
+    """Yield what maps a function over a range, in its order."""
     if processes == 1:
         yield map
         return
     # Not forked: cv2's threads, of whoever calls this, do not survive it.
-    with ProcessPoolExecutor(
-            processes, multiprocessing.get_context('spawn')) as pool:
-        yield partial(pool.map, chunksize=20)
+    pool = ProcessPoolExecutor(
+        processes, multiprocessing.get_context('spawn'))
+
+    def over(function: Callable[[int], Any], numbers: range) -> Iterator[Any]:
+        for start in range(0, len(numbers), _AHEAD):
+            yield from pool.map(
+                function, numbers[start:start + _AHEAD], chunksize=20)
+
+    try:
+        yield over
+    finally:
+        pool.shutdown(cancel_futures=True)  # what is left after an error
 
 
 def _write_all(root: Path, arguments: dict[str, int], progress: bool,
