@@ -221,6 +221,8 @@ def status_table(study: Study) -> str:
                 done = sum(c in study.values for c in cells or ())
                 row.append(f'{done} of {len(cells)}' if cells else
                            'rate not chosen yet')
+            if method not in study.form.usual:
+                row[-1] = 'none planned'
             rows.append(row)
     return markdown(['task', 'method', 'runs of the choice',
                      'tests at its own rate', 'tests at the rate for all'],
