@@ -4,9 +4,8 @@ model = dict(
     backbone=dict(_delete_=True, **_base_.vit_nano),
     # RetinaNet starts at stride 8.
     neck=dict(
+        _base_.vit_pyramid,
         _delete_=True,
-        type='mona_mm.SimpleFeaturePyramid',
-        in_channels=48,
         out_channels=32,
         scales=(2, 1, 0.5),
         num_outs=3))

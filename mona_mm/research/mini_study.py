@@ -104,16 +104,18 @@ def jobs(form: str) -> List[Job]:
     """All runs of a form: seed by seed, so that what is finished compares,
     and within a seed method by method."""
     methods, seeds, times = FORMS[form]
-    return [
-        job for seed in seeds for method in methods for task in TASKS
-        for job in expand(
+    per_task = [
+        expand(
             tasks=[str(CONFIGS / f'{task.config}.py')],
-            method_names=[method],
-            seeds=[seed],
+            method_names=methods,
+            seeds=seeds,
             work_dir=str(OUT / form),
             options=(
                 f'train_cfg.max_epochs={task.epochs * times}',
-                f'train_cfg.val_interval={task.every * times}'))]
+                f'train_cfg.val_interval={task.every * times}'))
+        for task in TASKS]
+    return sorted((job for together in zip(*per_task) for job in together),
+                  key=lambda job: job.seed)
 
 
 def report(form: str, out: Optional[str] = None) -> List[Path]:

@@ -217,12 +217,13 @@ def status_table(study: Study) -> str:
             there = [c for c in chosen_of if c in study.values]
             row = [task.title, display_name(method), f'{len(there)} of '
                    f'{len(chosen_of)}' if chosen_of else 'none needed']
-            for cells in (own.get(method), for_all.get(method)):
-                done = sum(c in study.values for c in cells or ())
-                row.append(f'{done} of {len(cells)}' if cells else
+            for found, planned in ((own, study.form.methods),
+                                   (for_all, study.form.usual)):
+                cells = found.get(method, ())
+                done = sum(c in study.values for c in cells)
+                row.append('none planned' if method not in planned else
+                           f'{done} of {len(cells)}' if cells else
                            'rate not chosen yet')
-            if method not in study.form.usual:
-                row[-1] = 'none planned'
             rows.append(row)
     return markdown(['task', 'method', 'runs of the choice',
                      'tests at its own rate', 'tests at the rate for all'],
@@ -393,7 +394,7 @@ _OWN = """Trained on all training pictures with the chosen rate, tested once
 after the last epoch.
 """
 _COMMON = """As in the paper, one rate for all: the one with the highest
-mean over the methods on the part that the rates are chosen on. Where a
+mean over these methods on the part that the rates are chosen on. Where a
 method's own rate is this one, its runs are the same; the others have one seed
 in the short form.
 """
